@@ -1,0 +1,43 @@
+"""All models side by side: one table, and one set of curves."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+CURVES = {
+    "training": {"accuracy": "accuracy", "loss": "loss"},
+    "validation": {"val_accuracy": "accuracy", "val_loss": "loss"},
+}
+
+
+def table(measures: Mapping[str, Mapping[str, float]], histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row for each model: its test measures, and the epoch that was kept, the one with the lowest validation loss."""
+    rows = [{"model": model, **measures[model], **_kept(histories[model])} for model in measures]
+    return pd.DataFrame(rows)
+
+
+def curves(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tidy histories, for one picture of all models: model, split, epoch, accuracy, loss."""
+    parts = [
+        history[["epoch", *names]].rename(columns=names).assign(model=model, split=split)
+        for model, history in histories.items()
+        for split, names in CURVES.items()
+    ]
+    return pd.concat(parts)[["model", "split", "epoch", "accuracy", "loss"]]
+
+
+def markdown(comparison: pd.DataFrame, pictures: Mapping[str, str]) -> str:
+    """The table for people, and the pictures that belong to it as links."""
+    head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"
+    rule = "|---" + "|---:" * (len(comparison.columns) - 1) + "|"
+    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in comparison.itertuples(index=False)]
+    return "\n".join([head, rule, *rows, "", *(f"- {what}: [{path}]({path})" for what, path in pictures.items()), ""])
+
+
+def _kept(history: pd.DataFrame) -> dict[str, float]:
+    best = history.iloc[int(history.val_loss.to_numpy().argmin())]
+    return {"val_accuracy": best.val_accuracy, "val_loss": best.val_loss, "epoch": int(best.epoch)}
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

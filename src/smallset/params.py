@@ -1,0 +1,148 @@
+"""params.yaml as frozen, strict values: a key too many, too few or mistyped is an error that names it."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic_core import ErrorDetails
+
+from smallset.errors import SmallsetError
+
+Count = Annotated[int, Field(gt=0)]
+Rate = Annotated[FiniteFloat, Field(gt=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """A mapping with exactly these keys, of exactly these types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Image(Strict):
+    # 78 px is the least that the convnet's five 3x3 convolutions and four halvings leave a pixel of; VGG16 takes 32.
+    size: Annotated[int, Field(ge=78)]
+
+
+class Augmentation(Strict):
+    flip: Literal["horizontal", "vertical", "horizontal_and_vertical"]
+    rotation: Share
+    zoom: Share
+
+
+class Base(Strict):
+    weights: str | None
+
+
+class Mirror(Strict):
+    url: str
+    sha256: str | None
+
+
+class Sample(Strict):
+    photos: Count
+    size: Annotated[int, Field(ge=32)]
+
+
+class Download(Strict):
+    source: Literal["dogs-vs-cats", "folder", "sample"]
+    mirrors: list[Mirror]
+    folder: str | None
+    sample: Sample
+
+
+class Subset(Strict):
+    train: Count
+    validation: Count
+    test: Count
+
+
+class Training(Strict):
+    batch: Count
+    epochs: Count
+    learning_rate: Rate
+    ema_momentum: Share | None
+
+
+class DropoutTraining(Training):
+    dropout: Share
+
+
+class HeadTraining(DropoutTraining):
+    units: Count
+
+
+class Activations(Strict):
+    views: Annotated[int, Field(ge=0)]
+
+
+class Params(Strict):
+    """All of params.yaml; a stage is given the keys that it declares in dvc.yaml, and no other attribute."""
+
+    seed: Annotated[int, Field(ge=0)]
+    precision: Literal["auto", "float32"]
+    image: Image
+    augmentation: Augmentation
+    base: Base
+    download: Download
+    subset: Subset
+    convnet: Training
+    convnet_augmented: DropoutTraining
+    activations: Activations
+    classifier: HeadTraining
+    augmented: HeadTraining
+    fine_tune: Training
+
+    def only(self, keys: list[str]) -> "Params":
+        """The same with `keys` alone: reading another attribute raises AttributeError, so no stage drifts."""
+        return Params.model_construct(**{key: getattr(self, key) for key in keys})
+
+
+def read(path: Path) -> Params:
+    """Read and check the whole file; SmallsetError lists every key that is wrong and what was expected."""
+    try:
+        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    except FileNotFoundError:
+        raise SmallsetError(
+            f"{path} is missing. Run from a pipeline folder: one with dvc.yaml and params.yaml."
+        ) from None
+    except yaml.YAMLError as error:
+        raise SmallsetError(f"{path} is not YAML: {error}") from None
+
+
+def parse(document: object, name: str = "params.yaml") -> Params:
+    """Check a parsed YAML document against `Params`."""
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        raise SmallsetError("\n".join(_explain(name, problem) for problem in error.errors())) from None
+
+
+def _explain(name: str, problem: ErrorDetails) -> str:
+    """One line: file, key, what was expected, what came, and the likely cure."""
+    *parents, key = problem["loc"] or ("",)
+    parent = "".join(f"{part}: " for part in parents)
+    if problem["type"] == "extra_forbidden":
+        known = _keys(parents)
+        close = difflib.get_close_matches(str(key), known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{hint}"
+    if problem["type"] == "missing":
+        return (
+            f"{name}: {parent}missing key {key!r}. Add it; the values of the book are in the repository's params.yaml."
+        )
+    value = problem["input"]
+    hint = " Write 1.0e-5: YAML reads 1e-5 as text." if isinstance(value, str) and "number" in problem["msg"] else ""
+    expected = problem["msg"].removeprefix("Input should be ")
+    return f"{name}: {parent}{key}: expected {expected}, found {value!r}.{hint}"
+
+
+def _keys(parents: list[int | str]) -> list[str]:
+    """The keys that the mapping at `parents` may have."""
+    model: Any = Params
+    for part in parents:
+        model = Mirror if isinstance(part, int) else model.model_fields[part].annotation
+        model = Mirror if model == list[Mirror] else model
+    return list(model.model_fields)

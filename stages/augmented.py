@@ -1,0 +1,27 @@
+"""8.3.1  Train a head on the features of augmented photos (listings 8.25-8.26)."""
+
+from pathlib import Path
+
+from smallset import augmentation, caches, files, models, photos, runtime, saving, stage, transfer, vgg16
+
+SUBSET = Path("data/subset")
+WEIGHTS = Path("models/vgg16.weights.h5")
+FEATURES = Path("data/features")
+HISTORY = Path("metrics/augmented/history.csv")
+MODEL = Path("models/augmented.keras")
+
+
+def main() -> None:
+    p = stage.load_params()
+    runtime.prepare(p.seed, p.precision)
+    train = caches.read(FEATURES / "views/train.npy", photos.find(SUBSET / "train"))
+    validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
+    trunk, top = vgg16.split(vgg16.base(WEIGHTS, p.image.size))
+    head = models.head(top.output_shape[1:], p.augmented.units, p.augmented.dropout)
+    augment = augmentation.build(p.augmentation, p.image.size, p.seed)
+    model, history = transfer.fit_views([trunk, top], [head], train, validation, p.augmented, p.seed, augment)
+    files.write_csv(HISTORY, history)
+    saving.save(model, MODEL)
+
+
+stage.run(main)

@@ -1,0 +1,26 @@
+"""8.3.1  Train a head on the features of the photos as they are (listing 8.21)."""
+
+from pathlib import Path
+
+from smallset import caches, files, models, photos, runtime, saving, stage, transfer, vgg16
+
+SUBSET = Path("data/subset")
+WEIGHTS = Path("models/vgg16.weights.h5")
+FEATURES = Path("data/features")
+HISTORY = Path("metrics/classifier/history.csv")
+MODEL = Path("models/classifier.keras")
+
+
+def main() -> None:
+    p = stage.load_params()
+    runtime.prepare(p.seed, p.precision)
+    train = caches.read(FEATURES / "photos/train.npy", photos.find(SUBSET / "train"))
+    validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
+    trunk, top = vgg16.split(vgg16.base(WEIGHTS, p.image.size))
+    head = models.head(top.output_shape[1:], p.classifier.units, p.classifier.dropout)
+    model, history = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed)
+    files.write_csv(HISTORY, history)
+    saving.save(model, MODEL)
+
+
+stage.run(main)

@@ -1,0 +1,24 @@
+"""8.2-8.3  Measure a saved model on the test photos, once (listing 8.13). Argument: the model's name."""
+
+import sys
+from pathlib import Path
+
+from smallset import evaluation, files, photos, runtime, saving, stage
+
+TEST = Path("data/subset/test")
+MODELS = Path("models")
+METRICS = Path("metrics")
+
+
+def main() -> None:
+    p = stage.load_params()
+    runtime.prepare(p.seed, p.precision)
+    name = sys.argv[1]
+    test = photos.find(TEST)
+    probability = evaluation.predict(saving.load(MODELS / f"{name}.keras"), test)
+    files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability))
+    files.write_csv(METRICS / name / "predictions.csv", evaluation.predictions(test, probability))
+    files.write_csv(METRICS / name / "roc.csv", evaluation.roc(test.labels, probability))
+
+
+stage.run(main)

@@ -1,0 +1,19 @@
+"""8.2.2  Copy the first photos of each class to training, validation and test folders (listing 8.6)."""
+
+from pathlib import Path
+
+from smallset import files, splits, stage
+
+RAW = Path("data/raw")
+SUBSET = Path("data/subset")
+METRICS = Path("metrics/subset.json")
+
+
+def main() -> None:
+    p = stage.load_params()
+    with files.whole(SUBSET) as draft:
+        record = splits.copy_subset(RAW, draft, p.subset.model_dump())
+    files.write_json(METRICS, record)
+
+
+stage.run(main)
