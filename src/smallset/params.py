@@ -1,6 +1,7 @@
 """params.yaml as frozen, strict values: a key too many, too few or mistyped is an error that names it."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,13 @@ Count = Annotated[int, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 
+SMALLEST = 78  # px; of less, the convnet's five 3x3 convolutions and four halvings leave nothing, and below 32 VGG16
+
+CURES = {
+    "size": f" The convnet takes photos of {SMALLEST} px and more, VGG16 of 32; the book's are 180.",
+    "learning_rate": " A small number, written 1.0e-5: YAML reads 1e-5 as text.",
+}
+
 
 class Strict(BaseModel):
     """A mapping with exactly these keys, of exactly these types."""
@@ -22,8 +30,7 @@ class Strict(BaseModel):
 
 
 class Image(Strict):
-    # 78 px is the least that the convnet's five 3x3 convolutions and four halvings leave a pixel of; VGG16 takes 32.
-    size: Annotated[int, Field(ge=78)]
+    size: Annotated[int, Field(ge=SMALLEST)]
 
 
 class Augmentation(Strict):
@@ -133,13 +140,14 @@ def _explain(name: str, problem: ErrorDetails) -> str:
         return (
             f"{name}: {parent}missing key {key!r}. Add it; the values of the book are in the repository's params.yaml."
         )
-    value = problem["input"]
-    hint = " Write 1.0e-5: YAML reads 1e-5 as text." if isinstance(value, str) and "number" in problem["msg"] else ""
+    if problem["type"] == "model_type":
+        where = "".join(f"{part}: " for part in problem["loc"])
+        return f"{name}: {where}expected the keys {', '.join(_keys(problem['loc']))}; found {problem['input']!r}."
     expected = problem["msg"].removeprefix("Input should be ")
-    return f"{name}: {parent}{key}: expected {expected}, found {value!r}.{hint}"
+    return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{CURES.get(str(key), '')}"
 
 
-def _keys(parents: list[int | str]) -> list[str]:
+def _keys(parents: Sequence[int | str]) -> list[str]:
     """The keys that the mapping at `parents` may have."""
     model: Any = Params
     for part in parents:

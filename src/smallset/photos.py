@@ -10,8 +10,6 @@ from PIL import Image, ImageOps
 
 from smallset.errors import SmallsetError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
 
 @dataclass(frozen=True)
 class Photos:
@@ -28,10 +26,10 @@ class Photos:
 
 
 def find(folder: Path) -> Photos:
-    """List the photos of `folder`/<class>/; SmallsetError when a class has none or there are fewer than two classes."""
+    """List the photos of `folder`/<class>/; SmallsetError unless two classes have photos."""
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
-    if len(classes) < 2:
-        raise SmallsetError(f"{folder}: expected two or more class folders, found {len(classes)}: {', '.join(classes)}")
+    if len(classes) != 2:
+        raise SmallsetError(f"{folder}: expected two class folders, found {len(classes)}: {', '.join(classes)}")
     by_class = [files_of(folder / name) for name in classes]
     return Photos(
         folder,
@@ -42,12 +40,11 @@ def find(folder: Path) -> Photos:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The photos of one class folder in numeric order: cat.2.jpg comes before cat.10.jpg."""
-    paths = natsorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=lambda path: path.name
-    )
+    """The files of one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = natsorted(files, key=lambda path: path.name)
     if not paths:
-        raise SmallsetError(f"{folder}: no photo there. Expected files ending in {' '.join(SUFFIXES)}")
+        raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or remove the folder.")
     return paths
 
 
@@ -56,5 +53,5 @@ def decode(path: str | Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds on broken bytes
         raise SmallsetError(f"{path}: does not decode as a photo: {error}") from error

@@ -23,9 +23,10 @@ def load_params() -> params.Params:
 
 def run(main: Callable[[], None]) -> None:
     """Call main(); print how long it took, or the error without its traceback."""
+    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem)
     started = time.monotonic()
     try:
         main()
     except (SmallsetError, OSError) as error:
-        sys.exit(f"\n{Path(sys.argv[0]).stem}: {error}")
-    print(f"{Path(sys.argv[0]).stem}: {time.monotonic() - started:.0f} s")
+        sys.exit(f"\n{name}: {error}")
+    print(f"{name}: {time.monotonic() - started:.0f} s")

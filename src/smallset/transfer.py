@@ -67,6 +67,7 @@ def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.M
 def agree(from_pixels: NDArray[np.float32], from_cache: NDArray[np.float32], when: str) -> None:
     """Raise SmallsetError when the two differ by more than float16 and bfloat16 explain."""
     error = float(np.linalg.norm(from_pixels - from_cache) / np.linalg.norm(from_cache))
+    print(f"{when}: the model on pixels and on the cached rows differ by {error:.2%}")
     if not error <= TOLERANCE:
         raise SmallsetError(
             f"{when}: the model on pixels and on the cached rows should agree within {TOLERANCE:.0%}, "
