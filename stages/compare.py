@@ -1,4 +1,4 @@
-"""8.2-8.3  All models side by side: one table, one set of curves. Arguments: the models' names."""
+"""8.2-8.3  All models side by side: a table, their curves, and what they get wrong. Arguments: the models' names."""
 
 import json
 import sys
@@ -8,8 +8,9 @@ import pandas as pd
 
 from smallset import comparison, files, plots, stage
 
+TEST = Path("data/subset/test")
 METRICS = Path("metrics")
-PICTURES = {"curves": "curves.png", "augmented photos": "../plots/augmented.png", "mistakes": "../plots/mistakes"}
+MISTAKES = Path("plots/mistakes")
 
 
 def main() -> None:
@@ -18,9 +19,13 @@ def main() -> None:
     histories = {name: pd.read_csv(METRICS / name / "history.csv") for name in names}
     table = comparison.table(measures, histories)
     files.write_csv(METRICS / "compare.csv", table)
-    files.write_text(METRICS / "compare.md", comparison.markdown(table, PICTURES))
+    files.write_text(METRICS / "compare.md", comparison.markdown(table))
     files.write_csv(METRICS / "curves.csv", comparison.curves(histories))
     plots.save(plots.curves(histories), METRICS / "curves.png")
+    with files.whole(MISTAKES) as draft:
+        for name in names:
+            predictions = pd.read_csv(METRICS / name / "predictions.csv")
+            plots.save(plots.mistakes(predictions, TEST), draft / f"{name}.png")
 
 
 stage.run(main)

@@ -9,6 +9,13 @@ CURVES = {
     "validation": {"val_accuracy": "accuracy", "val_loss": "loss"},
 }
 
+PICTURES = """Pictures:
+
+- metrics/curves.png: accuracy and loss of all models, by epoch
+- plots/augmented.png: a training photo, augmented
+- plots/mistakes/: each model's most confident mistakes
+"""
+
 
 def table(measures: Mapping[str, Mapping[str, float]], histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row for each model: its test measures, and the epoch that was kept, the one with the lowest validation loss."""
@@ -26,12 +33,12 @@ def curves(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts)[["model", "split", "epoch", "accuracy", "loss"]]
 
 
-def markdown(comparison: pd.DataFrame, pictures: Mapping[str, str]) -> str:
-    """The table for people, and the pictures that belong to it as links."""
+def markdown(comparison: pd.DataFrame) -> str:
+    """The table for people, and where the pictures lie."""
     head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"
     rule = "|---" + "|---:" * (len(comparison.columns) - 1) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in comparison.itertuples(index=False)]
-    return "\n".join([head, rule, *rows, "", *(f"- {what}: [{path}]({path})" for what, path in pictures.items()), ""])
+    return "\n".join(["Test photos, one evaluation of each saved model:", "", head, rule, *rows, "", PICTURES])
 
 
 def _kept(history: pd.DataFrame) -> dict[str, float]:

@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from smallset import files
+from smallset import files, photos
+
+MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -50,6 +52,15 @@ def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns
     if not pictures:
         axes[0].text(0, 0.5, "no mistakes")
     return figure
+
+
+def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
+    """The photos below `folder` that a model is most sure of and wrong about, the surest first."""
+    wrong = predictions[predictions.actual != predictions.predicted]
+    worst = wrong.sort_values(["probability", "file"], ascending=[False, True]).head(MISTAKES)
+    titles = [f"{row.file}\n{row.predicted} {row.probability:.4f}" for row in worst.itertuples()]
+    pixels = [photos.decode(folder / file).astype(np.float32) for file in worst.file]
+    return grid(pixels, titles, columns=4)
 
 
 def _loss_limit(histories: Mapping[str, pd.DataFrame]) -> float:

@@ -1,6 +1,7 @@
 """Model files that are whole, and the same to the byte when the model is the same."""
 
 import json
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -11,16 +12,17 @@ from smallset import files
 from smallset.errors import SmallsetError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Write a .keras file without the dates that Keras puts in: in its metadata and in the zip's directory."""
+    """Write a .keras file without the dates and memory addresses that Keras leaves in one."""
     with tempfile.TemporaryDirectory() as folder, files.whole(path) as draft:
         dated = Path(folder) / path.name
         model.save(dated)
         with zipfile.ZipFile(dated) as old, zipfile.ZipFile(draft, "w") as new:
             for name in sorted(old.namelist()):
-                new.writestr(zipfile.ZipInfo(name, EPOCH), _undated(name, old.read(name)))
+                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name)))
 
 
 def load(path: Path) -> keras.Model:
@@ -31,7 +33,11 @@ def load(path: Path) -> keras.Model:
         raise SmallsetError(f"{path}: not a whole model file: {error}. Run: dvc repro {path.stem}") from error
 
 
-def _undated(name: str, content: bytes) -> bytes:
-    if name != "metadata.json":
-        return content
-    return json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}, sort_keys=True).encode()
+def _canonical(name: str, content: bytes) -> bytes:
+    """metadata.json with no date, config.json with its shared objects numbered in order instead of by memory address."""
+    if name == "metadata.json":
+        return json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}, sort_keys=True).encode()
+    if name == "config.json":
+        numbers: dict[bytes, int] = {}
+        return SHARED.sub(lambda match: match[1] + b"%d" % numbers.setdefault(match[2], len(numbers)), content)
+    return content

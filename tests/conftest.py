@@ -1,0 +1,39 @@
+"""What several tests need: drawn photos, VGG16 with random weights, the repository's own params."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import yaml
+
+from smallset import drawing, photos, vgg16
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def document() -> Any:
+    """params.yaml as it is committed."""
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> photos.Photos:
+    """Five drawn pictures of each class, 80 px."""
+    drawing.draw(tmp_path / "drawn", 5, 80, seed=0)
+    return photos.find(tmp_path / "drawn")
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .weights.h5 of VGG16 that was never trained: the right shapes, offline."""
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
+    vgg16.plain().save_weights(path)
+    return path

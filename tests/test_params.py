@@ -1,0 +1,84 @@
+"""params.yaml: the committed files are right, and each mistake is one line that names the key and the cure."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smallset import params
+from smallset.errors import SmallsetError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "sample/params.yaml"])
+def test_the_committed_files_are_valid(path: str) -> None:
+    assert params.read(ROOT / path).seed == 1337
+
+
+def test_the_defaults_are_the_books(document: Any) -> None:
+    p = params.parse(document)
+    assert (p.image.size, p.subset.train, p.subset.validation, p.subset.test) == (180, 1000, 500, 1000)
+    assert [
+        p.convnet.epochs,
+        p.convnet_augmented.epochs,
+        p.classifier.epochs,
+        p.augmented.epochs,
+        p.fine_tune.epochs,
+    ] == [
+        30,
+        60,  # the book's 100 are not needed with averaged weights
+        20,
+        50,
+        30,
+    ]
+    assert (p.classifier.units, p.classifier.dropout, p.fine_tune.learning_rate) == (256, 0.5, 1e-5)
+    assert {p.convnet.batch, p.convnet_augmented.batch, p.classifier.batch, p.augmented.batch, p.fine_tune.batch} == {
+        32
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("convnet.epoch", 3, "convnet: unknown key 'epoch'. Expected: batch, epochs, .* Did you mean 'epochs'"),
+        ("convnt", {}, "unknown key 'convnt'. .* Did you mean 'convnet'"),
+        ("convnet", {"batch": 32}, "convnet: missing key 'epochs'"),
+        ("image.size", "180", "image: size: expected a valid integer, found '180'"),
+        ("image.size", 20, "image: size: expected greater than or equal to 78, found 20. .*VGG16 of 32"),
+        ("fine_tune.learning_rate", "1e-5", "fine_tune: learning_rate: .* written 1.0e-5"),
+        ("fine_tune.learning_rate", float("nan"), "fine_tune: learning_rate: expected a finite number, found nan"),
+        ("subset.train", -3, "subset: train: expected greater than 0, found -3"),
+        ("seed", True, "seed: expected a valid integer, found True"),
+        ("augmentation", None, "augmentation: expected the keys flip, rotation, zoom; found None"),
+        ("download.source", "cats", "download: source: expected 'dogs-vs-cats', 'folder' or 'sample', found 'cats'"),
+        ("download.mirrors", [{"url": "x", "sha": None}], "download: mirrors: 0: unknown key 'sha'. .* 'sha256'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_cure(document: Any, key: str, value: object, message: str) -> None:
+    *parents, last = key.split(".")
+    target = document
+    for parent in parents:
+        target = target[parent]
+    target[last] = value
+    with pytest.raises(SmallsetError, match=f"params.yaml: {message}"):
+        params.parse(document)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "expected the keys seed"), ("a: [", "is not YAML")])
+def test_a_file_without_params_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SmallsetError, match=message):
+        params.read(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SmallsetError, match=r"params.yaml is missing. Run from a pipeline folder"):
+        params.read(tmp_path / "params.yaml")
+
+
+def test_a_stage_cannot_read_what_it_does_not_declare(document: Any) -> None:
+    p = params.parse(document).only(["seed"])
+    assert p.seed == 1337
+    with pytest.raises(AttributeError, match="convnet"):
+        _ = p.convnet

@@ -1,0 +1,59 @@
+"""Model files: the same bytes for the same model, and no code when they are read."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from smallset import files, models, saving, vgg16
+from smallset.errors import SmallsetError
+
+
+def test_a_model_built_and_saved_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(0)
+        saving.save(models.convnet(78), tmp_path / f"{name}.keras")
+    assert files.sha256(tmp_path / "a.keras") == files.sha256(tmp_path / "b.keras")
+
+
+def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallset(
+    tmp_path: Path, random_weights: Path
+) -> None:
+    trunk, top = vgg16.split(vgg16.base(random_weights, 78))
+    whole = models.chain([trunk, top, models.head(top.output_shape[1:], 4, 0.5)], "smallset")
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
+    np.save(tmp_path / "pixels.npy", pixels)
+    saving.save(whole, tmp_path / "model.keras")
+    script = (
+        "import sys, keras, numpy as np; model = keras.saving.load_model('model.keras');"
+        "np.save('probability.npy', model.predict(np.load('pixels.npy'), verbose=0)); assert 'smallset' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), whole.predict(pixels, verbose=0), rtol=1e-5)
+
+
+def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "convnet.keras"
+    saving.save(models.convnet(78), path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(SmallsetError, match=r"convnet.keras: not a whole model file: .*\n?.*Run: dvc repro convnet"):
+        saving.load(path)
+
+
+def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:
+    inputs = keras.Input((2,))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs)).save(tmp_path / "code.keras")
+    with pytest.raises(SmallsetError, match=r"code.keras: not a whole model file: .*Lambda"):
+        saving.load(tmp_path / "code.keras")
+
+
+def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
+    saving.save(models.convnet(78), tmp_path / "x.keras")
+    with zipfile.ZipFile(tmp_path / "x.keras") as archive:
+        assert {info.date_time for info in archive.infolist()} == {saving.EPOCH}
+        assert b"1980-01-01" in archive.read("metadata.json")

