@@ -31,7 +31,8 @@ def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallse
     saving.save(whole, tmp_path / "model.keras")
     script = (
         "import sys, keras, numpy as np; model = keras.saving.load_model('model.keras');"
-        "np.save('probability.npy', model.predict(np.load('pixels.npy'), verbose=0)); assert 'smallset' not in sys.modules"
+        "np.save('probability.npy', model.predict(np.load('pixels.npy'), verbose=0));"
+        "assert 'smallset' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), whole.predict(pixels, verbose=0), rtol=1e-5)

@@ -1,6 +1,5 @@
 """The subset rule: the first photos that decode, in numeric order, disjoint, copied."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def test_a_copy_shares_nothing_with_the_original(drawn: photos.Photos, tmp_path:
     splits.copy_subset(drawn.folder, tmp_path / "subset", COUNTS)
     original, copy = drawn.folder / "cat/cat.0.jpg", tmp_path / "subset/train/cat/cat.0.jpg"
     assert original.read_bytes() == copy.read_bytes()
-    assert not os.path.samefile(original, copy)
+    assert not original.samefile(copy)
 
 
 def test_a_photo_that_does_not_decode_is_left_out_with_its_reason(drawn: photos.Photos, tmp_path: Path) -> None:

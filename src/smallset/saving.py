@@ -34,7 +34,7 @@ def load(path: Path) -> keras.Model:
 
 
 def _canonical(name: str, content: bytes) -> bytes:
-    """metadata.json with no date, config.json with its shared objects numbered in order instead of by memory address."""
+    """metadata.json with no date, config.json with its shared objects numbered and not named by memory address."""
     if name == "metadata.json":
         return json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}, sort_keys=True).encode()
     if name == "config.json":
