@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from smallset import evaluation, files, photos, runtime, saving, stage
+from smallset import evaluation, files, photos, saving, stage
 
 TEST = Path("data/subset/test")
 MODELS = Path("models")
@@ -11,8 +11,6 @@ METRICS = Path("metrics")
 
 
 def main() -> None:
-    p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
     name = sys.argv[1]
     test = photos.find(TEST)
     probability = evaluation.predict(saving.load(MODELS / f"{name}.keras"), test)

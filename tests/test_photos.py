@@ -38,7 +38,8 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("photo.jpg" if mode == "CMYK" else "photo.png")
     Image.new(mode, (7, 5)).save(path)
     pixels = photos.decode(path)
-    assert (pixels.shape, pixels.dtype) == ((5, 7, 3), np.uint8)
+    assert pixels.shape == (5, 7, 3)
+    assert pixels.dtype == np.uint8
 
 
 def test_a_photo_is_turned_upright(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a saved model is worth on photos that it has never seen."""
+"""What a saved model is worth on photos that it has never seen, in float32, as whoever loads the file gets it."""
 
 import keras
 import numpy as np

@@ -22,19 +22,19 @@ def save(figure: Figure, path: Path) -> None:
 def curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Accuracy above loss for each model, training dashed against validation; a dot marks the epoch that was kept."""
     figure = Figure((3.2 * len(histories), 5.4), layout="constrained")
-    axes = figure.subplots(2, len(histories), squeeze=False, sharex="col", sharey="row")
-    for column, (model, history) in enumerate(histories.items()):
+    axes = figure.subplots(2, len(histories), squeeze=False, sharex="col")
+    for column, (model, history) in zip(axes.T, histories.items(), strict=True):
         kept = history.iloc[int(history.val_loss.to_numpy().argmin())]
-        for row, measure in enumerate(("accuracy", "loss")):
-            ax = axes[row, column]
+        for ax, measure in zip(column, ("accuracy", "loss"), strict=True):
             ax.plot(history.epoch, history[measure], "--", color="tab:orange", label="training")
             ax.plot(history.epoch, history[f"val_{measure}"], color="tab:blue", label="validation")
             ax.plot(kept.epoch, kept[f"val_{measure}"], "o", color="tab:blue", label="kept")
             ax.grid(alpha=0.3)
-        axes[0, column].set_title(model)
-        axes[1, column].set_xlabel("epoch")
+        # The first epoch of a head can lose forty times what the others do: show the others.
+        column[1].set(xlabel="epoch", ylim=(0, 1.1 * np.percentile(history[["loss", "val_loss"]], 95)))
+        column[0].set_title(model)
     axes[0, 0].set_ylabel("accuracy")
-    axes[1, 0].set(ylabel="loss", ylim=(0, _loss_limit(histories)))
+    axes[1, 0].set_ylabel("loss")
     axes[0, 0].legend()
     return figure
 
@@ -61,9 +61,3 @@ def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
     titles = [f"{row.file}\n{row.predicted} {row.probability:.4f}" for row in worst.itertuples()]
     pixels = [photos.decode(folder / file).astype(np.float32) for file in worst.file]
     return grid(pixels, titles, columns=4)
-
-
-def _loss_limit(histories: Mapping[str, pd.DataFrame]) -> float:
-    """A limit that shows the curves and not the spikes: a bit more than the 95th percentile of all losses."""
-    losses = np.concatenate([history[["loss", "val_loss"]].to_numpy().ravel() for history in histories.values()])
-    return float(1.1 * np.percentile(losses, 95))

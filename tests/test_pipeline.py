@@ -1,0 +1,222 @@
+"""The pipeline under DVC, on drawn pictures: what runs after a change, what two branches show, what repeats to the bit.
+
+One run of all stages serves every test; each starts from its commit again.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
+TINY = {"batch": 8, "epochs": 2, "learning_rate": 1e-3, "ema_momentum": None}
+PARAMS = {
+    "image": {"size": 78},
+    "base": {"weights": None},
+    "subset": {"train": 8, "validation": 4, "test": 6},
+    "convnet": TINY,
+    "convnet_augmented": TINY | {"ema_momentum": 0.5, "dropout": 0.5},
+    "activations": {"views": 2},
+    "classifier": TINY | {"units": 8, "dropout": 0.5},
+    "augmented": TINY | {"units": 8, "dropout": 0.5},
+    "fine_tune": TINY | {"learning_rate": 1e-5},
+}
+
+
+class Pipeline:
+    """A git repository with a copy of this one's pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+            shutil.copy(ROOT / name, folder)
+        for name in ("stages", "src", ".dvc/plots"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+        document = yaml.safe_load((ROOT / "params.yaml").read_text()) | PARAMS
+        document["download"] |= {"source": "sample", "sample": {"photos": 20, "size": 80}}
+        self.write_params(document)
+        self.run("git", "init", "--quiet", "--initial-branch=main")
+        self.commit("start")
+
+    def run(self, *command: str, code: int = 0, **environment: str) -> str:
+        """Standard output and error of a command that ends with `code`."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        names = {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=os.environ | names | environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def repro(self, *arguments: str) -> set[str]:
+        """The stages that `dvc repro` ran."""
+        lines = self.run("dvc", "repro", *arguments).splitlines()
+        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        self.run("git", *identity, "commit", "--quiet", "--message", message)
+
+    def write_params(self, document: Any) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def set(self, key: str, name: str, value: object) -> None:
+        document = yaml.safe_load((self.folder / "params.yaml").read_text())
+        document[key][name] = value
+        self.write_params(document)
+
+    def md5s(self) -> dict[str, str]:
+        """The digest of every output in dvc.lock."""
+        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
+    pipeline.repro()
+    pipeline.commit("results")
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(finished: Pipeline) -> Iterator[Pipeline]:
+    """The finished pipeline; what a test changes is taken back."""
+    yield finished
+    finished.run("git", "checkout", "--quiet", "--force", "main")
+    finished.run("git", "clean", "--quiet", "--force", "-d")
+    finished.run("dvc", "checkout", "--quiet", "--force")
+
+
+def test_every_stage_leaves_its_results(pipeline: Pipeline) -> None:
+    for model in MODELS:
+        measures = json.loads((pipeline.folder / f"metrics/{model}.json").read_text())
+        assert set(measures) >= {"accuracy", "loss", "auc", "n"}
+        assert measures["n"] == 12
+        for name, columns in {
+            "history": "epoch,accuracy,loss,val_accuracy,val_loss",
+            "predictions": "file,actual,predicted,probability",
+        }.items():
+            assert (pipeline.folder / f"metrics/{model}/{name}.csv").read_text().startswith(f"{columns}\n")
+        assert (pipeline.folder / f"plots/mistakes/{model}.png").is_file()
+    subset = json.loads((pipeline.folder / "metrics/subset.json").read_text())
+    assert subset["photos"]["train"] == {"cat": 8, "dog": 8}
+    assert len((pipeline.folder / "metrics/compare.csv").read_text().splitlines()) == 6
+
+
+def test_photos_and_pictures_of_photos_stay_out_of_git(pipeline: Pipeline) -> None:
+    tracked = pipeline.run("git", "ls-files").splitlines()
+    assert "metrics/curves.png" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "models/", "plots/"))]
+
+
+def test_a_second_run_runs_nothing(pipeline: Pipeline) -> None:
+    assert pipeline.repro() == set()
+
+
+def test_a_clone_without_the_cache_has_nothing_to_run(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    answer = pipeline.run("dvc", "--cd", str(tmp_path / "clone"), "repro", "--dry", "--allow-missing")
+    assert "Running stage" not in answer
+
+
+def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(pipeline: Pipeline) -> None:
+    pipeline.run("git", "checkout", "--quiet", "-b", "faster")
+    pipeline.set("fine_tune", "learning_rate", 1e-3)
+    assert pipeline.repro() == {"fine_tune", "evaluate@fine_tune", "compare"}
+    pipeline.commit("faster")
+    metrics = json.loads(pipeline.run("dvc", "metrics", "diff", "main", "faster", "--json"))
+    assert set(metrics) == {"metrics/fine_tune.json"}
+    assert metrics["metrics/fine_tune.json"]["loss"]["diff"] != 0
+    params = json.loads(pipeline.run("dvc", "params", "diff", "main", "faster", "--json"))
+    rate = params["params.yaml"]["fine_tune.learning_rate"]
+    assert (rate["old"], rate["new"]) == (1e-5, 1e-3)
+    plots = json.loads(pipeline.run("dvc", "plots", "diff", "main", "faster", "--json"))["data"]
+    [history] = [plot for name, plot in plots.items() if name.endswith("metrics/fine_tune/history.csv")]
+    assert {revision for plot in history for revision in plot["revisions"]} == {"main", "faster"}
+    pipeline.run("git", "checkout", "--quiet", "main")
+    assert pipeline.repro() == set()  # from DVC's cache
+
+
+def test_more_test_photos_train_nothing(pipeline: Pipeline) -> None:
+    pipeline.set("subset", "test", 7)
+    assert pipeline.repro() == {"subset", "compare", *(f"evaluate@{model}" for model in MODELS)}
+
+
+def test_an_edited_plot_retrains_nothing(pipeline: Pipeline) -> None:
+    with (pipeline.folder / "src/smallset/plots.py").open("a") as file:
+        file.write("\n# edited\n")
+    assert pipeline.repro() == {"augmentation", "compare"}
+
+
+def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
+    before = pipeline.md5s()
+    stages = [name for name in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"] if name != "evaluate"]
+    stages += [f"evaluate@{model}" for model in MODELS]
+    assert pipeline.repro("--force", "--no-run-cache") == set(stages)
+    assert pipeline.md5s() == before
+
+
+def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
+    pipeline.run("dvc", "plots", "show", "--out", "page")
+    page = (pipeline.folder / "page/index.html").read_text()
+    for model in MODELS:
+        assert all(f"metrics/{model}/{name}.csv" in page for name in ("history", "predictions", "roc"))
+    for name in ("compare.csv", "curves.csv"):
+        assert f"metrics/{name}" in page
+    pictures = {path.name for path in (pipeline.folder / "page/static").iterdir()}
+    assert len(pictures) == 1 + 1 + len(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "value", "message"),
+    [
+        ("image", "size", 20, "params.yaml: image: size: expected greater than or equal to 78, found 20"),
+        ("convnet", "epoch", 3, "params.yaml: convnet: unknown key 'epoch'"),
+        ("subset", "train", 99, "data/raw/cat: expected 109 photos that decode"),
+    ],
+)
+def test_a_wrong_param_stops_the_first_stage_with_one_message(
+    pipeline: Pipeline, key: str, name: str, value: object, message: str
+) -> None:
+    pipeline.set(key, name, value)
+    pipeline.set("subset", "validation", 4)
+    answer = pipeline.run("dvc", "repro", "--force", "subset", code=255)
+    assert message in answer
+    assert "Traceback" not in answer
+
+
+def test_without_network_and_archive_download_says_what_was_tried_and_the_ways_on(pipeline: Pipeline) -> None:
+    pipeline.set("download", "source", "dogs-vs-cats")
+    pipeline.set("download", "mirrors", [{"url": "http://127.0.0.1:9/a.zip", "sha256": None}])
+    answer = pipeline.run("dvc", "repro", code=255, SMALLSET_ARCHIVE="")
+    for text in ("Tried:\n- http://127.0.0.1:9/a.zip", "Three ways on", "SMALLSET_ARCHIVE=", "source: sample"):
+        assert text in answer
+    assert "Traceback" not in answer
+    assert "Running stage 'subset'" not in answer
+
+
+def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
+    assert "dvc repro subset" in pipeline.run("python", "stages/subset.py", code=1)
+
+
+def test_a_pipeline_folder_runs_the_shared_stages_on_its_own_params(pipeline: Pipeline) -> None:
+    folder = pipeline.folder / "other"
+    folder.mkdir()
+    for name in ("dvc.yaml", "stages", "src"):
+        (folder / name).symlink_to(f"../{name}")
+    shutil.copy(pipeline.folder / "params.yaml", folder)
+    answer = pipeline.run("dvc", "--cd", "other", "repro", "subset")
+    assert "Running stage 'subset'" in answer
+    assert json.loads((folder / "metrics/subset.json").read_text())["photos"]["test"] == {"cat": 6, "dog": 6}
+    assert pipeline.repro() == set()

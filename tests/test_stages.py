@@ -1,0 +1,77 @@
+"""The graph in dvc.yaml against the code: each stage declares the modules that it imports, and its own params."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from smallset import params, runtime
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+SHARED = {"seed", "precision", "image", "augmentation", "base"}
+CHAPTER = [
+    *["download", "subset", "convnet", "convnet_augmented", "activations", "features"],
+    *["classifier", "augmented", "fine_tune", "evaluate", "compare"],
+]
+
+
+def modules(script: Path) -> set[str]:
+    """The modules of src/smallset that a script imports, and those that they import."""
+    found: set[str] = set()
+    todo = [script]
+    while todo:
+        for node in ast.walk(ast.parse(todo.pop().read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in ("smallset", "smallset.errors"):
+                names = ["errors"] if node.module == "smallset.errors" else [alias.name for alias in node.names]
+                todo += [ROOT / f"src/smallset/{name}.py" for name in names if f"src/smallset/{name}.py" not in found]
+                found.update(f"src/smallset/{name}.py" for name in names)
+            assert not (isinstance(node, ast.Import) and any("smallset" in alias.name for alias in node.names))
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_declares_exactly_the_modules_that_it_imports(name: str) -> None:
+    script = STAGES[name]["cmd"].split()[1]
+    declared = {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
+    assert declared == {script, *modules(ROOT / script)}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_declares_exactly_the_params_that_it_reads(name: str) -> None:
+    script = (ROOT / STAGES[name]["cmd"].split()[1]).read_text()
+    read = {
+        node.attr
+        for node in ast.walk(ast.parse(script))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "p"
+    }
+    assert read == set(STAGES[name].get("params", []))
+    assert read <= SHARED | {name}
+
+
+def test_the_stages_are_the_chapter_in_its_order() -> None:
+    assert [name for name in STAGES if name in CHAPTER] == CHAPTER
+    assert all(stage["desc"].startswith("8.") and len(stage["desc"]) < 80 for stage in STAGES.values())
+
+
+def test_every_param_has_a_stage() -> None:
+    assert set(params.Params.model_fields) - SHARED <= set(STAGES)
+
+
+def test_scripts_are_thin() -> None:
+    for script in (ROOT / "stages").glob("*.py"):
+        assert len(script.read_text().splitlines()) <= 40, script
+
+
+def test_a_pipeline_folder_shares_the_stages() -> None:
+    for name in ("dvc.yaml", "stages", "src"):
+        assert (ROOT / "sample" / name).resolve() == ROOT / name
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("fma avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)])
+def test_bfloat16_is_found_in_the_cpu_s_flags(tmp_path: Path, flags: str, expected: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n")
+    assert runtime.has_bfloat16(tmp_path / "cpuinfo") is expected
+    assert not runtime.has_bfloat16(tmp_path / "missing")

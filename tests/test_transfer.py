@@ -1,0 +1,134 @@
+"""Caches, and what is trained on them: rows that match their photos, and one model from pixels to probability."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from smallset import augmentation, caches, extraction, images, models, params, photos, transfer, vgg16
+from smallset.errors import SmallsetError
+
+SIZE = 78
+VIEWS = 2
+P = params.Training(batch=4, epochs=2, learning_rate=1e-4, ema_momentum=None)
+
+
+@pytest.fixture
+def parts(random_weights: Path) -> tuple[keras.Model, keras.Model, keras.Model]:
+    trunk, top = vgg16.split(vgg16.base(random_weights, SIZE))
+    return trunk, top, models.head(top.output_shape[1:], 8, 0.5)
+
+
+@pytest.fixture
+def augment(document: Any) -> keras.Model:
+    return augmentation.build(params.parse(document).augmentation, SIZE, seed=0)
+
+
+@pytest.fixture
+def cached(
+    tmp_path: Path, drawn: photos.Photos, parts: tuple[keras.Model, ...], augment: keras.Model
+) -> tuple[caches.Cache, caches.Cache]:
+    """Activations of the drawn pictures, and of two views of each."""
+    plain, bank = tmp_path / "photos/train.npy", tmp_path / "views/train.npy"
+    extraction.from_photos_and_views(parts[0], augment, drawn, plain, bank, VIEWS)
+    return caches.read(plain, drawn), caches.read(bank, drawn)
+
+
+def test_rows_are_what_the_trunk_gives_for_the_photos(
+    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], drawn: photos.Photos
+) -> None:
+    plain, bank = cached
+    assert (plain.values.shape, bank.values.shape) == ((10, 4, 4, 512), (VIEWS, 10, 4, 4, 512))
+    assert plain.values.dtype == np.float16
+    expected = parts[0].predict(images.first(drawn, 10, SIZE), verbose=0)
+    np.testing.assert_allclose(plain.values, expected, rtol=1e-2, atol=1e-2 * expected.max())
+
+
+def test_every_view_is_another(cached: tuple[caches.Cache, ...]) -> None:
+    plain, bank = cached
+    for one, other in ((plain.values, bank.views[0]), (bank.views[0], bank.views[1])):
+        assert all(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_features_are_the_top_of_every_view_in_the_same_order(
+    tmp_path: Path, cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], drawn: photos.Photos
+) -> None:
+    extraction.from_cache(parts[1], cached[1], tmp_path / "features.npy")
+    features = caches.read(tmp_path / "features.npy", drawn)
+    for view, source in zip(features.views, cached[1].views, strict=True):
+        expected = parts[1].predict(source.astype(np.float32), verbose=0)
+        np.testing.assert_allclose(view, expected, rtol=1e-2, atol=1e-2 * expected.max())
+
+
+def test_rows_of_other_photos_are_refused(
+    tmp_path: Path, cached: tuple[caches.Cache, ...], drawn: photos.Photos
+) -> None:
+    path = tmp_path / "photos/train.npy"
+    assert cached[0].photos is drawn
+    index = pd.read_csv(path.with_suffix(".csv"))
+    index.iloc[::-1].to_csv(path.with_suffix(".csv"), index=False)
+    with pytest.raises(SmallsetError, match=r"train.npy: expected a row for each of the 10 photos .* Run: dvc repro"):
+        caches.read(path, drawn)
+
+
+def test_too_few_rows_are_refused(tmp_path: Path, cached: tuple[caches.Cache, ...], drawn: photos.Photos) -> None:
+    path = tmp_path / "photos/train.npy"
+    np.save(path, np.array(cached[0].values[:9]))
+    with pytest.raises(SmallsetError, match="found 9 rows for 10 photos"):
+        caches.read(path, drawn)
+
+
+def test_batches_draw_views_and_orders_by_the_seed(cached: tuple[caches.Cache, ...]) -> None:
+    bank = cached[1]
+
+    def epochs(seed: int | None) -> list[np.ndarray]:
+        batches = caches.load(bank, 4, seed)
+        return [np.concatenate([values for values, _ in batches]) for _ in range(2)]
+
+    first, second = epochs(1)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(epochs(1), [first, second])
+    np.testing.assert_array_equal(epochs(None)[1], bank.views[0])
+
+
+def test_the_model_on_pixels_gives_what_the_trained_part_gives_on_the_cache(
+    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], drawn: photos.Photos
+) -> None:
+    trunk, top, head = parts
+    before = [weight.copy() for weight in trunk.get_weights()]
+    whole, history = transfer.fit([trunk], [top, head], cached[1], cached[0], P, 0)
+    assert len(history) == P.epochs
+    assert len(whole.trainable_weights) == 6 + 4  # block5's and the head's: kernels and biases
+    assert all(np.array_equal(a, b) for a, b in zip(before, trunk.get_weights(), strict=True))
+    on_cache = head.predict(top.predict(cached[0].values.astype(np.float32), verbose=0), verbose=0)
+    np.testing.assert_allclose(whole.predict(images.first(drawn, 10, SIZE), verbose=0), on_cache, atol=0.02)
+
+
+def test_a_cache_of_another_network_is_refused(
+    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], tmp_path: Path
+) -> None:
+    keras.utils.set_random_seed(1)
+    vgg16.plain().save_weights(tmp_path / "other.weights.h5")
+    trunk, top = vgg16.split(vgg16.base(tmp_path / "other.weights.h5", SIZE))
+    with pytest.raises(SmallsetError, match="before training: the model on pixels and on the cached rows should agree"):
+        transfer.fit([trunk], [top, parts[2]], cached[1], cached[0], P, 0)
+
+
+def test_without_views_the_book_s_way_trains_end_to_end(
+    tmp_path: Path,
+    cached: tuple[caches.Cache, ...],
+    parts: tuple[keras.Model, ...],
+    augment: keras.Model,
+    drawn: photos.Photos,
+) -> None:
+    extraction.from_photos_and_views(parts[0], augment, drawn, tmp_path / "p/t.npy", tmp_path / "v/t.npy", 0)
+    none = caches.read(tmp_path / "v/t.npy", drawn)
+    before = parts[2].get_weights()
+    whole, history = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, augment)
+    assert len(history) == P.epochs
+    assert len(whole.trainable_weights) == 4
+    assert whole.input_shape == (None, SIZE, SIZE, 3)
+    assert not np.array_equal(before[0], parts[2].get_weights()[0])
