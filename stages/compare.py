@@ -10,7 +10,7 @@ from smallset import comparison, files, plots, stage
 
 TEST = Path("data/subset/test")
 METRICS = Path("metrics")
-MISTAKES = Path("plots/mistakes")
+PLOTS = Path("plots")
 
 
 def main() -> None:
@@ -19,10 +19,10 @@ def main() -> None:
     histories = {name: pd.read_csv(METRICS / name / "history.csv") for name in names}
     table = comparison.table(measures, histories)
     files.write_csv(METRICS / "compare.csv", table)
-    files.write_text(METRICS / "compare.md", comparison.markdown(table))
+    files.write_text(PLOTS / "compare.md", comparison.markdown(table))
     files.write_csv(METRICS / "curves.csv", comparison.curves(histories))
     plots.save(plots.curves(histories), METRICS / "curves.png")
-    with files.whole(MISTAKES) as draft:
+    with files.whole(PLOTS / "mistakes") as draft:
         for name in names:
             predictions = pd.read_csv(METRICS / name / "predictions.csv")
             plots.save(plots.mistakes(predictions, TEST), draft / f"{name}.png")
