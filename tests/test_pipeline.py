@@ -221,3 +221,4 @@ def test_a_pipeline_folder_runs_the_shared_stages_on_its_own_params(pipeline: Pi
     assert "Running stage 'subset'" in pipeline.run("dvc", "--cd", "other", "repro", "subset")
     assert json.loads((folder / "metrics/subset.json").read_text())["photos"]["test"] == {"cat": 5, "dog": 5}
     assert pipeline.repro() == set()
+    shutil.rmtree(folder)

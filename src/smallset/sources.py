@@ -24,21 +24,23 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     """Fill `target`/<class>/ from the source in params.yaml; return what metrics/download.json records.
 
     downloads: a folder that keeps a mirror's archive, whole or in part, so that a broken download is resumed.
+    The sha256 is the archive's, or where there is none that of all photos.
     """
+    archive = None
     if p.source == "sample":
         drawing.draw(target, p.sample.photos, p.sample.size, seed)
-        origin: dict[str, object] = {"source": "sample: drawn by smallset, not photographed"}
     elif p.source == "folder":
         copy_folder(p.folder, target)
-        origin = {"source": "folder"}
     else:
         archive = local_archive() or from_mirrors(p.mirrors, downloads)
         archives.unpack(archive, target)
-        origin = {"source": p.source, "archive": archive.name}
-        origin["sha256"] = files.sha256(archive) if archive.is_file() else None
     found = photos.find(target)
-    counts = {name: int((found.labels == label).sum()) for label, name in enumerate(found.classes)}
-    return origin | {"sha256 of the photos": digest(found), "photos": counts}
+    return {
+        "source": "sample: drawn by smallset, not photographed" if p.source == "sample" else p.source,
+        "archive": archive.name if archive else None,
+        "sha256": files.sha256(archive) if archive and archive.is_file() else digest(found),
+        "photos": {name: int((found.labels == label).sum()) for label, name in enumerate(found.classes)},
+    }
 
 
 def digest(found: photos.Photos) -> str:
