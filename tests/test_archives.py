@@ -63,7 +63,7 @@ def test_an_entry_that_points_outside_is_refused_before_anything_is_written(tmp_
 def test_a_truncated_zip_is_named(tmp_path: Path, length: int) -> None:
     make_zip(tmp_path / "a.zip", KAGGLE)
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:length])
-    with pytest.raises(SmallsetError, match=r"a.zip: not a whole zip file .* get it again"):
+    with pytest.raises(SmallsetError, match=r"a.zip: not a whole, readable zip file .* get it again"):
         unpacked(tmp_path / "a.zip", tmp_path)
 
 
@@ -84,3 +84,15 @@ def test_another_layout_says_what_was_expected_and_found(tmp_path: Path) -> None
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(SmallsetError, match=r"none.zip: no such file or folder. SMALLSET_ARCHIVE"):
         archives.unpack(tmp_path / "none.zip", tmp_path)
+
+
+def test_a_folder_that_holds_train_zip_is_read(tmp_path: Path) -> None:
+    (tmp_path / "unpacked").mkdir()
+    make_zip(tmp_path / "unpacked" / "train.zip", KAGGLE)
+    assert unpacked(tmp_path / "unpacked", tmp_path) == {"cat/cat.7.jpg": KAGGLE[0], "dog/dog.12.jpg": KAGGLE[1]}
+
+
+def test_a_second_photo_of_one_number_is_named(tmp_path: Path) -> None:
+    make_zip(tmp_path / "a.zip", ["train/cat.7.jpg", "validation/cat.7.jpg"])
+    with pytest.raises(SmallsetError, match=r"entry 'validation/cat.7.jpg' is a second cat 7"):
+        unpacked(tmp_path / "a.zip", tmp_path)

@@ -16,7 +16,7 @@ def test_the_committed_files_are_valid(path: str) -> None:
     assert params.read(ROOT / path).seed == 1337
 
 
-def test_the_defaults_are_the_books(document: Any) -> None:
+def test_the_defaults_are_the_books_but_for_one_number_of_epochs(document: Any) -> None:
     p = params.parse(document)
     assert (p.image.size, p.subset.train, p.subset.validation, p.subset.test) == (180, 1000, 500, 1000)
     assert [

@@ -99,8 +99,23 @@ def test_a_broken_download_goes_on_where_it_stopped(
     assert server.starts[0] == 0 < server.starts[1]
 
 
+def test_an_archive_that_is_there_needs_no_network(document: Any, tmp_path: Path, archive: bytes) -> None:
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "archive.zip").write_bytes(archive)
+    digest = hashlib.sha256(archive).hexdigest()
+    assert fill(document, tmp_path, mirrors=[{"url": NOWHERE, "sha256": digest}])["photos"] == {"cat": 3, "dog": 3}
+
+
+def test_what_is_no_zip_is_set_aside_and_the_next_mirror_tried(document: Any, tmp_path: Path, server: Server) -> None:
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "dogs-vs-cats.zip").write_bytes(b"<html>quota exceeded</html>")
+    mirrors = [{"url": "http://127.0.0.1:9/uc?id=1", "sha256": None}, {"url": url(server), "sha256": None}]
+    assert fill(document, tmp_path, mirrors=mirrors)["archive"] == "archive.zip"
+    assert (tmp_path / "downloads" / "dogs-vs-cats.wrong").exists()
+
+
 def test_a_wrong_checksum_is_not_unpacked_and_not_kept(document: Any, tmp_path: Path, server: Server) -> None:
-    with pytest.raises(SmallsetError, match="archive.zip: sha256: expected 00ff, found "):
+    with pytest.raises(SmallsetError, match="archive.zip: expected a zip with sha256 00ff, found "):
         fill(document, tmp_path, mirrors=[{"url": url(server), "sha256": "00ff"}])
     assert not list((tmp_path / "raw").iterdir())
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["archive.wrong"]

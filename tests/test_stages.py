@@ -19,13 +19,14 @@ CHAPTER = [
 
 
 def modules(script: Path) -> set[str]:
-    """The modules of src/smallset that a script imports, and those that they import."""
+    """The modules of src/smallset that a script imports, and those that they import; __init__ only sets a log level."""
     found: set[str] = set()
     todo = [script]
     while todo:
         for node in ast.walk(ast.parse(todo.pop().read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module in ("smallset", "smallset.errors"):
-                names = ["errors"] if node.module == "smallset.errors" else [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "smallset":
+                inner = (node.module or "").partition(".")[2]
+                names = [inner] if inner else [alias.name for alias in node.names]
                 todo += [ROOT / f"src/smallset/{name}.py" for name in names if f"src/smallset/{name}.py" not in found]
                 found.update(f"src/smallset/{name}.py" for name in names)
             assert not (isinstance(node, ast.Import) and any("smallset" in alias.name for alias in node.names))

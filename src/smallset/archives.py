@@ -3,6 +3,7 @@
 PetImages/Cat/0.jpg (Microsoft), train/cat.0.jpg (Kaggle's train.zip), and a zip that holds train.zip (Kaggle's whole).
 """
 
+import lzma
 import re
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ def unpack(source: Path, target: Path) -> None:
     Names in `target` are made from class and number alone, so nothing lands outside it, whatever the archive says.
     Raises SmallsetError for an archive that is missing, broken, hostile, or of another layout.
     """
+    if (source / "train.zip").is_file():
+        source = source / "train.zip"
     if source.is_dir():
         files = (path for path in sorted(source.rglob("*")) if path.is_file())
         _copy({path.relative_to(source).as_posix(): _opener(path) for path in files}, target, source)
@@ -45,8 +48,8 @@ def _opened(file: Path | IO[bytes], name: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise SmallsetError(f"{name}: not a whole zip file ({error}). Delete it and get it again.") from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+        raise SmallsetError(f"{name}: not a whole, readable zip file ({error}). Delete it and get it again.") from None
 
 
 def _copy_zip(archive: zipfile.ZipFile, target: Path, source: Path) -> None:
@@ -57,7 +60,7 @@ def _copy_zip(archive: zipfile.ZipFile, target: Path, source: Path) -> None:
                 f"{source}: entry {name!r} points outside the archive. Do not trust it; get another copy."
             )
     inner = next((name for name in names if PurePosixPath(name).name == "train.zip"), None)
-    if inner is None:
+    if inner is None or source.name == "train.zip":  # one zip inside a zip, no more
         _copy({name: partial(archive.open, name) for name in names}, target, source)
         return
     with tempfile.TemporaryFile(dir=target.parent) as copy, archive.open(inner) as packed:
@@ -80,5 +83,9 @@ def _copy(entries: Mapping[str, Callable[[], IO[bytes]]], target: Path, source: 
         label, number = match[1].lower(), match[2]
         copy = target / label / f"{label}.{number}.jpg"
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if copy.exists():
+            raise SmallsetError(
+                f"{source}: entry {name!r} is a second {label} {number}. Keep one folder of photos there."
+            )
         with entries[name]() as packed, copy.open("xb") as file:
             shutil.copyfileobj(packed, file)

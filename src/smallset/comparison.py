@@ -9,7 +9,7 @@ CURVES = {
     "validation": {"val_accuracy": "accuracy", "val_loss": "loss"},
 }
 
-PICTURES = """Pictures:
+PICTURES = """Pictures, in the folder of this pipeline:
 
 - metrics/curves.png: accuracy and loss of all models, by epoch
 - plots/augmented.png: a training photo, augmented
@@ -18,9 +18,18 @@ PICTURES = """Pictures:
 
 
 def table(measures: Mapping[str, Mapping[str, float]], histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row for each model: its test measures, and the epoch that was kept, the one with the lowest validation loss."""
-    rows = [{"model": model, **measures[model], **_kept(histories[model])} for model in measures]
+    """A row for each model: its test measures, and the epoch that was kept."""
+    best = {model: kept(history) for model, history in histories.items()}
+    rows = [
+        {"model": model, **measures[model], "val_accuracy": best[model].val_accuracy, "epoch": int(best[model].epoch)}
+        for model in measures
+    ]
     return pd.DataFrame(rows)
+
+
+def kept(history: pd.DataFrame) -> pd.Series:
+    """The row of the epoch whose weights were kept: the one with the lowest validation loss."""
+    return history.iloc[int(history.val_loss.to_numpy().argmin())]
 
 
 def curves(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -38,12 +47,7 @@ def markdown(comparison: pd.DataFrame) -> str:
     head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"
     rule = "|---" + "|---:" * (len(comparison.columns) - 1) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in comparison.itertuples(index=False)]
-    return "\n".join(["Test photos, one evaluation of each saved model:", "", head, rule, *rows, "", PICTURES])
-
-
-def _kept(history: pd.DataFrame) -> dict[str, float]:
-    best = history.iloc[int(history.val_loss.to_numpy().argmin())]
-    return {"val_accuracy": best.val_accuracy, "val_loss": best.val_loss, "epoch": int(best.epoch)}
+    return "\n".join(["One evaluation of each saved model on the test set:", "", head, rule, *rows, "", PICTURES])
 
 
 def _cell(value: object) -> str:

@@ -129,6 +129,6 @@ def shade(fill: Colour, by: int) -> Colour:
 
 
 def noisy(pixels: NDArray[np.uint8], random: Random) -> NDArray[np.uint8]:
-    """Light from half to one and a half times, and grain, as a small sensor in bad light gives."""
+    """Light from half to a third more, and grain, as a small sensor in bad light gives."""
     light, grain = random.uniform(0.55, 1.3), random.uniform(4, 24)
     return np.clip(pixels * light + random.normal(0, grain, pixels.shape), 0, 255).astype(np.uint8)

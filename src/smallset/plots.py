@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from smallset import files, photos
+from smallset import comparison, files, photos
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 
@@ -24,7 +24,7 @@ def curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     figure = Figure((3.2 * len(histories), 5.4), layout="constrained")
     axes = figure.subplots(2, len(histories), squeeze=False, sharex="col")
     for column, (model, history) in zip(axes.T, histories.items(), strict=True):
-        kept = history.iloc[int(history.val_loss.to_numpy().argmin())]
+        kept = comparison.kept(history)
         for ax, measure in zip(column, ("accuracy", "loss"), strict=True):
             ax.plot(history.epoch, history[measure], "--", color="tab:orange", label="training")
             ax.plot(history.epoch, history[f"val_{measure}"], color="tab:blue", label="validation")
@@ -55,9 +55,10 @@ def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns
 
 
 def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
-    """The photos below `folder` that a model is most sure of and wrong about, the surest first."""
+    """The photos below `folder` that a model is most sure of and wrong about, the surest first, ties class by class."""
     wrong = predictions[predictions.actual != predictions.predicted]
-    worst = wrong.sort_values(["probability", "file"], ascending=[False, True]).head(MISTAKES)
+    wrong = wrong.assign(turn=wrong.groupby("actual").cumcount())
+    worst = wrong.sort_values(["probability", "turn", "actual"], ascending=[False, True, True]).head(MISTAKES)
     titles = [f"{row.file}\n{row.predicted} {row.probability:.4f}" for row in worst.itertuples()]
     pixels = [photos.decode(folder / file).astype(np.float32) for file in worst.file]
     return grid(pixels, titles, columns=4)

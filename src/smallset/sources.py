@@ -4,11 +4,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from urllib.parse import urlparse
 
 import gdown
-import requests
 from tqdm import tqdm
 
 from smallset import archives, drawing, files, params, photos
@@ -52,7 +52,7 @@ def digest(found: photos.Photos) -> str:
 
 
 def copy_folder(folder: str | None, target: Path) -> None:
-    """Copy the user's class folders, photos only; the originals are only read."""
+    """Copy the user's class folders; the originals are only read."""
     if folder is None or not Path(folder).is_dir():
         raise SmallsetError(f"params.yaml: download: folder: expected a folder of class folders, found {folder!r}.")
     own = photos.find(Path(folder))
@@ -76,17 +76,19 @@ def from_mirrors(mirrors: list[params.Mirror], downloads: Path) -> Path:
     for mirror in mirrors:
         try:
             return checked(fetch(mirror.url, downloads), mirror.sha256)
-        except (SmallsetError, OSError, requests.RequestException, gdown.exceptions.DownloadError) as error:
-            tried.append(f"- {mirror.url}: {_first_line(error)}")
+        except (SmallsetError, OSError, gdown.exceptions.DownloadError) as error:
+            tried.append(f"- {mirror.url}: {_one_line(error)}")
     raise SmallsetError("\n".join(["no mirror gave the archive. Tried:", *tried, WAYS_ON]))
 
 
 def fetch(url: str, downloads: Path) -> Path:
-    """Fetch one url into `downloads`, going on where a broken download stopped."""
-    if "kaggle.com/competitions/" in url:
-        return from_kaggle(url.rsplit("/", 1)[-1], downloads)
+    """Fetch one url into `downloads`, going on where a broken download stopped; what is there is not fetched again."""
     address = urlparse(url)
     name = Path(address.path).name if address.path.endswith(".zip") else "dogs-vs-cats.zip"
+    if (downloads / name).exists():
+        return downloads / name
+    if "kaggle.com/competitions/" in url:
+        return from_kaggle(url.rsplit("/", 1)[-1], downloads)
     gdown.download(url=url, output=str(downloads / name), resume=True, use_cookies=False, timeout=30, retries=2)
     return downloads / name
 
@@ -94,22 +96,27 @@ def fetch(url: str, downloads: Path) -> Path:
 def from_kaggle(competition: str, downloads: Path) -> Path:
     """Kaggle's own client: it needs an account, a key in ~/.kaggle, and the competition's rules accepted."""
     if shutil.which("kaggle") is None:
-        raise SmallsetError("Kaggle's client is not installed: pip install kaggle, and put your key in ~/.kaggle")
+        raise SmallsetError(
+            'Kaggle\'s client is not installed: pip install -e ".[kaggle]", and put your key in ~/.kaggle'
+        )
     command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(downloads)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise SmallsetError(done.stderr.strip() or f"{' '.join(command)}: exit code {done.returncode}")
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise SmallsetError(f"{' '.join(command)} ended with exit code {code}; its own words are above")
     return downloads / f"{competition}.zip"
 
 
 def checked(archive: Path, sha256: str | None) -> Path:
-    """The archive, if its digest is the expected one; another is set aside so that the next try starts anew."""
+    """The archive, if it is a zip with the expected digest; another is set aside so that the next try starts anew."""
     found = files.sha256(archive)
-    if sha256 not in (None, found):
-        archive.replace(archive.with_suffix(".wrong"))
-        raise SmallsetError(f"{archive}: sha256: expected {sha256}, found {found}. Set aside as {archive.stem}.wrong")
-    return archive
+    if sha256 in (None, found) and zipfile.is_zipfile(archive):
+        return archive
+    archive.replace(archive.with_suffix(".wrong"))
+    raise SmallsetError(
+        f"{archive}: expected a zip with sha256 {sha256 or 'of any value'}, found {found}. "
+        f"Set aside as {archive.stem}.wrong; delete it"
+    )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

