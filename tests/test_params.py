@@ -26,8 +26,8 @@ def test_the_defaults_are_the_books_but_for_the_epochs_of_the_convnets(document:
         p.augmented.epochs,
         p.fine_tune.epochs,
     ] == [
-        20,  # the book: 30, which overfit
-        60,  # the book: 100, without averaged weights
+        12,  # the book: 30, without averaged weights
+        60,  # the book: 100
         20,
         50,
         30,
