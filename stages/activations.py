@@ -1,18 +1,18 @@
-"""8.3  Run VGG16 up to block4_pool over every photo and its augmented views, once for all that follows."""
+"""8.3.1  Run the trunk of the base over every photo and its augmented views, once for all that follows."""
 
 from pathlib import Path
 
-from smallset import augmentation, extraction, files, photos, runtime, stage, vgg16
+from smallset import augmentation, extraction, files, photos, runtime, saving, stage
 
 SUBSET = Path("data/subset")
-WEIGHTS = Path("models/vgg16.weights.h5")
+TRUNK = Path("models/base/trunk.keras")
 ACTIVATIONS = Path("data/activations")
 
 
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    trunk, _ = vgg16.split(vgg16.base(WEIGHTS, p.image.size))
+    trunk = saving.load(TRUNK)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     with files.whole(ACTIVATIONS / "photos") as plain, files.whole(ACTIVATIONS / "views") as bank:

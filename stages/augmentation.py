@@ -15,7 +15,8 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
-    photo = images.first(photos.find(TRAIN), 1, p.image.size)
+    found = photos.find(TRAIN)
+    photo = images.pixels(found.at(found.spread(1)), p.image.size)
     draws = [np.asarray(augment(photo, training=True))[0] for _ in range(DRAWS)]
     plots.save(plots.grid(draws, [""] * DRAWS, columns=3), PICTURE)
 

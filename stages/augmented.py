@@ -1,11 +1,11 @@
-"""8.3.1  Train a head on the features of augmented photos (listings 8.25-8.26)."""
+"""8.3.1  Train a head on the features of augmented photos (listings 8.23-8.25)."""
 
 from pathlib import Path
 
-from smallset import augmentation, caches, files, models, photos, runtime, saving, stage, transfer, vgg16
+from smallset import augmentation, caches, files, models, photos, runtime, saving, stage, transfer
 
 SUBSET = Path("data/subset")
-WEIGHTS = Path("models/vgg16.weights.h5")
+BASE = Path("models/base")
 FEATURES = Path("data/features")
 HISTORY = Path("metrics/augmented/history.csv")
 MODEL = Path("models/augmented.keras")
@@ -16,12 +16,12 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     train = caches.read(FEATURES / "views/train.npy", photos.find(SUBSET / "train"))
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
-    trunk, top = vgg16.split(vgg16.base(WEIGHTS, p.image.size))
-    head = models.head(top.output_shape[1:], p.augmented.units, p.augmented.dropout)
+    trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
+    head = models.head(top.output_shape[1:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
     model, history = transfer.fit_views([trunk, top], [head], train, validation, p.augmented, p.seed, augment)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL)
+    saving.save(model, MODEL, train.photos.classes)
 
 
 stage.run(main)

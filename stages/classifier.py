@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from smallset import caches, files, models, photos, runtime, saving, stage, transfer, vgg16
+from smallset import caches, files, models, photos, runtime, saving, stage, transfer
 
 SUBSET = Path("data/subset")
-WEIGHTS = Path("models/vgg16.weights.h5")
+BASE = Path("models/base")
 FEATURES = Path("data/features")
 HISTORY = Path("metrics/classifier/history.csv")
 MODEL = Path("models/classifier.keras")
@@ -16,11 +16,11 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     train = caches.read(FEATURES / "photos/train.npy", photos.find(SUBSET / "train"))
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
-    trunk, top = vgg16.split(vgg16.base(WEIGHTS, p.image.size))
-    head = models.head(top.output_shape[1:], p.classifier.units, p.classifier.dropout)
+    trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
+    head = models.head(top.output_shape[1:], len(train.photos.classes), p.classifier.units, p.classifier.dropout)
     model, history = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL)
+    saving.save(model, MODEL, train.photos.classes)
 
 
 stage.run(main)

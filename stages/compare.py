@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from smallset import comparison, files, plots, stage
+from smallset import comparison, files, photos, plots, stage
 
 TEST = Path("data/subset/test")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be called 7
 
 
 def main() -> None:
@@ -22,10 +23,11 @@ def main() -> None:
     files.write_text(PLOTS / "compare.md", comparison.markdown(table))
     files.write_csv(METRICS / "curves.csv", comparison.curves(histories))
     plots.save(plots.curves(histories), METRICS / "curves.png")
-    with files.whole(PLOTS / "mistakes") as draft:
-        for name in names:
-            predictions = pd.read_csv(METRICS / name / "predictions.csv")
-            plots.save(plots.mistakes(predictions, TEST), draft / f"{name}.png")
+    predictions = {name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT) for name in names}
+    with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
+        for name, rows in predictions.items():
+            plots.save(plots.confusion(rows, photos.find(TEST).classes, name), confusion / f"{name}.png")
+            plots.save(plots.mistakes(rows, TEST), mistakes / f"{name}.png")
 
 
 stage.run(main)

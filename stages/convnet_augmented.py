@@ -12,13 +12,17 @@ MODEL = Path("models/convnet_augmented.keras")
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    train = images.load(photos.find(SUBSET / "train"), p.image.size, p.convnet_augmented.batch, p.seed)
-    validation = images.load(photos.find(SUBSET / "validation"), p.image.size, p.convnet_augmented.batch)
-    model = models.convnet(p.image.size, p.convnet_augmented.dropout)
+    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
+    model = models.convnet(p.image.size, len(train.classes), p.convnet_augmented.dropout)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
-    history = training.fit(models.chain([augment, model], "convnet_augmented"), train, validation, p.convnet_augmented)
+    batches = (
+        images.load(train, p.image.size, p.convnet_augmented.batch, p.seed),
+        images.load(validation, p.image.size, p.convnet_augmented.batch),
+    )
+    end_to_end = models.chain([augment, model], "convnet_augmented")
+    history = training.fit(end_to_end, *batches, train.labels, p.convnet_augmented)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL)
+    saving.save(model, MODEL, train.classes)
 
 
 stage.run(main)

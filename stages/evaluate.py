@@ -15,8 +15,9 @@ def main() -> None:
     test = photos.find(TEST)
     probability = evaluation.predict(saving.load(MODELS / f"{name}.keras"), test)
     files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability))
+    files.write_csv(METRICS / name / "classes.csv", evaluation.by_class(test, probability))
     files.write_csv(METRICS / name / "predictions.csv", evaluation.predictions(test, probability))
-    files.write_csv(METRICS / name / "roc.csv", evaluation.roc(test.labels, probability))
+    files.write_csv(METRICS / name / "roc.csv", evaluation.roc(test, probability))
 
 
 stage.run(main)

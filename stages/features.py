@@ -1,11 +1,11 @@
-"""8.3.1  Run the last block of VGG16 over the activations: the conv base's features (listing 8.20)."""
+"""8.3.1  Run the top of the base over the activations: the conv base's features (listing 8.20)."""
 
 from pathlib import Path
 
-from smallset import caches, extraction, files, photos, runtime, stage, vgg16
+from smallset import caches, extraction, files, photos, runtime, saving, stage
 
 SUBSET = Path("data/subset")
-WEIGHTS = Path("models/vgg16.weights.h5")
+TOP = Path("models/base/top.keras")
 ACTIVATIONS = Path("data/activations")
 FEATURES = Path("data/features")
 
@@ -13,7 +13,7 @@ FEATURES = Path("data/features")
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    _, top = vgg16.split(vgg16.base(WEIGHTS, p.image.size))
+    top = saving.load(TOP)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     with files.whole(FEATURES / "photos") as plain, files.whole(FEATURES / "views") as bank:
         for source, found, target in (

@@ -1,4 +1,4 @@
-"""8.3.2  Go on training the last block of VGG16 together with the head, slowly (listings 8.27-8.28)."""
+"""8.3.2  Go on training the top of the base together with the head, slowly (listings 8.27-8.28)."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def main() -> None:
     augment = augmentation.build(p.augmentation, start.input_shape[1], p.seed)
     model, history = transfer.fit_views([trunk], [top, head], train, validation, p.fine_tune, p.seed, augment)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL)
+    saving.save(model, MODEL, train.photos.classes)
 
 
 stage.run(main)

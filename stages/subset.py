@@ -1,4 +1,4 @@
-"""8.2.2  Copy the first photos of each class to training, validation and test folders (listing 8.6)."""
+"""8.2.2  Copy photos of each class to training, validation and test folders (listing 8.6)."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ METRICS = Path("metrics/subset.json")
 def main() -> None:
     p = stage.load_params()
     with files.whole(SUBSET) as draft:
-        record = splits.copy_subset(RAW, draft, p.subset.model_dump())
+        record = splits.copy_subset(RAW, draft, p.subset, p.seed)
     files.write_json(METRICS, record)
 
 

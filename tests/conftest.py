@@ -1,5 +1,6 @@
 """What several tests need: drawn photos, VGG16 with random weights, the repository's own params."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 import pytest
 import yaml
 
-from smallset import drawing, photos, vgg16
+from smallset import bases, drawing, photos, weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,5 +36,12 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .weights.h5 of VGG16 that was never trained: the right shapes, offline."""
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
-    vgg16.plain().save_weights(path)
+    bases.plain("VGG16").save_weights(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def vgg16(random_weights: Path) -> Callable[[int], keras.Model]:
+    """VGG16's base with those weights, for photos of a given size."""
+    tensors = weights.from_file("VGG16", random_weights)
+    return lambda size: bases.build("VGG16", tensors, size)

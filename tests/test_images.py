@@ -28,7 +28,7 @@ def test_batches_hold_rgb_pixels_in_0_to_255(drawn: photos.Photos) -> None:
 
 
 def test_a_photo_of_the_right_size_is_left_as_it_is(drawn: photos.Photos) -> None:
-    np.testing.assert_array_equal(images.first(drawn, 1, 80)[0], photos.decode(drawn.paths()[0]))
+    np.testing.assert_array_equal(images.pixels(drawn.at(drawn.spread(1)), 80)[0], photos.decode(drawn.paths()[0]))
 
 
 def test_the_order_is_new_in_each_epoch_and_the_same_for_one_seed(drawn: photos.Photos) -> None:
@@ -41,7 +41,7 @@ def test_the_order_is_new_in_each_epoch_and_the_same_for_one_seed(drawn: photos.
 
 def test_augmentation_changes_photos_in_training_alone(document: Any, drawn: photos.Photos) -> None:
     p = params.parse(document).augmentation
-    pixels = images.first(drawn, 4, SIZE)
+    pixels = images.pixels(drawn, SIZE)
     augment = augmentation.build(p, SIZE, seed=0)
     np.testing.assert_array_equal(augment(pixels, training=False), pixels)
     once, twice = (np.asarray(augment(pixels, training=True)) for _ in range(2))
@@ -54,4 +54,4 @@ def test_augmentation_changes_photos_in_training_alone(document: Any, drawn: pho
 def test_a_photo_that_broke_since_the_subset_was_made_is_named(drawn: photos.Photos) -> None:
     (drawn.folder / "cat/cat.0.jpg").write_bytes(b"")
     with pytest.raises(Exception, match=r"cat.0.jpg: does not decode"):
-        images.first(drawn, 1, SIZE)
+        images.pixels(drawn, SIZE)

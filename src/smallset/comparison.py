@@ -13,6 +13,7 @@ PICTURES = """Pictures, in the folder of this pipeline:
 
 - metrics/curves.png: accuracy and loss of all models, by epoch
 - plots/augmented.png: a training photo, augmented
+- plots/confusion/: each model's confusion matrix
 - plots/mistakes/: each model's most confident mistakes
 """
 

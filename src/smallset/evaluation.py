@@ -9,38 +9,85 @@ from sklearn import metrics
 from smallset import images, photos
 
 BATCH = 32  # photos; moves speed and memory, no result
+EPSILON = 1e-7  # the probability that a loss takes for 0, as Keras does: float32 rounds a sure model's to 0 and 1
+
+Probabilities = NDArray[np.float64]  # (n, classes), rows of sum 1
 
 
-def predict(model: keras.Model, found: photos.Photos) -> NDArray[np.float64]:
-    """P(second class) of each photo, (n,), from one pass in the order of `found`."""
+def predict(model: keras.Model, found: photos.Photos) -> Probabilities:
+    """P(class) of each photo, (n, classes), from one pass in the order of `found`."""
     pixels = images.load(found, model.input_shape[1], BATCH)
-    return np.asarray(model.predict(pixels, verbose=2), np.float64).ravel()
+    return probabilities(model.predict(pixels, verbose=2))
 
 
-def measures(labels: NDArray[np.int64], probability: NDArray[np.float64]) -> dict[str, float]:
-    """Accuracy at 0.5, cross-entropy in nats, area under the ROC curve, and the number of photos."""
+def probabilities(output: NDArray[np.float32]) -> Probabilities:
+    """A model's output as (n, classes): softmax as it is, one sigmoid (n, 1) as the columns 1 - p and p."""
+    values = np.asarray(output, np.float64)
+    return np.hstack([1 - values, values]) if values.shape[1] == 1 else values
+
+
+def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
+    """What the model is worth on n photos: accuracy, loss in nats, area under the ROC curve, mean F1 of the classes.
+
+    With more than two classes the area is the mean over each class against the rest; without a photo of each, None.
+    """
+    classes = np.arange(probability.shape[1])
+    predicted = probability.argmax(1)
+    likelihood = np.clip(probability[np.arange(len(labels)), labels], EPSILON, 1 - EPSILON)
+    areas = _areas(labels, probability)
     return {
-        "accuracy": round(float(metrics.accuracy_score(labels, probability > 0.5)), 6),
-        "loss": round(float(metrics.log_loss(labels, probability, labels=[0, 1])), 6),
-        "auc": round(float(metrics.roc_auc_score(labels, probability)), 6),
+        "accuracy": _rounded(metrics.accuracy_score(labels, predicted)),
+        "loss": _rounded(-np.log(likelihood).mean()),
+        "auc": _rounded(np.mean(areas)) if areas else None,
+        "f1": _rounded(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
         "n": len(labels),
     }
 
 
-def predictions(found: photos.Photos, probability: NDArray[np.float64]) -> pd.DataFrame:
-    """A row for each photo: file, actual and predicted class, and the probability of the predicted class (0.5..1)."""
+def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]:
+    """The area under each class's ROC curve, in two classes equal; none unless every class has photos."""
+    classes = range(probability.shape[1])
+    if not all((labels == label).any() for label in classes):
+        return []
+    return [metrics.roc_auc_score(labels == label, probability[:, label]) for label in classes]
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
+
+
+def by_class(found: photos.Photos, probability: Probabilities) -> pd.DataFrame:
+    """A row for each class and one of their mean: class, precision, recall, f1, and n, the photos of that class."""
+    scores = metrics.precision_recall_fscore_support(
+        found.labels, probability.argmax(1), labels=range(len(found.classes)), zero_division=0
+    )
+    table = pd.DataFrame(dict(zip(["precision", "recall", "f1", "n"], scores, strict=True)))
+    mean = table.mean().to_frame().T.assign(n=len(found.labels))
+    table = pd.concat([table, mean], ignore_index=True).astype({"n": int})
+    table.insert(0, "class", [*found.classes, "mean"])
+    return table
+
+
+def predictions(found: photos.Photos, probability: Probabilities) -> pd.DataFrame:
+    """A row for each photo: file, actual and predicted class, and the probability of the predicted class."""
     classes = np.array(found.classes)
     return pd.DataFrame(
         {
             "file": found.files,
             "actual": classes[found.labels],
-            "predicted": classes[(probability > 0.5).astype(int)],
-            "probability": np.maximum(probability, 1 - probability),
+            "predicted": classes[probability.argmax(1)],
+            "probability": probability.max(1),
         }
     )
 
 
-def roc(labels: NDArray[np.int64], probability: NDArray[np.float64]) -> pd.DataFrame:
-    """The corners of the ROC curve: false and true positive rate, the second class being the positive one."""
-    false_positive_rate, true_positive_rate, _ = metrics.roc_curve(labels, probability)
-    return pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate})
+def roc(found: photos.Photos, probability: Probabilities) -> pd.DataFrame:
+    """The corners of each class's ROC curve against the rest: class, false_positive_rate, true_positive_rate.
+
+    Of two classes only the second has one: the first's is its mirror image.
+    """
+    curves = []
+    for label, name in list(enumerate(found.classes))[1 if len(found.classes) == 2 else 0 :]:
+        false, true, _ = metrics.roc_curve(found.labels == label, probability[:, label])
+        curves.append(pd.DataFrame({"class": name, "false_positive_rate": false, "true_positive_rate": true}))
+    return pd.concat(curves)

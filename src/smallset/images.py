@@ -24,10 +24,10 @@ def load(found: photos.Photos, size: int, batch: int, shuffle: int | None = None
     return rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(2)
 
 
-def first(found: photos.Photos, count: int, size: int) -> NDArray[np.float32]:
-    """Pixels of the first `count` photos: (count, size, size, 3), float32 RGB in 0..255."""
-    pixels, _ = next(iter(load(found, size, count)))
-    return np.asarray(pixels)
+def pixels(found: photos.Photos, size: int) -> NDArray[np.float32]:
+    """Pixels of a few photos, held at once: (n, size, size, 3), float32 RGB in 0..255."""
+    values, _ = next(iter(load(found, size, len(found.files))))
+    return np.asarray(values)
 
 
 def _decode(path: bytes) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The networks of the chapter, and how parts are put together into one that maps pixels to a probability."""
+"""The networks of the chapter, and how parts are put together into one that maps pixels to probabilities."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ import keras
 from keras import layers
 
 
-def convnet(size: int, dropout: float = 0.0) -> keras.Model:
-    """Map (n, size, size, 3) pixels in 0..255 to (n, 1) P(second class). Chollet 2021, listing 8.7; with dropout 8.16.
+def convnet(size: int, classes: int, dropout: float = 0.0) -> keras.Model:
+    """Map (n, size, size, 3) pixels in 0..255 to probabilities. Chollet 2021, listing 8.7; with dropout 8.16.
 
-    991,041 weights at 180 px.
+    991,041 weights at 180 px for two classes.
     """
     pixels = x = keras.Input((size, size, 3), name="pixels")
     x = layers.Rescaling(1 / 255)(x)
@@ -20,20 +20,25 @@ def convnet(size: int, dropout: float = 0.0) -> keras.Model:
     x = layers.Flatten()(x)
     if dropout:
         x = layers.Dropout(dropout)(x)
-    return keras.Model(pixels, layers.Dense(1, activation="sigmoid")(x), name="convnet")
+    return keras.Model(pixels, probabilities(classes)(x), name="convnet")
 
 
-def head(shape: tuple[int, ...], units: int, dropout: float) -> keras.Model:
-    """Map features (n, *shape) to (n, 1) P(second class). Chollet 2021, listing 8.21.
+def head(shape: tuple[int, ...], classes: int, units: int, dropout: float) -> keras.Model:
+    """Map features (n, *shape) to probabilities. Chollet 2021, listing 8.21.
 
-
-    3,277,313 weights for (5, 5, 512). The book's Dense(256) has no activation of its own, and neither has this one.
+    3,277,313 weights for (5, 5, 512), 256 units and two classes. The book's Dense(256) has no
+    activation of its own, and neither has this one.
     """
     features = keras.Input(shape, name="features")
     x = layers.Flatten()(features)
     x = layers.Dense(units)(x)
     x = layers.Dropout(dropout)(x)
-    return keras.Model(features, layers.Dense(1, activation="sigmoid")(x), name="head")
+    return keras.Model(features, probabilities(classes)(x), name="head")
+
+
+def probabilities(classes: int) -> layers.Layer:
+    """The last layer: for two classes one sigmoid, (n, 1) P(second class); for more a softmax, (n, classes)."""
+    return layers.Dense(1, activation="sigmoid") if classes == 2 else layers.Dense(classes, activation="softmax")
 
 
 def chain(parts: Sequence[keras.Model], name: str) -> keras.Model:

@@ -1,12 +1,12 @@
 """params.yaml as frozen, strict values: a key too many, too few or mistyped is an error that names it."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from smallset.errors import SmallsetError
@@ -14,6 +14,13 @@ from smallset.errors import SmallsetError
 Count = Annotated[int, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, lt=1)]
+
+# What subset.train, validation and test are, by subset.by.
+SIZES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "count": (lambda size: type(size) is int and size > 0, "a number of photos a class, as 1000, for by: count"),
+    "fraction": (lambda size: type(size) is float and 0 < size < 1, "a share of each class, as 0.2, for by: fraction"),
+    "given": (lambda size: size is None, "null for by: given, the folder or the table having the splits"),
+}
 
 SMALLEST = 78  # px; of less, the convnet's five 3x3 convolutions and four halvings leave nothing, and below 32 VGG16
 
@@ -40,7 +47,9 @@ class Augmentation(Strict):
 
 
 class Base(Strict):
+    name: str
     weights: str | None
+    cut: str | None
 
 
 class Mirror(Strict):
@@ -57,13 +66,30 @@ class Download(Strict):
     source: Literal["dogs-vs-cats", "folder", "sample"]
     mirrors: list[Mirror]
     folder: str | None
+    table: str | None
     sample: Sample
 
 
 class Subset(Strict):
-    train: Count
-    validation: Count
-    test: Count
+    by: Literal["count", "fraction", "given"]
+    train: Any
+    validation: Any
+    test: Any
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Split to a count, a fraction or None."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Subset":
+        fits, words = SIZES[self.by]
+        for split, size in self.sizes.items():
+            if not fits(size):
+                raise ValueError(f"{split}: expected {words}, found {size!r}")
+        if self.by == "fraction" and sum(self.sizes.values()) > 1 + 1e-9:
+            raise ValueError(f"expected fractions of 1 in all, found {self.sizes}")
+        return self
 
 
 class Training(Strict):
@@ -71,6 +97,7 @@ class Training(Strict):
     epochs: Count
     learning_rate: Rate
     ema_momentum: Share | None
+    class_weights: Literal["balanced"] | None
 
 
 class DropoutTraining(Training):
@@ -143,6 +170,8 @@ def _explain(name: str, problem: ErrorDetails) -> str:
     if problem["type"] == "model_type":
         where = "".join(f"{part}: " for part in problem["loc"])
         return f"{name}: {where}expected the keys {', '.join(_keys(problem['loc']))}; found {problem['input']!r}."
+    if problem["type"] == "value_error":
+        return f"{name}: {parent}{key}: {problem['msg'].removeprefix('Value error, ')}."
     expected = problem["msg"].removeprefix("Input should be ")
     return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{CURES.get(str(key), '')}"
 

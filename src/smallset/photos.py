@@ -1,6 +1,6 @@
 """Photos on disk: which there are, in what order, and their pixels. One decoder serves the whole pipeline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,23 @@ class Photos:
         """The files with their folder."""
         return [str(self.folder / file) for file in self.files]
 
+    def at(self, rows: NDArray[np.int64]) -> "Photos":
+        """The photos of these rows."""
+        return replace(self, files=tuple(self.files[row] for row in rows), labels=self.labels[rows])
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Up to `count` rows, evenly spaced, so that every class has its share."""
+        return np.unique(np.linspace(0, len(self.files) - 1, count).astype(np.int64))
+
 
 def find(folder: Path) -> Photos:
-    """List the photos of `folder`/<class>/; SmallsetError unless two classes have photos."""
+    """List the photos of `folder`/<class>/; SmallsetError unless two classes or more have photos."""
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
-    if len(classes) != 2:
-        raise SmallsetError(f"{folder}: expected two class folders, found {len(classes)}: {', '.join(classes)}")
+    if len(classes) < 2:
+        raise SmallsetError(
+            f"{folder}: expected a folder for each class, two or more; found {len(classes)}: {', '.join(classes)}. "
+            f"Sort the photos into one folder a class."
+        )
     by_class = [files_of(folder / name) for name in classes]
     return Photos(
         folder,
@@ -44,7 +55,7 @@ def files_of(folder: Path) -> list[Path]:
     files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     paths = natsorted(files, key=lambda path: path.name)
     if not paths:
-        raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or remove the folder.")
+        raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
     return paths
 
 

@@ -54,6 +54,25 @@ def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns
     return figure
 
 
+def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
+    """Photos of each actual class (rows) by predicted class (columns), shaded by their share of the row."""
+    counts = pd.crosstab(predictions.actual, predictions.predicted)
+    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    side = max(3.6, 1.6 + 0.26 * len(classes))
+    figure = Figure((side + 0.6, side), layout="constrained")
+    ax = figure.subplots()
+    figure.colorbar(ax.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the actual class", shrink=0.8)
+    size = 9 if len(classes) <= 12 else 6
+    for row, column in zip(*np.nonzero(counts.to_numpy()), strict=True):
+        colour = "white" if shares.iloc[row, column] > 0.5 else "black"
+        ax.text(column, row, str(counts.iloc[row, column]), ha="center", va="center", fontsize=size, color=colour)
+    ax.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0, fontsize=size)
+    ax.set_yticks(range(len(classes)), classes, fontsize=size)
+    ax.set(xlabel="predicted", ylabel="actual", title=title)
+    return figure
+
+
 def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
     """The photos below `folder` that a model is most sure of and wrong about, the surest first, ties class by class."""
     wrong = predictions[predictions.actual != predictions.predicted]

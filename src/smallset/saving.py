@@ -4,6 +4,7 @@ import json
 import re
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -15,14 +16,17 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Write a .keras file without the dates and memory addresses that Keras leaves in one."""
+def save(model: keras.Model, path: Path, classes: Sequence[str] = ()) -> None:
+    """Write a .keras file without the dates and memory addresses that Keras leaves in one.
+
+    classes: what the outputs are, in their order; they are kept in the file's metadata.json.
+    """
     with tempfile.TemporaryDirectory() as folder, files.whole(path) as draft:
         dated = Path(folder) / path.name
         model.save(dated)
         with zipfile.ZipFile(dated) as old, zipfile.ZipFile(draft, "w") as new:
             for name in sorted(old.namelist()):
-                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name)))
+                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name), classes))
 
 
 def load(path: Path) -> keras.Model:
@@ -33,10 +37,22 @@ def load(path: Path) -> keras.Model:
         raise SmallsetError(f"{path}: not a whole model file: {error}. Run: dvc repro {path.stem}") from error
 
 
-def _canonical(name: str, content: bytes) -> bytes:
-    """metadata.json with no date, config.json with its shared objects numbered and not named by memory address."""
+def classes(path: Path) -> tuple[str, ...]:
+    """The names of a model's classes, in the order of its outputs; of one sigmoid, the second is the probable one."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return tuple(json.loads(file.read("metadata.json"))["classes"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise SmallsetError(
+            f"{path}: not a model file with the names of its classes. Take one that a smallset pipeline saved."
+        ) from None
+
+
+def _canonical(name: str, content: bytes, classes: Sequence[str]) -> bytes:
+    """metadata.json with the classes and no date, config.json with shared objects numbered, not named by address."""
     if name == "metadata.json":
-        return json.dumps(json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}, sort_keys=True).encode()
+        known = {"date_saved": "1980-01-01@00:00:00", "classes": list(classes)}
+        return json.dumps(json.loads(content) | known, sort_keys=True).encode()
     if name == "config.json":
         numbers: dict[bytes, int] = {}
         return SHARED.sub(lambda match: match[1] + b"%d" % numbers.setdefault(match[2], len(numbers)), content)

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import gdown
 from tqdm import tqdm
 
-from smallset import archives, drawing, files, params, photos
+from smallset import archives, arrangements, drawing, files, params, photos
 from smallset.errors import SmallsetError
 
 WAYS_ON = """Three ways on:
@@ -30,7 +30,7 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     if p.source == "sample":
         drawing.draw(target, p.sample.photos, p.sample.size, seed)
     elif p.source == "folder":
-        copy_folder(p.folder, target)
+        copy_folder(p.folder, p.table, target)
     else:
         archive = local_archive() or from_mirrors(p.mirrors, downloads)
         archives.unpack(archive, target)
@@ -51,16 +51,27 @@ def digest(found: photos.Photos) -> str:
     return total.hexdigest()
 
 
-def copy_folder(folder: str | None, target: Path) -> None:
-    """Copy the user's class folders; the originals are only read."""
-    if folder is None or not Path(folder).is_dir():
-        raise SmallsetError(f"params.yaml: download: folder: expected a folder of class folders, found {folder!r}.")
-    own = photos.find(Path(folder))
-    for file, path in tqdm(
-        list(zip(own.files, own.paths(), strict=True)), desc="copying", unit=" photos", disable=None
+def copy_folder(name: str | None, table: str | None, target: Path) -> None:
+    """Copy the user's photos to class folders, and list in photos.csv what is known of splits and groups.
+
+    The originals are only read.
+    """
+    folder = Path(name) if name else None
+    if folder is None or not folder.is_dir():
+        raise SmallsetError(f"params.yaml: download: folder: expected a folder of photos, found {name!r}.")
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise SmallsetError(
+            f"params.yaml: download: folder: expected a folder of photos alone, found {name!r}, which holds this "
+            f"pipeline's data. Move the photos to a folder of their own."
+        )
+    own = arrangements.read(folder, Path(table) if table else None)
+    for source, file in tqdm(
+        list(zip(own["source"], own["file"], strict=True)), desc="copying", unit=" photos", disable=None
     ):
-        (target / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / file)
+        (target / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / source, target / file)
+    if {"split", "group"} & set(own):
+        files.write_csv(target / arrangements.INDEX, own.drop(columns="source"))
 
 
 def local_archive() -> Path | None:

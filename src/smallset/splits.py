@@ -1,43 +1,107 @@
-"""Which photos go to training, validation and test: listing 8.6's rule, first come, first served."""
+"""Which photos go to training, validation and test: by count as in listing 8.6, by fraction, or as given."""
 
 import itertools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
-from smallset import photos
+from smallset import params, photos
 from smallset.errors import SmallsetError
 
+UNUSED = ""  # the split of a photo that is in none
 
-def copy_subset(raw: Path, target: Path, counts: dict[str, int]) -> dict[str, object]:
+
+def copy_subset(raw: Path, target: Path, p: params.Subset, seed: int) -> dict[str, object]:
     """Fill `target`/<split>/<class>/ from `raw`/<class>/; return the counts, and the photos left out and why."""
-    left_out: dict[str, str] = {}
-    copied: dict[str, dict[str, int]] = {split: {} for split in counts}
     found = photos.find(raw)
-    for label in found.classes:
-        for split, files in assign(photos.files_of(raw / label), counts, left_out).items():
-            copy(files, target / split / label)
-            copied[split][label] = len(files)
+    left_out: dict[str, str] = {}
+    table = choose(raw, index(found), p, seed, left_out)
+    copied: dict[str, dict[str, int]] = {split: {} for split in p.sizes}
+    for split, label in itertools.product(p.sizes, found.classes):
+        files = table.loc[(table["split"] == split) & (table["label"] == label), "file"]
+        if files.empty:
+            raise SmallsetError(
+                f"{raw / label}: no photo of it for {split}: {(table['label'] == label).sum()} photos of this class "
+                f"decode. Add photos, or change 'subset' in params.yaml. (Groups are not divided.)"
+            )
+        copy((raw / file for file in files), target / split / label)
+        copied[split][label] = len(files)
     return {"photos": copied, "left_out": left_out}
 
 
-def assign(files: Sequence[Path], counts: dict[str, int], left_out: dict[str, str]) -> dict[str, list[Path]]:
-    """Give the first photos that decode to the first split, the next to the next; note the others in `left_out`.
+def index(found: photos.Photos) -> pd.DataFrame:
+    """One row of strings for each photo, in numeric order: file, label, and what photos.csv says of split and group."""
+    table = pd.DataFrame({"file": found.files, "label": np.array(found.classes, dtype=object)[found.labels]})
+    known = found.folder / "photos.csv"
+    if not known.is_file():
+        return table
+    listed = pd.read_csv(known, dtype=str, keep_default_na=False)
+    if set(listed["file"]) != set(found.files):
+        raise SmallsetError(f"{known}: lists other photos than there are. Run: dvc repro --force download")
+    return table.merge(listed.drop(columns="label"), on="file")
 
-    files: one class's photos, in order. counts: photos for each split. Raises SmallsetError when there are too few.
-    """
-    good = (file for file in files if decodes(file, left_out))
-    splits = {name: list(itertools.islice(good, count)) for name, count in counts.items()}
-    found, needed = sum(map(len, splits.values())), sum(counts.values())
-    if found < needed:
-        wanted = " + ".join(f"{count} {name}" for name, count in counts.items())
+
+def choose(raw: Path, table: pd.DataFrame, p: params.Subset, seed: int, left_out: dict[str, str]) -> pd.DataFrame:
+    """The table with a split for each photo; those that do not decode are noted in `left_out`."""
+    if p.by == "count":
+        if "group" in table:
+            raise SmallsetError(
+                "params.yaml: subset: by: count would divide the groups of download.table. Set by: fraction, or given."
+            )
+        return table.assign(split=by_count(raw, table, p.sizes, left_out))
+    if p.by == "given" and "split" not in table:
         raise SmallsetError(
-            f"{files[0].parent}: expected {needed} photos that decode ({wanted}), found {found}. "
-            f"Lower the counts of 'subset' in params.yaml, or add photos."
+            "params.yaml: subset: by: given expects folders train, validation and test in download.folder, or a column "
+            "split in download.table; found neither. Set by: fraction, or count."
         )
-    return splits
+    progress = tqdm(table["file"], desc="decoding", unit=" photos", disable=None)
+    table = table[[decodes(raw / file, left_out) for file in progress]]
+    return table if p.by == "given" else table.assign(split=by_fraction(table, p.sizes, seed))
+
+
+def by_count(raw: Path, table: pd.DataFrame, counts: Mapping[str, int], left_out: dict[str, str]) -> pd.Series:
+    """Give the first photos of a class that decode to the first split, the next to the next.
+
+    Raises SmallsetError when there are too few.
+    """
+    split_of: dict[str, str] = {}
+    for label, files in table.groupby("label")["file"]:
+        good = (file for file in files if decodes(raw / file, left_out))
+        splits = {split: list(itertools.islice(good, count)) for split, count in counts.items()}
+        found, needed = sum(map(len, splits.values())), sum(counts.values())
+        if found < needed:
+            wanted = " + ".join(f"{count} {split}" for split, count in counts.items())
+            raise SmallsetError(
+                f"{raw / str(label)}: expected {needed} photos that decode ({wanted}), found {found}. "
+                f"Lower the counts of 'subset' in params.yaml, or add photos."
+            )
+        split_of |= {file: split for split, files in splits.items() for file in files}
+    return table["file"].map(split_of).fillna(UNUSED)
+
+
+def by_fraction(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
+    """Draw shares of each class's photos for each split; a group stays whole, in the class that most of it has.
+
+    Groups (or photos, each alone) lie in drawn order on a line as long as the class has photos, which is cut at the
+    fractions; a group goes where its middle lies. So shares are rounded class by class, and no class moves another.
+    """
+    alone = table["file"]
+    group = alone.where(table["group"] == "", table["group"]) if "group" in table else alone
+    counts = pd.crosstab(group.to_numpy(), table["label"].to_numpy())  # (groups, classes)
+    sizes, labels = counts.sum(axis=1), counts.idxmax(axis=1)
+    names = np.array([*fractions, UNUSED], dtype=object)
+    split_of: dict[str, str] = {}
+    for number, label in enumerate(counts.columns):
+        drawn = np.random.default_rng([seed, number]).permutation(sizes.index[labels == label])
+        photos_of = sizes[drawn].to_numpy()
+        middles = (photos_of.cumsum() - photos_of / 2) / photos_of.sum()
+        places = np.searchsorted(np.cumsum([*fractions.values()]), middles)
+        split_of |= dict(zip(drawn, names[places], strict=True))
+    return group.map(split_of)
 
 
 def decodes(file: Path, left_out: dict[str, str]) -> bool:
@@ -50,7 +114,7 @@ def decodes(file: Path, left_out: dict[str, str]) -> bool:
     return True
 
 
-def copy(files: Sequence[Path], folder: Path) -> None:
+def copy(files: Iterable[Path], folder: Path) -> None:
     """Copy one split of one class, photo by photo: a link would let a change there reach the original."""
     folder.mkdir(parents=True)
     for file in tqdm(files, desc=f"{folder.parent.name}/{folder.name}", unit=" photos", disable=None):

@@ -14,7 +14,8 @@ from smallset.errors import SmallsetError
 
 def load_params() -> params.Params:
     """The params that dvc.yaml declares for the stage that DVC is running (its name is in DVC_STAGE)."""
-    name = os.environ.get("DVC_STAGE", "").partition("@")[0]
+    # subset, evaluate@convnet, or sample/dvc.yaml:subset when DVC runs all pipelines
+    name = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
     if not name:
         raise SmallsetError(f"A stage is run by DVC, which knows its params: dvc repro {Path(sys.argv[0]).stem}")
     declared = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][name].get("params", [])

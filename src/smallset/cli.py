@@ -1,0 +1,217 @@
+"""The command line, `smallset`. Results go to stdout, all else to stderr.
+
+Each command imports what it needs: TensorFlow takes seconds, and --help, a wrong option and completion do without it.
+"""
+
+import io
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from smallset.errors import SmallsetError
+
+if TYPE_CHECKING:
+    from smallset.prediction import Answer
+
+CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
+BATCH = 32  # photos, as in the stage evaluate
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=CODES)
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", exists=True, dir_okay=False, help="A .keras file of a pipeline's models/.")
+]
+Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error that has words for the user into its words on stderr and exit code 2."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of stdout has enough; Typer ends quietly
+        raise
+    except (SmallsetError, OSError) as error:
+        print(f"smallset: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what TensorFlow logs from C++ while it is imported, whatever TF_CPP_MIN_LOG_LEVEL; exceptions still come."""
+    stderr = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+@app.callback()
+def prepare() -> None:
+    """Label photos with a model of a smallset pipeline, see what it looked at, measure it, or begin a pipeline."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # UTF-8 into pipes everywhere; odd file names as the bytes they are
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+@app.command(epilog=CODES)
+@reported()
+def predict(
+    model: Model,
+    photo: Annotated[
+        list[str],
+        typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line."),
+    ],
+    form: Annotated[
+        Literal["table", "csv", "jsonl"] | None,
+        typer.Option("--format", help="Default: a table on a terminal, else CSV.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Labels for each photo, the likeliest first.")] = 1,
+    batch: Batch = BATCH,
+) -> None:
+    """Print the labels of photos and their probabilities.
+
+    One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom, hidden files left
+    out. A file that does not decode as a photo is named on stderr, and has a row with its error in CSV and JSON lines.
+    """
+    with quiet():
+        from smallset import prediction, saving
+
+    classes, network = saving.classes(model), saving.load(model)
+    top, kind = min(top, len(classes)), form or ("table" if sys.stdout.isatty() else "csv")
+    named = itertools.chain.from_iterable([prediction.find(name, sys.stdin.buffer) for name in photo])
+    paths = named if "-" in photo else list(named)
+    print(prediction.header(kind, classes, top), end="", flush=True)
+    unread = 0
+    for answer in _progress(prediction.answers(network, paths, batch), paths, hidden=sys.stdout.isatty()):
+        unread += _complain([answer])
+        print(prediction.line(kind, answer, classes, top), end="", flush=True)
+    raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def explain(
+    model: Model,
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="A .png that does not exist yet. Default: <photo>.gradcam.png here.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The class to explain. Default: the likeliest.")] = None,
+) -> None:
+    """Show where a photo speaks for a class (Grad-CAM).
+
+    Writes a heat map over the photo, red where most speaks for the class, and prints its path, the class and its
+    probability. (Selvaraju et al. 2017; Chollet 2021, section 9.4.3.)
+    """
+    target = output or Path(f"{photo.stem}.gradcam.png")
+    if target.exists() or target.suffix != ".png":
+        raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
+    with quiet():
+        from smallset import explanation, photos, plots, saving
+
+    pixels = photos.decode(photo)
+    figure, name, probability = explanation.explain(saving.load(model), saving.classes(model), pixels, label)
+    plots.save(figure, target)
+    print(f"{target}: {name} {probability:.4f}")
+
+
+@app.command(epilog=CODES)
+@reported()
+def evaluate(
+    model: Model,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One that has a folder of photos a class."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for predictions.csv and classes.csv, replaced where they exist.")
+    ] = None,
+    batch: Batch = BATCH,
+) -> None:
+    """Measure a model on labelled photos.
+
+    Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be those that the
+    model was trained on. Files that do not decode are named on stderr and not counted.
+    """
+    with quiet():
+        from smallset import evaluation, files, photos, prediction, saving
+
+    found = prediction.ordered(photos.find(folder), saving.classes(model))
+    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch), found.files))
+    unread = _complain(answers)
+    found, probability = prediction.decoded(found, answers)
+    print(json.dumps(evaluation.measures(found.labels, probability), indent=2, allow_nan=False, ensure_ascii=False))
+    if output is not None:
+        files.write_csv(output / "predictions.csv", evaluation.predictions(found, probability))
+        files.write_csv(output / "classes.csv", evaluation.by_class(found, probability))
+    raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def init(
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="The new pipeline's folder.")],
+    photos: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Your photos: a folder with one of them a class.")
+    ],
+    table: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Without class folders, a CSV: file, label[, split][, group]."),
+    ] = None,
+) -> None:
+    """Begin a pipeline for your own photos.
+
+    Makes a folder with its own params, data, models and metrics, in a clone of smallset's repository.
+    """
+    from smallset import initialising
+
+    print(initialising.create(name, photos, table))
+
+
+@app.command(epilog=CODES)
+@reported()
+def export(
+    model: Model,
+    to: Annotated[Literal["onnx", "litert", "savedmodel"], typer.Option(help="The format.")],
+    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits, for LiteRT.")] = False,
+) -> None:
+    """Write a model in the format of another runtime.
+
+    The file takes the same raw pixels and gives the same probabilities, which is checked on photos.
+    """
+    with quiet():
+        from smallset import exporting
+
+    print(exporting.export(model, to, output, photos, int8))
+
+
+def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = False) -> Iterable["Answer"]:
+    """The answers under a bar on stderr, if that is a terminal."""
+    from tqdm import tqdm
+
+    total = len(paths) if isinstance(paths, Sized) else None
+    return tqdm(answers, total=total, unit=" photos", disable=hidden or None)
+
+
+def _complain(answers: Iterable["Answer"]) -> int:
+    """Name each file that does not decode on stderr; return their number."""
+    from tqdm import tqdm
+
+    lines = [f"{path}: {error}" for path, _, error in answers if error]
+    for line in lines:
+        tqdm.write(line, file=sys.stderr)  # above the bar
+    return len(lines)

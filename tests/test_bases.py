@@ -1,0 +1,93 @@
+"""Bases in two parts: the book's weights counts, the originals' results, their preprocessing inside."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from smallset import bases
+from smallset.errors import SmallsetError
+
+
+@pytest.fixture(scope="module")
+def base(vgg16: Callable[[int], keras.Model]) -> keras.Model:
+    return vgg16(78)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
+
+
+def test_the_base_has_the_books_weights(base: keras.Model) -> None:
+    trunk, top = bases.split(base, "VGG16", None)
+    assert (base.count_params(), len(base.weights)) == (14_714_688, 26)
+    assert (top.count_params(), len(top.trainable_weights)) == (7_079_424, 6)
+    assert (trunk.count_params(), len(trunk.weights)) == (14_714_688 - 7_079_424, 20)
+    base.trainable = False
+    assert len(base.trainable_weights) == 0
+    base.trainable = True
+
+
+def test_the_shapes_are_the_books_at_180_px(vgg16: Callable[[int], keras.Model]) -> None:
+    trunk, top = bases.split(vgg16(180), "VGG16", None)
+    assert (trunk.output_shape, top.output_shape) == ((None, 11, 11, 512), (None, 5, 5, 512))
+
+
+def test_raw_pixels_give_what_keras_gives_for_preprocessed_ones(
+    base: keras.Model, pixels: np.ndarray, random_weights: Path
+) -> None:
+    plain = bases.plain("VGG16")
+    plain.load_weights(random_weights)
+    expected = plain.predict(keras.applications.vgg16.preprocess_input(pixels.copy()), verbose=0)
+    assert expected.std() > 0
+    np.testing.assert_allclose(base.predict(pixels, verbose=0), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
+def test_top_after_trunk_is_the_base(base: keras.Model, pixels: np.ndarray) -> None:
+    trunk, top = bases.split(base, "VGG16", None)
+    both = top.predict(trunk.predict(pixels, verbose=0), verbose=0)
+    np.testing.assert_allclose(both, base.predict(pixels, verbose=0), rtol=1e-5)
+
+
+# One small base of each family; the larger ones are built of the same blocks under the same names.
+FAMILIES = [
+    *["VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "InceptionV3", "InceptionResNetV2", "Xception", "MobileNet"],
+    *["MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"],
+    "NASNetMobile",
+]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones(name: str, pixels: np.ndarray) -> None:
+    plain = bases.plain(name, input_shape=(78, 78, 3))
+    whole = bases.build(name, plain.get_weights(), 78)
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    expected = np.asarray(plain(module.preprocess_input(pixels.copy())))
+    trunk, top = bases.split(whole, name, None)
+    found = top(trunk(pixels))
+    assert expected.std() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert trunk.count_params() + top.count_params() == plain.count_params()
+
+
+def test_every_base_of_keras_applications_has_a_cut() -> None:
+    models = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert set(bases.names()) == models
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "cut", "message"),
+    [
+        ("VGG61", 78, None, "base: name: expected one of .* found 'VGG61'. Did you mean 'VGG1"),
+        ("VGG16", 31, None, "image: size: VGG16 does not take photos of 31 px"),
+        ("VGG16", 78, "block9_pool", "base: cut: VGG16 has no layer 'block9_pool'. It has: .*block4_pool"),
+        ("MobileNetV2", 78, "block_2_expand", "base: cut: what follows 'block_2_expand' in MobileNetV2 needs more"),
+    ],
+)
+def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int, cut: str | None, message: str) -> None:
+    with pytest.raises(SmallsetError, match=f"params.yaml: {message}"):
+        bases.split(bases.build(name, bases.plain(name).get_weights(), size), name, cut)

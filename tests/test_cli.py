@@ -1,0 +1,132 @@
+"""The command line: what it prints where, its exit codes, and its errors."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import smallset
+from smallset import cli, evaluation, models, photos, saving
+
+COMMANDS = ("predict", "explain", "evaluate", "init", "export")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.keras"
+    saving.save(models.convnet(78, 2), path, ("cat", "dog"))
+    return path
+
+
+def run(*arguments: object, stdin: str | bytes = "") -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=stdin)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_its_exit_codes(command: str) -> None:
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    assert "Exit code: 0 all went well, 1 done but for files that could not be read" in done.stdout
+    assert command in run("--help").stdout
+
+
+def test_help_comes_without_tensorflow() -> None:
+    script = (
+        "import sys; from typer.testing import CliRunner; from smallset import cli;"
+        "assert CliRunner().invoke(cli.app, ['predict', '--help']).exit_code == 0;"
+        "assert not {'tensorflow', 'keras', 'pandas', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: Path, drawn: photos.Photos) -> None:
+    script = "from smallset.cli import app; app()"
+    command = [sys.executable, "-c", script, "predict", str(model), drawn.paths()[0], "--top", "9"]
+    done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+    (row,) = csv.DictReader(done.stdout.splitlines())
+    assert list(row) == ["file", "label", "probability", "label_2", "probability_2", "error"]
+    assert float(row["probability"]) + float(row["probability_2"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: photos.Photos) -> None:
+    (drawn.folder / "cat/고양이 7.txt").write_text("no photo")
+    done = run("predict", model, drawn.folder, "--batch", 4)
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert done.exit_code == 1
+    assert [row["file"] for row in rows if not row["error"]] == drawn.paths()
+    assert [Path(row["file"]).name for row in rows if row["error"]] == ["고양이 7.txt"]
+    assert "고양이 7.txt: does not decode as a photo" in done.stderr
+    found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
+    expected = evaluation.predict(saving.load(model), drawn).max(1)
+    assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_predict_reads_paths_from_stdin(model: Path, drawn: photos.Photos) -> None:
+    paths = drawn.paths()[:3]
+    done = run("predict", model, "-", "--format", "jsonl", stdin="\n".join(paths))
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert [row["file"] for row in rows] == paths
+    assert {row["label"] for row in rows} <= {"cat", "dog"}
+
+
+def test_an_error_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "x.keras").write_text("no model")
+    done = run("predict", tmp_path / "x.keras", "a.jpg")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"smallset: {tmp_path}/x.keras: not a model file")
+    assert run("predict", tmp_path / "none.keras", "a.jpg").exit_code == 2
+    assert run("predict").exit_code == 2
+
+
+def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: photos.Photos, tmp_path: Path) -> None:
+    done = run("evaluate", model, drawn.folder, "--output", tmp_path / "out")
+    assert done.exit_code == 0
+    probability = evaluation.predict(saving.load(model), drawn)
+    assert json.loads(done.stdout) == pytest.approx(evaluation.measures(drawn.labels, probability), abs=2e-6)
+    assert done.stdout.startswith('{\n  "accuracy": ')
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["classes.csv", "predictions.csv"]
+
+
+def test_evaluate_leaves_out_what_does_not_decode(model: Path, drawn: photos.Photos) -> None:
+    Path(drawn.paths()[0]).write_bytes(b"")
+    done = run("evaluate", model, drawn.folder)
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["n"] == 9
+    assert "cat.0.jpg: does not decode" in done.stderr
+
+
+def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: photos.Photos) -> None:
+    (drawn.folder / "dog").rename(drawn.folder / "fox")
+    done = run("evaluate", model, drawn.folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "expected the class folders cat, dog, which the model knows; found cat, fox." in done.stderr
+
+
+def test_explain_writes_a_picture_once(
+    model: Path, drawn: photos.Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("explain", model, drawn.paths()[0], "--label", "dog")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("cat.0.gradcam.png: dog 0.")
+    assert photos.decode("cat.0.gradcam.png").shape[2] == 3
+    again = run("explain", model, drawn.paths()[0])
+    assert again.exit_code == 2
+    assert "cat.0.gradcam.png: expected a new file that ends in .png. Name another one" in again.stderr
+
+
+def test_init_and_export_pass_on_what_they_are_given(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smallset, "initialising", SimpleNamespace(create=lambda *a: f"made {a}"), raising=False)
+    monkeypatch.setattr(smallset, "exporting", SimpleNamespace(export=lambda *a: f"wrote {a}"), raising=False)
+    assert run("init", "mine", "--photos", tmp_path).stdout == f"made {(Path('mine'), tmp_path, None)}\n"
+    done = run("export", model, "--to", "litert", "--photos", tmp_path, "--int8")
+    assert done.stdout == f"wrote {(model, 'litert', None, tmp_path, True)}\n"
+    assert run("export", model, "--to", "coreml").exit_code == 2

@@ -1,0 +1,89 @@
+"""Grad-CAM on networks whose eyes are known, and on the chapter's."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from numpy.typing import NDArray
+
+from smallset import explanation, models, saving
+from smallset.errors import SmallsetError
+
+
+@pytest.fixture
+def pixels() -> NDArray[np.float32]:
+    """(1, 8, 8, 3): red at the upper left, blue at the lower right, else black."""
+    values = np.zeros((1, 8, 8, 3), np.float32)
+    values[0, :3, :3, 0] = values[0, 5:, 5:, 2] = 255
+    return values
+
+
+def eye(weights: list[list[float]], activation: str) -> keras.Model:
+    """A model that takes the mean of each colour times `weights` (3, outputs) for its logits."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 1, name="colours")(inputs)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(len(weights[0]), activation=activation)(x))
+    model.set_weights([np.eye(3)[None, None], np.zeros(3), np.array(weights), np.zeros(len(weights[0]))])
+    return model
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])  # an open sigmoid, and one that is 1 to the last bit
+def test_a_sigmoid_shows_what_speaks_for_either_class(pixels: NDArray[np.float32], scale: float) -> None:
+    model = eye([[2 * scale], [0], [-scale]], "sigmoid")
+    assert (float(model(pixels)[0, 0]) == 1) == (scale > 1)
+    np.testing.assert_array_equal(explanation.heatmap(model, pixels, 1), pixels[0, ..., 0] / 255)
+    np.testing.assert_array_equal(explanation.heatmap(model, pixels, 0), pixels[0, ..., 2] / 255)
+
+
+def test_a_softmax_shows_what_speaks_for_each_class(pixels: NDArray[np.float32]) -> None:
+    model = eye([[1, 0, -1], [0, 1, -1], [-1, 0, 1]], "softmax")
+    for label, colour in ((0, 0), (2, 2)):
+        np.testing.assert_array_equal(explanation.heatmap(model, pixels, label), pixels[0, ..., colour] / 255)
+    assert not explanation.heatmap(model, pixels, 1).any()  # nothing green
+
+
+def test_a_composition_is_explained_as_the_same_layers_in_one(tmp_path: Path) -> None:
+    whole = models.convnet(78, 3)
+    cut, last = whole.layers[-4].output, whole.layers[-3].output  # of the last pooling, and the convolution after it
+    top, features = keras.Model(cut, last, name="top"), keras.Input(last.shape[1:])
+    head = keras.Model(features, whole.layers[-1](whole.layers[-2](features)), name="head")
+    chained = models.chain([keras.Model(whole.input, cut, name="trunk"), top, head], "smallset")
+    photo = np.random.default_rng(0).uniform(0, 255, (1, 78, 78, 3)).astype(np.float32)
+    maps = []
+    for name, model in {"whole": whole, "chained": chained}.items():
+        saving.save(model, tmp_path / f"{name}.keras", ("a", "b", "c"))
+        maps.append([explanation.heatmap(saving.load(tmp_path / f"{name}.keras"), photo, i) for i in range(3)])
+    assert maps[0][0].shape == last.shape[1:3]
+    assert np.max(maps) == 1
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
+
+
+def test_the_class_is_the_likeliest_unless_it_is_named(pixels: NDArray[np.float32]) -> None:
+    model = eye([[1e-2], [0], [-1e-3]], "sigmoid")
+    photo = pixels[0].astype(np.uint8).repeat(2, axis=1)  # 8 x 16, which the model sees as 8 x 8
+    figure, name, probability = explanation.explain(model, ("cat", "dog"), photo, None)
+    expected = float(model(tf.image.resize(photo, (8, 8))[None])[0, 0])
+    assert name == "dog"
+    assert probability == pytest.approx(expected)
+    ax = figure.axes[0]
+    assert ax.get_title() == f"dog {expected:.4f}"
+    assert [list(image.get_extent()) for image in ax.images] == [[-0.5, 15.5, 7.5, -0.5]] * 2
+    _, name, probability = explanation.explain(model, ("cat", "dog"), photo, "cat")
+    assert name == "cat"
+    assert probability == pytest.approx(1 - expected)
+
+
+def test_a_class_that_the_model_does_not_know_is_an_error(pixels: NDArray[np.float32]) -> None:
+    with pytest.raises(SmallsetError, match="--label: expected one of cat, dog; found fox"):
+        explanation.explain(eye([[1], [0], [0]], "sigmoid"), ("cat", "dog"), pixels[0].astype(np.uint8), "fox")
+
+
+def test_a_model_of_another_kind_is_refused() -> None:
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs), name="other")
+    with pytest.raises(SmallsetError, match="other: expected a model that ends in a Dense layer, found GlobalAv"):
+        explanation.split(model)

@@ -1,0 +1,129 @@
+"""Answers that are the evaluation's, one by one as they come, whatever the files are called."""
+
+import csv
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from smallset import evaluation, photos, prediction
+from smallset.errors import SmallsetError
+
+CLASSES = ("cat", "dog", "고양이")
+ANSWER: prediction.Answer = ('a "b", 고양이\n.jpg', np.array([0.25, 0.75]), "")
+BROKEN: prediction.Answer = ("b.txt", np.array([0.5, 0.5]), "does not decode, at all")
+
+
+def colour(classes: int) -> keras.Model:
+    """A model of 64 px that looks at the mean colour alone."""
+    pixels = keras.Input((64, 64, 3))
+    mean = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(pixels))
+    activation = "sigmoid" if classes == 1 else "softmax"
+    return keras.Model(pixels, keras.layers.Dense(classes, activation=activation, kernel_initializer="normal")(mean))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_answers_are_the_probabilities_of_the_evaluation(drawn: photos.Photos, outputs: int) -> None:
+    model = colour(outputs)
+    answers = list(prediction.answers(model, drawn.paths(), batch=4))
+    assert [path for path, _, _ in answers] == drawn.paths()
+    rows = np.stack([row for _, row, _ in answers])
+    np.testing.assert_allclose(rows, evaluation.predict(model, drawn), rtol=0, atol=1e-6)
+
+
+def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: photos.Photos) -> None:
+    model, paths = colour(1), drawn.paths()
+    Path(paths[1]).write_bytes(b"no photo")
+    (_, first, _), (path, _, error), (_, third, _) = prediction.answers(model, [*paths[:2], paths[2]], 8)
+    assert path == paths[1]
+    assert error.startswith("does not decode as a photo: ")
+    alone = [row for _, row, _ in prediction.answers(model, [paths[0], paths[2]], 8)]
+    np.testing.assert_allclose([first, third], alone, atol=1e-6)
+
+
+def test_paths_are_taken_as_answers_are_and_none_is_held(drawn: photos.Photos) -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        for path in itertools.cycle(drawn.paths()):
+            taken += 1
+            yield path
+
+    answers = prediction.answers(colour(1), endless(), batch=4)
+    assert len(list(itertools.islice(answers, 1000))) == 1000
+    assert taken < 1500
+
+
+def test_a_folder_is_searched_to_the_bottom_in_numeric_order(tmp_path: Path) -> None:
+    for name in ("b/10.jpg", "b/9.jpg", "a.jpg", "b/c/고양이 1.jpg", ".hidden/x.jpg", "b/.DS_Store"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = [str(tmp_path / name) for name in ("a.jpg", "b/9.jpg", "b/10.jpg", "b/c/고양이 1.jpg")]
+    assert prediction.find(str(tmp_path), []) == names
+    assert prediction.find(names[0], []) == [names[0]]
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SmallsetError, match="expected photos, found no file"):
+        prediction.find(str(tmp_path), [])
+
+
+def test_paths_on_stdin_keep_blanks_and_bytes(drawn: photos.Photos) -> None:
+    lines = [b"a b.jpg \n", b"\n", "고양이.jpg\r\n".encode(), b"\xff.jpg"]
+    paths = list(prediction.find("-", lines))
+    assert paths == ["a b.jpg ", "고양이.jpg", "\udcff.jpg"]
+    answers = prediction.answers(colour(1), [*paths, drawn.paths()[0]], 8)
+    assert [(path, bool(error)) for path, _, error in answers] == [(p, True) for p in paths] + [
+        (drawn.paths()[0], False)
+    ]
+
+
+def test_csv_has_a_row_for_each_file_and_survives_its_name() -> None:
+    text = [prediction.header("csv", CLASSES, 2), *(prediction.line("csv", a, CLASSES, 2) for a in (ANSWER, BROKEN))]
+    good, bad = csv.DictReader("".join(text).splitlines(keepends=True))
+    best = {"label": "dog", "probability": "0.75", "label_2": "cat", "probability_2": "0.25"}
+    assert good == {"file": ANSWER[0], **best, "error": ""}
+    assert bad == dict.fromkeys(good, "") | {"file": "b.txt", "error": BROKEN[2]}
+
+
+def test_json_lines_are_one_a_file_with_the_same_keys() -> None:
+    good, bad = (json.loads(prediction.line("jsonl", answer, CLASSES, 2)) for answer in (ANSWER, BROKEN))
+    best = {"label": "dog", "probability": 0.75, "probabilities": {"dog": 0.75, "cat": 0.25}}
+    assert good == {"file": ANSWER[0], **best, "error": None}
+    assert bad == {"file": "b.txt", "label": None, "probability": None, "probabilities": {}, "error": BROKEN[2]}
+    assert "\n" not in prediction.line("jsonl", ANSWER, CLASSES, 1)[:-1]
+
+
+def test_a_table_is_aligned_and_leaves_out_what_does_not_decode() -> None:
+    table = [prediction.header("table", CLASSES, 1), prediction.line("table", ("x.jpg", ANSWER[1], ""), CLASSES, 1)]
+    assert table == ["label  probability  file\n", "dog         0.7500  x.jpg\n"]
+    assert prediction.line("table", BROKEN, CLASSES, 1) == ""
+
+
+def test_labels_follow_the_order_of_the_model(drawn: photos.Photos) -> None:
+    turned = prediction.ordered(drawn, ("dog", "cat"))
+    assert turned.files == drawn.files
+    assert turned.labels.tolist() == [1] * 5 + [0] * 5
+    assert prediction.ordered(drawn, ("cat", "dog")).labels.tolist() == drawn.labels.tolist()
+
+
+def test_other_class_folders_are_an_error_that_names_both(drawn: photos.Photos) -> None:
+    with pytest.raises(SmallsetError, match=r"drawn: expected the class folders cat, fox, .*; found cat, dog\. Rename"):
+        prediction.ordered(drawn, ("cat", "fox"))
+
+
+def test_what_does_not_decode_is_not_measured(drawn: photos.Photos) -> None:
+    rows = np.linspace(0, 1, 10)
+    pairs = zip(drawn.files, rows, strict=True)
+    given = [(file, np.array([1 - p, p]), "" if index else "broken") for index, (file, p) in enumerate(pairs)]
+    kept, probability = prediction.decoded(drawn, given)
+    assert kept.files == drawn.files[1:]
+    assert kept.labels.tolist() == drawn.labels[1:].tolist()
+    np.testing.assert_array_equal(probability[:, 1], rows[1:])
+    with pytest.raises(SmallsetError, match="dog: expected photos, found none that decodes"):
+        prediction.decoded(drawn, [(f, p, "broken" if f.startswith("dog") else "") for f, p, _ in given])
