@@ -54,7 +54,7 @@ def from_split_folders(folder: Path) -> pd.DataFrame:
     if sorted(names.values()) != ["test", "train", "validation"]:
         raise SmallsetError(
             f"{folder}: expected the folders train, validation (or val, valid) and test, and no other; "
-            f"found {', '.join(names)}. Add or rename them, or make one folder for each class and set subset.by: fraction."
+            f"found {', '.join(names)}. Add or rename them, or make it one folder a class and set subset.by: fraction."
         )
     parts = []
     for name, split in names.items():

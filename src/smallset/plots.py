@@ -57,7 +57,7 @@ def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns
 def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
     """Photos of each actual class (rows) by predicted class (columns), shaded by their share of the row."""
     counts = pd.crosstab(predictions.actual, predictions.predicted)
-    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    counts = counts.reindex(index=list(classes), columns=list(classes), fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     side = max(3.6, 1.6 + 0.26 * len(classes))
     figure = Figure((side + 0.6, side), layout="constrained")

@@ -41,11 +41,14 @@ def classes(path: Path) -> tuple[str, ...]:
     """The names of a model's classes, in the order of its outputs; of one sigmoid, the second is the probable one."""
     try:
         with zipfile.ZipFile(path) as file:
-            return tuple(json.loads(file.read("metadata.json"))["classes"])
+            names = json.loads(file.read("metadata.json")).get("classes")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        names = None
+    if not names:
         raise SmallsetError(
             f"{path}: not a model file with the names of its classes. Take one that a smallset pipeline saved."
-        ) from None
+        )
+    return tuple(names)
 
 
 def _canonical(name: str, content: bytes, classes: Sequence[str]) -> bytes:

@@ -70,7 +70,7 @@ def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.M
 
 
 def freeze_normalisation(part: keras.Model) -> None:
-    """BatchNormalization stays as it is and works as it does at prediction: so Keras calls one that is not trainable."""
+    """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones."""
     for layer in part.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False

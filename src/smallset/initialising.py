@@ -1,0 +1,155 @@
+"""`smallset init`: a pipeline folder for the user's own photos, beside the reference pipeline in a clone."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from ruamel.yaml import YAML
+
+from smallset import arrangements, files, params, splits
+from smallset.errors import SmallsetError
+
+SHARED = ("dvc.yaml", "stages", "src")  # linked, so that an update of the clone reaches every pipeline
+IGNORED = "# what DVC makes\n/data/\n/models/\n/plots/\n"
+FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+LOOKED_AT = 200  # photos whose sizes are read
+FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
+
+
+def create(folder: Path, photos: Path, table: Path | None) -> str:
+    """Make the pipeline `folder`, whole or not at all; return what was found and what to run next.
+
+    The photos are only looked at: the stage `download` copies them.
+    """
+    check_place(folder, photos)
+    p = params.read(Path("params.yaml"))
+    found = arrangements.read(photos, table)
+    counts = split_counts(found, p.seed)
+    sides, unread = shorter_sides(photos, found)
+    size = min(p.image.size, max(params.SMALLEST, int(np.median(sides))))
+    subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
+    own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
+    with files.whole(folder) as draft:
+        draft.mkdir()
+        link(draft)
+        files.write_text(draft / ".gitignore", IGNORED)
+        write_params(draft / "params.yaml", {"image": {"size": size}, "download": own, "subset": subset})
+        params.read(draft / "params.yaml")
+    seen = f"shorter side {np.median(sides):.0f} px in the median, image.size: {size}"
+    return "\n".join([*described(folder, photos, counts, seen), *notes(counts, unread), *following(folder, found)])
+
+
+def check_place(folder: Path, photos: Path) -> None:
+    """A new folder right in the top folder of a clone, and photos that lie elsewhere."""
+    missing = [name for name in (".dvc", "params.yaml", *SHARED) if not Path(name).exists()]
+    if missing:
+        raise SmallsetError(
+            f"{Path.cwd()}: expected the top folder of a clone of smallset's repository, "
+            f"found no {', '.join(missing)}. Change to it."
+        )
+    if folder.name != str(folder) or folder.name.startswith("."):
+        raise SmallsetError(
+            f"{folder}: expected a plain name, without a slash or a leading dot, as mine. It becomes a folder here."
+        )
+    if folder.exists() or folder.is_symlink():
+        raise SmallsetError(f"{folder}: exists already. Choose another name, or edit {folder / 'params.yaml'}.")
+    if Path.cwd().is_relative_to(photos.resolve()):
+        raise SmallsetError(f"{photos}: expected a folder of photos alone; this clone is in it. Move the photos.")
+
+
+def split_counts(found: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Photos by class (rows) and split (columns), if all decode; SmallsetError for a class that is too small."""
+    split = found["split"] if "split" in found else splits.by_fraction(found, FRACTIONS, seed)
+    counts = pd.crosstab(found["label"], split).reindex(columns=list(FRACTIONS), fill_value=0)
+    for label, row in counts.iterrows():
+        if not row.all():
+            raise SmallsetError(
+                f"{label}: {row.sum()} photos are too few: {', '.join(f'{row[name]} {name}' for name in row.index)} at "
+                f"0.6, 0.2, 0.2. Add photos of that class. (Groups are not divided.)"
+            )
+    return counts
+
+
+def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[str]]:
+    """The shorter sides, px, of up to 200 photos spread over all, and the files that do not open; headers tell."""
+    rows = np.unique(np.linspace(0, len(found) - 1, LOOKED_AT).astype(int))
+    sides, unread = [], []
+    for source in found["source"].iloc[rows]:
+        try:
+            with Image.open(folder / source) as image:
+                sides.append(min(image.size))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            unread.append(source)
+    if not sides:
+        raise SmallsetError(f"{folder}: none of {len(unread)} files that were looked at is a photo, as {unread[0]}.")
+    return sides, unread
+
+
+def link(folder: Path) -> None:
+    """Relative links to what all pipelines share; they stay right when the clone is moved."""
+    try:
+        for name in SHARED:
+            (folder / name).symlink_to(Path("..") / name, target_is_directory=Path(name).is_dir())
+    except OSError as error:
+        raise SmallsetError(
+            f"{folder}: no links can be made here ({error}). On Windows switch on the developer mode, or work in WSL."
+        ) from None
+
+
+def write_params(path: Path, changes: Mapping[str, Mapping[str, object]]) -> None:
+    """The repository's params.yaml with these values; its order, comments and numbers stay as they are written."""
+    yaml = YAML()
+    yaml.width = 4096  # no line is folded
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    document = yaml.load(Path("params.yaml"))
+    for key, values in changes.items():
+        for name, value in values.items():
+            document[key][name] = value
+    yaml.dump(document, path)
+
+
+def described(folder: Path, photos: Path, counts: pd.DataFrame, seen: str) -> list[str]:
+    """What was found: each class with its photos by split."""
+    lines = [f"{folder}: a pipeline for {counts.to_numpy().sum()} photos of {len(counts)} classes in {photos} ({seen})"]
+    for label, row in counts.iterrows():
+        lines.append(f"  {label}: {row.sum()} photos: {', '.join(f'{row[name]} {name}' for name in row.index)}")
+    return lines
+
+
+def notes(counts: pd.DataFrame, unread: list[str]) -> list[str]:
+    """What may surprise later."""
+    lines = []
+    totals = counts.sum(axis=1)
+    if totals.max() > 2 * totals.min():
+        lines.append(
+            f"Unbalanced: {totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}. "
+            f"class_weights: balanced makes each class count alike."
+        )
+    if few := [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]:
+        lines.append(f"Few test photos: {', '.join(few)}. Small differences between the models will mean nothing.")
+    if unread:
+        lines.append(
+            f"No photo: {len(unread)} of the files looked at, as {unread[0]}. The stage subset leaves such files out "
+            f"and lists them in metrics/subset.json."
+        )
+    return lines
+
+
+def following(folder: Path, found: pd.DataFrame) -> list[str]:
+    """The commands that come next."""
+    name = shlex.quote(str(folder))
+    rule = "as given" if "split" in found else "by fraction, drawn with the seed"
+    rule += ", groups undivided" if "group" in found else ""
+    return [
+        f"Splits: {rule}. All this is in {folder / 'params.yaml'}, to be edited. Next:",
+        f"  dvc --cd {name} repro              # copy the photos, train five models, measure them",
+        f"  cat {name}/plots/compare.md        # the models side by side; dvc metrics show has those of all pipelines",
+        f"  smallset predict {name}/models/fine_tune.keras PHOTO",
+        f"When the photos change: dvc --cd {name} repro --force download, then dvc --cd {name} repro",
+    ]
