@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML, YAMLError
 
 from smallset.errors import SmallsetError
 
@@ -26,7 +26,7 @@ SMALLEST = 78  # px; of less, the convnet's five 3x3 convolutions and four halvi
 
 CURES = {
     "size": f" The convnet takes photos of {SMALLEST} px and more, VGG16 of 32; the book's are 180.",
-    "learning_rate": " A small number, written 1.0e-5: YAML reads 1e-5 as text.",
+    "learning_rate": " A small number, as 1.0e-5.",
 }
 
 
@@ -135,14 +135,17 @@ class Params(Strict):
 
 
 def read(path: Path) -> Params:
-    """Read and check the whole file; SmallsetError lists every key that is wrong and what was expected."""
+    """Read and check the whole file; SmallsetError lists every key that is wrong and what was expected.
+
+    As YAML 1.2, like DVC: `dvc exp run -S` writes 5e-06, which is text to PyYAML and its YAML 1.1.
+    """
     try:
-        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+        return parse(YAML(typ="safe", pure=True).load(path), path.name)
     except FileNotFoundError:
         raise SmallsetError(
             f"{path} is missing. Run from a pipeline folder: one with dvc.yaml and params.yaml."
         ) from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise SmallsetError(f"{path} is not YAML: {error}") from None
 
 
