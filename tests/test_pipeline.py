@@ -4,81 +4,13 @@ One run of all stages serves every test; each starts from its commit again.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-
-ROOT = Path(__file__).parents[1]
-MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
-TINY = {"batch": 8, "epochs": 2, "learning_rate": 1e-3, "ema_momentum": None, "class_weights": "balanced"}
-PARAMS = {
-    "image": {"size": 78},
-    "base": {"name": "VGG16", "weights": None, "cut": None},
-    "subset": {"by": "count", "train": 8, "validation": 4, "test": 6},
-    "convnet": TINY,
-    "convnet_augmented": TINY | {"ema_momentum": 0.5, "dropout": 0.5},
-    "activations": {"views": 2},
-    "classifier": TINY | {"units": 8, "dropout": 0.5},
-    "augmented": TINY | {"units": 8, "dropout": 0.5},
-    "fine_tune": TINY | {"learning_rate": 1e-5},
-}
-
-
-class Pipeline:
-    """A git repository with a copy of this one's pipeline."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
-            shutil.copy(ROOT / name, folder)
-        for name in ("stages", "src", ".dvc/plots"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
-        document = yaml.safe_load((ROOT / "params.yaml").read_text()) | PARAMS
-        document["download"] |= {"source": "sample", "sample": {"photos": 20, "size": 80}}
-        self.write_params(document)
-        self.run("git", "init", "--quiet", "--initial-branch=main")
-        self.commit("start")
-
-    def run(self, *command: str, code: int = 0, **environment: str) -> str:
-        """Standard output and error of a command that ends with `code`."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        names = {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
-        done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | names | environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def repro(self, *arguments: str) -> set[str]:
-        """The stages that `dvc repro` ran."""
-        lines = self.run("dvc", "repro", *arguments).splitlines()
-        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
-
-    def commit(self, message: str) -> None:
-        self.run("git", "add", "--all")
-        identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-        self.run("git", *identity, "commit", "--quiet", "--message", message)
-
-    def write_params(self, document: Any) -> None:
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-
-    def set(self, key: str, name: str, value: object) -> None:
-        document = yaml.safe_load((self.folder / "params.yaml").read_text())
-        document[key][name] = value
-        self.write_params(document)
-
-    def md5s(self) -> dict[str, str]:
-        """The digest of every output in dvc.lock."""
-        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
-        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+from pipelines import MODELS, ROOT, Pipeline
 
 
 @pytest.fixture(scope="module")
@@ -213,12 +145,14 @@ def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
 def test_a_pipeline_folder_runs_the_shared_stages_on_its_own_params(pipeline: Pipeline) -> None:
     folder = pipeline.folder / "other"
     folder.mkdir()
-    for name in ("dvc.yaml", "stages", "src"):
+    shutil.copy(pipeline.folder / "dvc.yaml", folder)
+    for name in ("stages", "src"):
         (folder / name).symlink_to(f"../{name}")
     document = yaml.safe_load((pipeline.folder / "params.yaml").read_text())
     document["subset"]["test"] = 5
     (folder / "params.yaml").write_text(yaml.safe_dump(document))
     assert "Running stage 'subset'" in pipeline.run("dvc", "--cd", "other", "repro", "subset")
     assert json.loads((folder / "metrics/subset.json").read_text())["photos"]["test"] == {"cat": 5, "dog": 5}
+    assert "Running stage 'other/dvc.yaml:subset'" in pipeline.run("dvc", "repro", "--force", "other/dvc.yaml:subset")
     assert pipeline.repro() == set()
     shutil.rmtree(folder)

@@ -67,7 +67,10 @@ def test_scripts_are_thin() -> None:
 
 
 def test_a_pipeline_folder_shares_the_stages() -> None:
-    for name in ("dvc.yaml", "stages", "src"):
+    # DVC reads no link in a git revision: with a linked dvc.yaml it would compare neither branches nor experiments.
+    assert (ROOT / "sample/dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+    assert not (ROOT / "sample/dvc.yaml").is_symlink()
+    for name in ("stages", "src"):
         assert (ROOT / "sample" / name).resolve() == ROOT / name
 
 

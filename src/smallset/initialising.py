@@ -1,6 +1,7 @@
 """`smallset init`: a pipeline folder for the user's own photos, beside the reference pipeline in a clone."""
 
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from ruamel.yaml import YAML
 from smallset import arrangements, files, params, splits
 from smallset.errors import SmallsetError
 
-SHARED = ("dvc.yaml", "stages", "src")  # linked, so that an update of the clone reaches every pipeline
+GRAPH = "dvc.yaml"  # copied: DVC reads no link in a git revision, and so would compare neither branches nor experiments
+LINKED = ("stages", "src")  # so that an update of the clone reaches every pipeline
 IGNORED = "# what DVC makes\n/data/\n/models/\n/plots/\n"
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 LOOKED_AT = 200  # photos whose sizes are read
@@ -34,7 +36,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
     with files.whole(folder) as draft:
         draft.mkdir()
-        link(draft)
+        share(draft)
         files.write_text(draft / ".gitignore", IGNORED)
         write_params(draft / "params.yaml", {"image": {"size": size}, "download": own, "subset": subset})
         params.read(draft / "params.yaml")
@@ -44,7 +46,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
 
 def check_place(folder: Path, photos: Path) -> None:
     """A new folder right in the top folder of a clone, and photos that lie elsewhere."""
-    missing = [name for name in (".dvc", "params.yaml", *SHARED) if not Path(name).exists()]
+    missing = [name for name in (".dvc", "params.yaml", GRAPH, *LINKED) if not Path(name).exists()]
     if missing:
         raise SmallsetError(
             f"{Path.cwd()}: expected the top folder of a clone of smallset's repository, "
@@ -88,11 +90,12 @@ def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[st
     return sides, unread
 
 
-def link(folder: Path) -> None:
-    """Relative links to what all pipelines share; they stay right when the clone is moved."""
+def share(folder: Path) -> None:
+    """A copy of the graph, and relative links to the rest: they stay right in a moved clone."""
+    shutil.copyfile(GRAPH, folder / GRAPH)
     try:
-        for name in SHARED:
-            (folder / name).symlink_to(Path("..") / name, target_is_directory=Path(name).is_dir())
+        for name in LINKED:
+            (folder / name).symlink_to(Path("..") / name, target_is_directory=True)
     except OSError as error:
         raise SmallsetError(
             f"{folder}: no links can be made here ({error}). On Windows switch on the developer mode, or work in WSL."
