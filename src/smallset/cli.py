@@ -187,7 +187,9 @@ def export(
     photos: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits, for LiteRT.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise to 8 bits, for onnx and litert; takes --photos with class folders.")
+    ] = False,
 ) -> None:
     """Write a model in the format of another runtime.
 
@@ -196,7 +198,8 @@ def export(
     with quiet():
         from smallset import exporting
 
-    print(exporting.export(model, to, output, photos, int8))
+        text = exporting.export(model, to, output, photos, int8)
+    print(text)
 
 
 def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = False) -> Iterable["Answer"]:
