@@ -188,7 +188,7 @@ def export(
         Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise to 8 bits, for onnx and litert; takes --photos with class folders.")
+        bool, typer.Option("--int8", help="Quantise to 8 bits (onnx, litert), with --photos a class folder each.")
     ] = False,
 ) -> None:
     """Write a model in the format of another runtime.
