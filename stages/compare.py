@@ -11,7 +11,7 @@ from smallset import comparison, files, photos, plots, stage
 TEST = Path("data/subset/test")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
-TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be called 7
+TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be called 7, or None
 
 
 def main() -> None:
@@ -23,10 +23,13 @@ def main() -> None:
     files.write_text(PLOTS / "compare.md", comparison.markdown(table))
     files.write_csv(METRICS / "curves.csv", comparison.curves(histories))
     plots.save(plots.curves(histories), METRICS / "curves.png")
-    predictions = {name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT) for name in names}
+    predictions = {
+        name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT, keep_default_na=False) for name in names
+    }
+    classes = photos.find(TEST).classes
     with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
         for name, rows in predictions.items():
-            plots.save(plots.confusion(rows, photos.find(TEST).classes, name), confusion / f"{name}.png")
+            plots.save(plots.confusion(rows, classes, name), confusion / f"{name}.png")
             plots.save(plots.mistakes(rows, TEST), mistakes / f"{name}.png")
 
 

@@ -105,7 +105,7 @@ def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: photos.Phot
     (drawn.folder / "dog").rename(drawn.folder / "fox")
     done = run("evaluate", model, drawn.folder)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "expected the class folders cat, dog, which the model knows; found cat, fox." in done.stderr
+    assert "expected class folders that the model knows, of cat, dog; found cat, fox." in done.stderr
 
 
 def test_explain_writes_a_picture_once(

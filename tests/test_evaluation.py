@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset import comparison, evaluation, photos, plots
+from smallset import comparison, drawing, evaluation, photos, plots
 
 LABELS = np.array([0, 0, 1, 1])
 DOG = np.array([0.1, 0.6, 0.4, 0.9])
@@ -133,3 +133,15 @@ def test_the_confusion_matrix_counts_photos(count: int) -> None:
     ax, *_ = plots.confusion(table, classes, "model").axes
     assert [text.get_text() for text in ax.texts] == ["1"] * 2 * count
     assert [label.get_text() for label in ax.get_yticklabels()] == classes
+
+
+def test_names_with_dollars_are_written_as_they_are(tmp_path: Path) -> None:
+    drawing.draw(tmp_path / "x", 1, 80, seed=0)
+    (tmp_path / "x/cat/cat.0.jpg").rename(tmp_path / "x/cat/a$b_{$.jpg")
+    classes = ["a$b_{$", "cat"]
+    table = pd.DataFrame(
+        {"file": ["cat/a$b_{$.jpg"], "actual": ["cat"], "predicted": classes[:1], "probability": [0.9]}
+    )
+    plots.save(plots.mistakes(table, tmp_path / "x"), tmp_path / "mistakes.png")
+    plots.save(plots.confusion(table, classes, "model"), tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").stat().st_size > 1000

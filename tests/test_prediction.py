@@ -106,15 +106,23 @@ def test_a_table_is_aligned_and_leaves_out_what_does_not_decode() -> None:
 
 
 def test_labels_follow_the_order_of_the_model(drawn: photos.Photos) -> None:
-    turned = prediction.ordered(drawn, ("dog", "cat"))
+    turned = prediction.labelled(drawn.folder, ("dog", "cat"))
     assert turned.files == drawn.files
     assert turned.labels.tolist() == [1] * 5 + [0] * 5
-    assert prediction.ordered(drawn, ("cat", "dog")).labels.tolist() == drawn.labels.tolist()
+    assert prediction.labelled(drawn.folder, ("cat", "dog")).labels.tolist() == drawn.labels.tolist()
+
+
+def test_a_class_may_be_missing_and_photos_may_lie_deeper(drawn: photos.Photos) -> None:
+    (drawn.folder / "dog/more").mkdir()
+    (drawn.folder / "dog/dog.4.jpg").rename(drawn.folder / "dog/more/4.jpg")
+    found = prediction.labelled(drawn.folder, ("ant", "cat", "dog"))
+    assert found.labels.tolist() == [1] * 5 + [2] * 5
+    assert "dog/more/4.jpg" in found.files
 
 
 def test_other_class_folders_are_an_error_that_names_both(drawn: photos.Photos) -> None:
-    with pytest.raises(SmallsetError, match=r"drawn: expected the class folders cat, fox, .*; found cat, dog\. Rename"):
-        prediction.ordered(drawn, ("cat", "fox"))
+    with pytest.raises(SmallsetError, match=r"drawn: expected class folders .*, of cat, fox; found cat, dog\. Rename"):
+        prediction.labelled(drawn.folder, ("cat", "fox"))
 
 
 def test_what_does_not_decode_is_not_measured(drawn: photos.Photos) -> None:
@@ -125,5 +133,5 @@ def test_what_does_not_decode_is_not_measured(drawn: photos.Photos) -> None:
     assert kept.files == drawn.files[1:]
     assert kept.labels.tolist() == drawn.labels[1:].tolist()
     np.testing.assert_array_equal(probability[:, 1], rows[1:])
-    with pytest.raises(SmallsetError, match="dog: expected photos, found none that decodes"):
-        prediction.decoded(drawn, [(f, p, "broken" if f.startswith("dog") else "") for f, p, _ in given])
+    with pytest.raises(SmallsetError, match="drawn: expected photos, found none that decodes"):
+        prediction.decoded(drawn, [(file, p, "broken") for file, p, _ in given])

@@ -11,7 +11,7 @@ from smallset import params, runtime
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-SHARED = {"seed", "precision", "image", "augmentation", "base"}
+SHARED = {"seed", "precision", "image", "augmentation"}
 CHAPTER = [
     *["download", "subset", "convnet", "convnet_augmented", "activations", "features"],
     *["classifier", "augmented", "fine_tune", "evaluate", "compare"],

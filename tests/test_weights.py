@@ -1,6 +1,7 @@
 """A base's weights: three ways, one digest, and an error that lists what was tried."""
 
 import os
+import sys
 from pathlib import Path
 
 import keras
@@ -9,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from smallset import bases, weights
+from smallset import bases, saving, weights
 from smallset.errors import SmallsetError
 
 
@@ -74,6 +75,28 @@ def test_when_no_way_is_open_each_is_listed_with_its_failure(monkeypatch: pytest
         "SMALLSET_WEIGHTS=/path",
     )
     assert all(text in str(error.value) for text in expected)
+
+
+def test_efficientnet_s_imagenet_weights_give_what_keras_s_own_graph_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = bases.plain("EfficientNetB0")
+    mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+    tensors = [mean, deviation**2, *plain.get_weights()[2:]]
+    monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "from_hub", lambda _: tensors)
+    saving.save(bases.build("EfficientNetB0", weights.imagenet("EfficientNetB0"), 78), tmp_path / "ours.keras")
+    # What Keras builds for the word imagenet, but with these tensors in place of its download.
+    efficientnet = sys.modules[keras.applications.EfficientNetB0.__module__]
+    monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: "nowhere")
+    monkeypatch.setattr(keras.Model, "load_weights", lambda self, *_, **__: self.set_weights(tensors))
+    theirs = bases.plain("EfficientNetB0", weights="imagenet", input_shape=(78, 78, 3))
+    theirs.save(tmp_path / "theirs.keras")
+    monkeypatch.undo()
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
+    found, expected = (np.asarray(saving.load(tmp_path / f"{whose}.keras")(pixels)) for whose in ("ours", "theirs"))
+    assert expected.std() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.skipif("SMALLSET_WEIGHTS" not in os.environ, reason="SMALLSET_WEIGHTS names no ImageNet weights")

@@ -1,6 +1,7 @@
 """How the user's own photos say their classes, splits and groups: class folders, folders of splits, or a table."""
 
 import csv
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -167,7 +168,8 @@ def places(found: pd.DataFrame) -> list[str]:
 
     Upper and lower case count as one, as they do on macOS and Windows. A number tells apart what is still alike.
     """
-    paths = [PurePosixPath(source) for source in found["source"]]
+    # A name from an old zip may not be UTF-8; its copy's is.
+    paths = [PurePosixPath(os.fsencode(source).decode("utf-8", "replace")) for source in found["source"]]
     names = Counter((label, path.name.casefold()) for label, path in zip(found["label"], paths, strict=True))
     taken: set[str] = set()
     result = []

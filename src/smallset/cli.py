@@ -140,13 +140,13 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled photos.
 
-    Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be those that the
-    model was trained on. Files that do not decode are named on stderr and not counted.
+    Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
+    the model was trained on. Files that do not decode are named on stderr and not counted.
     """
     with quiet():
-        from smallset import evaluation, files, photos, prediction, saving
+        from smallset import evaluation, files, prediction, saving
 
-    found = prediction.ordered(photos.find(folder), saving.classes(model))
+    found = prediction.labelled(folder, saving.classes(model))
     answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch), found.files))
     unread = _complain(answers)
     found, probability = prediction.decoded(found, answers)

@@ -73,6 +73,6 @@ def overlay(photo: NDArray[np.uint8], heat: NDArray[np.float32], title: str) -> 
     ax.imshow(photo)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     ax.imshow(heat, cmap="jet", vmin=0, vmax=1, alpha=0.4, extent=extent, interpolation="bilinear")
-    ax.set_title(title)
+    ax.set_title(title, parse_math=False)
     ax.axis("off")
     return figure

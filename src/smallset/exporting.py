@@ -40,7 +40,7 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
         raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
     classes, network = saving.classes(model), named(saving.load(model))
     size = network.input_shape[1]
-    found = prediction.ordered(photos.find(folder), classes) if int8 and folder else None
+    found = prediction.labelled(folder, classes) if int8 and folder else None
     examples = pixels(folder, size, CALIBRATION if int8 else CHECKED)
     with files.whole(target) as draft:
         original, exported = from_keras(network), _convert(network, classes, to, draft, examples, int8)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from smallset import comparison, files, photos
 
@@ -39,7 +40,7 @@ def curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns: int) -> Figure:
+def grid(pictures: Sequence[NDArray[np.generic]], titles: Sequence[str], columns: int) -> Figure:
     """Pixels in 0..255 in rows of `columns`, each with its title; nothing but a line of text when there are none."""
     rows = max(1, -(-len(pictures) // columns))
     figure = Figure((2.2 * columns, 2.5 * rows), layout="constrained")
@@ -48,7 +49,7 @@ def grid(pictures: Sequence[NDArray[np.float32]], titles: Sequence[str], columns
         ax.axis("off")
     for ax, pixels, title in zip(axes, pictures, titles, strict=False):
         ax.imshow(np.clip(pixels, 0, 255).astype(np.uint8))
-        ax.set_title(title, fontsize=8)
+        ax.set_title(title, fontsize=8, parse_math=False)  # a file's name may have dollars
     if not pictures:
         axes[0].text(0, 0.5, "no mistakes")
     return figure
@@ -69,6 +70,8 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> 
         ax.text(column, row, str(counts.iloc[row, column]), ha="center", va="center", fontsize=size, color=colour)
     ax.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0, fontsize=size)
     ax.set_yticks(range(len(classes)), classes, fontsize=size)
+    for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+        label.set_parse_math(False)
     ax.set(xlabel="predicted", ylabel="actual", title=title)
     return figure
 
@@ -79,5 +82,11 @@ def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
     wrong = wrong.assign(turn=wrong.groupby("actual").cumcount())
     worst = wrong.sort_values(["probability", "turn", "actual"], ascending=[False, True, True]).head(MISTAKES)
     titles = [f"{row.file}\n{row.predicted} {row.probability:.4f}" for row in worst.itertuples()]
-    pixels = [photos.decode(folder / file).astype(np.float32) for file in worst.file]
-    return grid(pixels, titles, columns=4)
+    return grid([thumbnail(folder / file) for file in worst.file], titles, columns=4)
+
+
+def thumbnail(path: Path) -> NDArray[np.uint8]:
+    """A photo of at most 400 px, (h, w, 3): a dozen of a phone's full size would take gigabytes."""
+    image = Image.fromarray(photos.decode(path))
+    image.thumbnail((400, 400))
+    return np.asarray(image)

@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 from natsort import natsorted
 from numpy.typing import NDArray
 
-from smallset import evaluation, photos
+from smallset import arrangements, evaluation, photos
 from smallset.errors import SmallsetError
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)  # stands for a photo that does not decode; what it gives is thrown away
@@ -110,23 +110,22 @@ def _table(labels: Sequence[tuple[str, str]], file: str, classes: Sequence[str])
     return "  ".join([*(f"{label:{width}}  {probability:>11}" for label, probability in labels), file]) + "\n"
 
 
-def ordered(found: photos.Photos, classes: tuple[str, ...]) -> photos.Photos:
-    """The same photos with labels in the model's order of classes; SmallsetError unless the class folders are those."""
-    if set(found.classes) != set(classes):
+def labelled(folder: Path, classes: tuple[str, ...]) -> photos.Photos:
+    """The files of a folder of class folders, labelled in the model's order; some classes may be missing."""
+    listed = arrangements.from_class_folders(folder)
+    names = [unicodedata.normalize("NFC", name) for name in listed["label"]]
+    if not names or not set(names) <= set(classes):
         raise SmallsetError(
-            f"{found.folder}: expected the class folders {', '.join(sorted(classes))}, which the model knows; "
-            f"found {', '.join(found.classes)}. Rename the folders, or move those of other classes away."
+            f"{folder}: expected class folders that the model knows, of {', '.join(classes)}; "
+            f"found {', '.join(sorted(set(names))) or 'none'}. Rename the folders, or move those of other classes away."
         )
-    order = np.array([classes.index(name) for name in found.classes])
-    return replace(found, classes=classes, labels=order[found.labels])
+    labels = np.array([classes.index(name) for name in names], np.int64)
+    return photos.Photos(folder, classes, tuple(listed["source"]), labels)
 
 
 def decoded(found: photos.Photos, given: Sequence[Answer]) -> tuple[photos.Photos, NDArray[np.float64]]:
-    """The photos that decode and their probabilities (n, classes); SmallsetError for a class that is left without."""
-    kept = [index for index, (_, _, error) in enumerate(given) if not error]
-    labels = found.labels[kept]
-    for label, name in enumerate(found.classes):
-        if label not in labels:
-            raise SmallsetError(f"{found.folder / name}: expected photos, found none that decodes. Add some.")
-    files = tuple(found.files[index] for index in kept)
-    return replace(found, files=files, labels=labels), np.stack([given[index][1] for index in kept])
+    """The photos that decode and their probabilities (n, classes); SmallsetError for a folder without any."""
+    kept = np.flatnonzero([not error for _, _, error in given])
+    if not len(kept):
+        raise SmallsetError(f"{found.folder}: expected photos, found none that decodes.")
+    return found.at(kept), np.stack([row for _, row, error in given if not error])

