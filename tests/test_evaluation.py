@@ -31,6 +31,11 @@ def test_a_certain_mistake_costs_much_but_not_infinity() -> None:
     assert loss == pytest.approx(-np.log(1e-7) / 2, abs=1e-5)
 
 
+def test_the_area_under_the_curve_keeps_apart_what_1_minus_p_rounds_together() -> None:
+    dog = np.array([1e-30, 1e-20, 1e-25, 0.9])
+    assert evaluation.measures(LABELS, np.stack([1 - dog, dog], axis=1))["auc"] == 0.75
+
+
 def test_predictions_name_classes_and_the_probability_of_the_predicted_one() -> None:
     table = evaluation.predictions(FOUND, PROBABILITY)
     assert table.actual.tolist() == ["cat", "cat", "dog", "dog"]

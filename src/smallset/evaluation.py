@@ -46,11 +46,16 @@ def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str,
 
 
 def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]:
-    """The area under each class's ROC curve, in two classes equal; none unless every class has photos."""
+    """The area under each curve of `roc`; none unless every class has photos."""
     classes = range(probability.shape[1])
     if not all((labels == label).any() for label in classes):
         return []
-    return [metrics.roc_auc_score(labels == label, probability[:, label]) for label in classes]
+    return [metrics.roc_auc_score(labels == label, probability[:, label]) for label in _curves(len(classes))]
+
+
+def _curves(classes: int) -> range:
+    """The classes that have a ROC curve. Of two only the second: 1 - p rounds what p keeps apart."""
+    return range(1, 2) if classes == 2 else range(classes)
 
 
 def _rounded(value: float) -> float:
@@ -83,12 +88,10 @@ def predictions(found: photos.Photos, probability: Probabilities) -> pd.DataFram
 
 
 def roc(found: photos.Photos, probability: Probabilities) -> pd.DataFrame:
-    """The corners of each class's ROC curve against the rest: class, false_positive_rate, true_positive_rate.
-
-    Of two classes only the second has one: the first's is its mirror image.
-    """
+    """The corners of ROC curves, each class's against the rest: class, false_positive_rate, true_positive_rate."""
     curves = []
-    for label, name in list(enumerate(found.classes))[1 if len(found.classes) == 2 else 0 :]:
+    for label in _curves(len(found.classes)):
         false, true, _ = metrics.roc_curve(found.labels == label, probability[:, label])
-        curves.append(pd.DataFrame({"class": name, "false_positive_rate": false, "true_positive_rate": true}))
+        names = {"class": found.classes[label]}
+        curves.append(pd.DataFrame(names | {"false_positive_rate": false, "true_positive_rate": true}))
     return pd.concat(curves)
