@@ -46,5 +46,5 @@ def test_every_command_of_the_page_does_what_the_page_says(tmp_path: Path, home:
     assert len((clone.folder / "birds.csv").read_text().splitlines()) == 1 + 3 * PHOTOS
     assert (clone.folder / "robin.png").is_file()
     assert (clone.folder / "birds/models/fine_tune.onnx").is_file()
-    assert "units: 32" in (clone.folder / "birds/params.yaml").read_text()  # the experiment was applied
+    assert "units: 32" in (clone.folder / "birds/params.yaml").read_text()  # as the named experiment left it
     assert (clone.folder / "walks/stages").samefile(clone.folder / "stages")
