@@ -28,6 +28,16 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", exists=True, dir_okay=False, help="A .keras file of a pipeline's models/.")
 ]
+Named = Annotated[
+    list[str], typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line.")
+]
+Form = Annotated[
+    Literal["table", "csv", "jsonl"] | None,
+    typer.Option("--format", help="Default: a table on a terminal, else CSV.", show_default=False),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One with a folder of photos a class.")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
 
 
@@ -67,14 +77,8 @@ def prepare() -> None:
 @reported()
 def predict(
     model: Model,
-    photo: Annotated[
-        list[str],
-        typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line."),
-    ],
-    form: Annotated[
-        Literal["table", "csv", "jsonl"] | None,
-        typer.Option("--format", help="Default: a table on a terminal, else CSV.", show_default=False),
-    ] = None,
+    photo: Named,
+    form: Form = None,
     top: Annotated[int, typer.Option(min=1, help="Labels for each photo, the likeliest first.")] = 1,
     batch: Batch = BATCH,
 ) -> None:
@@ -129,10 +133,7 @@ def explain(
 @reported()
 def evaluate(
     model: Model,
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One that has a folder of photos a class."),
-    ],
+    folder: Folder,
     output: Annotated[
         Path | None, typer.Option(help="A folder for predictions.csv and classes.csv, replaced where they exist.")
     ] = None,
