@@ -15,6 +15,7 @@ TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be cal
 
 
 def main() -> None:
+    p = stage.load_params()
     names = sys.argv[1:]
     measures = {name: json.loads((METRICS / f"{name}.json").read_text()) for name in names}
     histories = {name: pd.read_csv(METRICS / name / "history.csv") for name in names}
@@ -22,7 +23,7 @@ def main() -> None:
     files.write_csv(METRICS / "compare.csv", table)
     files.write_text(PLOTS / "compare.md", comparison.markdown(table))
     files.write_csv(METRICS / "curves.csv", comparison.curves(histories))
-    plots.save(plots.curves(histories), METRICS / "curves.png")
+    plots.save(plots.curves(histories, p.compare.smoothing), METRICS / "curves.png")
     predictions = {
         name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT, keep_default_na=False) for name in names
     }

@@ -1,26 +1,29 @@
-"""8.2.3  Train a small convnet from scratch (listings 8.7-8.11)."""
+"""8.2.3  Train a small convnet from scratch (listings 8.7-8.11). Argument: the model's name, a key of params.yaml."""
 
+import sys
 from pathlib import Path
 
 from smallset import files, images, models, photos, runtime, saving, stage, training
 
 SUBSET = Path("data/subset")
-HISTORY = Path("metrics/convnet/history.csv")
-MODEL = Path("models/convnet.keras")
+MODELS = Path("models")
+METRICS = Path("metrics")
 
 
 def main() -> None:
+    name = sys.argv[1]
     p = stage.load_params()
+    own = getattr(p, name)
     runtime.prepare(p.seed, p.precision)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
-    model = models.convnet(p.image.size, len(train.classes))
+    model = models.convnet(p.image.size, len(train.classes), own)
     batches = (
-        images.load(train, p.image.size, p.convnet.batch, p.seed),
-        images.load(validation, p.image.size, p.convnet.batch),
+        images.load(train, p.image.size, own.batch, p.seed),
+        images.load(validation, p.image.size, own.batch),
     )
-    history = training.fit(model, *batches, train.labels, p.convnet)
-    files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.classes)
+    history = training.fit(model, *batches, train.labels, own)
+    files.write_csv(METRICS / name / "history.csv", history)
+    saving.save(model, MODELS / f"{name}.keras", train.classes)
 
 
 stage.run(main)

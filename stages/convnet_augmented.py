@@ -13,7 +13,7 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
-    model = models.convnet(p.image.size, len(train.classes), p.convnet_augmented.dropout)
+    model = models.convnet(p.image.size, len(train.classes), p.convnet_augmented)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
     batches = (
         images.load(train, p.image.size, p.convnet_augmented.batch, p.seed),

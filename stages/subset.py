@@ -1,10 +1,10 @@
-"""8.2.2  Copy photos of each class to training, validation and test folders (listing 8.6)."""
+"""8.2.2  Copy photos of each class to training, validation and test folders (listing 8.6). Argument: from where."""
 
+import sys
 from pathlib import Path
 
 from smallset import files, splits, stage
 
-RAW = Path("data/raw")
 SUBSET = Path("data/subset")
 METRICS = Path("metrics/subset.json")
 
@@ -12,7 +12,7 @@ METRICS = Path("metrics/subset.json")
 def main() -> None:
     p = stage.load_params()
     with files.whole(SUBSET) as draft:
-        record = splits.copy_subset(RAW, draft, p.subset, p.seed)
+        record = splits.copy_subset(Path(sys.argv[1]), draft, p.subset, p.seed)
     files.write_json(METRICS, record)
 
 

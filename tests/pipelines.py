@@ -11,13 +11,21 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
-TINY = {"batch": 8, "epochs": 2, "learning_rate": 1e-3, "ema_momentum": None, "class_weights": "balanced"}
+TINY = {
+    "batch": 8,
+    "epochs": 2,
+    "steps": None,
+    "learning_rate": 1e-3,
+    "ema_momentum": None,
+    "class_weights": "balanced",
+}
+NETWORK = {"filters": [32, 64, 128, 256, 256], "pooled": 4, "units": None, "dropout": 0, "color": "rgb"}
 PARAMS = {
     "image": {"size": 78},
     "base": {"name": "VGG16", "weights": None, "cut": None},
     "subset": {"by": "count", "train": 8, "validation": 4, "test": 6},
-    "convnet": TINY,
-    "convnet_augmented": TINY | {"ema_momentum": 0.5, "dropout": 0.5},
+    "convnet": TINY | NETWORK,
+    "convnet_augmented": TINY | NETWORK | {"ema_momentum": 0.5, "dropout": 0.5},
     "activations": {"views": 2},
     "classifier": TINY | {"units": 8, "dropout": 0.5},
     "augmented": TINY | {"units": 8, "dropout": 0.5},

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from networks import convnet
 from typer.testing import CliRunner, Result
 
 import smallset
-from smallset import cli, evaluation, models, photos, saving
+from smallset import cli, evaluation, photos, saving
 
 COMMANDS = ("predict", "explain", "evaluate", "init", "export")
 
@@ -19,7 +20,7 @@ COMMANDS = ("predict", "explain", "evaluate", "init", "export")
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.keras"
-    saving.save(models.convnet(78, 2), path, ("cat", "dog"))
+    saving.save(convnet(78, 2), path, ("cat", "dog"))
     return path
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from networks import convnet
 from numpy.typing import NDArray
 
 from smallset import explanation, models, saving
@@ -47,7 +48,7 @@ def test_a_softmax_shows_what_speaks_for_each_class(pixels: NDArray[np.float32])
 
 
 def test_a_composition_is_explained_as_the_same_layers_in_one(tmp_path: Path) -> None:
-    whole = models.convnet(78, 3)
+    whole = convnet(78, 3)
     cut, last = whole.layers[-4].output, whole.layers[-3].output  # of the last pooling, and the convolution after it
     top, features = keras.Model(cut, last, name="top"), keras.Input(last.shape[1:])
     head = keras.Model(features, whole.layers[-1](whole.layers[-2](features)), name="head")

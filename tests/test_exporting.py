@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import convnet
 
 from smallset import exporting, models, photos, saving
 from smallset.errors import SmallsetError
@@ -71,7 +72,7 @@ def labels(to: str, path: Path) -> list[str]:
 def test_another_runtime_gives_the_same_probabilities(to: exporting.Format, kind: str, tmp_path: Path) -> None:
     for package in PACKAGES[to]:
         pytest.importorskip(package)
-    model = models.convnet(78, 3) if kind == "convnet" else composition()
+    model = convnet(78, 3) if kind == "convnet" else composition()
     text = exporting.export(saved(tmp_path, model), to, None, None, int8=False)
     size, outputs = model.input_shape[1], model.output_shape[1]
     assert text.startswith(f"{tmp_path / FILES[to]}: ")
@@ -114,7 +115,7 @@ def test_other_probabilities_are_an_error_and_leave_nothing(
 def test_int8_is_small_and_says_what_it_costs(to: exporting.Format, drawn: photos.Photos, tmp_path: Path) -> None:
     for package in PACKAGES[to]:
         pytest.importorskip(package)
-    network = models.convnet(78, 2)
+    network = convnet(78, 2)
     model = saved(tmp_path, network)
     text = exporting.export(model, to, None, drawn.folder, int8=True)
     path = tmp_path / FILES[to].replace("model", "model_int8")

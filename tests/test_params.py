@@ -11,9 +11,9 @@ from smallset.errors import SmallsetError
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("path", ["params.yaml", "sample/params.yaml"])
+@pytest.mark.parametrize("path", [".", "sample", "first-edition", "mnist"])
 def test_the_committed_files_are_valid(path: str) -> None:
-    assert params.read(ROOT / path).seed == 1337
+    assert params.read(ROOT / path / "params.yaml").seed == 1337
 
 
 def test_a_small_rate_is_a_number_however_it_is_written(tmp_path: Path) -> None:
@@ -52,7 +52,8 @@ def test_the_defaults_are_the_books_but_for_some_epochs(document: Any) -> None:
         ("convnt", {}, "unknown key 'convnt'. .* Did you mean 'convnet'"),
         ("convnet", {"batch": 32}, "convnet: missing key 'epochs'"),
         ("image.size", "180", "image: size: expected a valid integer, found '180'"),
-        ("image.size", 20, "image: size: expected greater than or equal to 78, found 20. .*VGG16 of 32"),
+        ("image.size", 20, "image: size: expected 78 or more for convnet, found 20"),
+        ("download", {"source": "sample"}, "download: expected the key 'sample' for source: sample"),
         ("fine_tune.learning_rate", "1e-5", "fine_tune: learning_rate: .* as 1.0e-5"),
         ("fine_tune.learning_rate", float("nan"), "fine_tune: learning_rate: expected a finite number, found nan"),
         ("subset.train", -3, "subset: train: expected a number of photos .* for by: count, found -3"),
@@ -60,8 +61,12 @@ def test_the_defaults_are_the_books_but_for_some_epochs(document: Any) -> None:
         ("subset.by", "fraction", "subset: train: expected a share of each class, .* found 1000"),
         ("subset.by", "given", "subset: train: expected null for by: given, .* found 1000"),
         ("seed", True, "seed: expected a valid integer, found True"),
-        ("augmentation", None, "augmentation: expected the keys flip, rotation, zoom; found None"),
-        ("download.source", "cats", "download: source: expected 'dogs-vs-cats', 'folder' or 'sample', found 'cats'"),
+        ("augmentation", None, "augmentation: expected the keys flip, rotation, shift, .*; found None"),
+        (
+            "download.source",
+            "cats",
+            "download: source: expected 'dogs-vs-cats', 'folder', 'sample' or 'mnist', found 'cats'",
+        ),
         ("download.mirrors", [{"url": "x", "sha": None}], "download: mirrors: 0: unknown key 'sha'. .* 'sha256'"),
     ],
 )
@@ -92,3 +97,19 @@ def test_a_stage_cannot_read_what_it_does_not_declare(document: Any) -> None:
     assert p.seed == 1337
     with pytest.raises(AttributeError, match="convnet"):
         _ = p.convnet
+
+
+def test_the_first_edition_s_params_are_the_book_s() -> None:
+    p = params.read(ROOT / "first-edition/params.yaml")
+    assert (p.image.size, p.subset.train, p.subset.validation, p.subset.test) == (150, 1000, 500, 500)
+    for model, batch, epochs, dropout in ((p.convnet, 20, 30, 0), (p.convnet_augmented, 32, 100, 0.5)):
+        assert (model.batch, model.steps, model.epochs, model.dropout) == (batch, 100, epochs, dropout)
+        assert (model.filters, model.units, model.learning_rate) == ([32, 64, 128, 128], 512, 1e-4)
+        assert model.ema_momentum is None
+
+
+def test_a_pipeline_without_a_stage_needs_no_params_for_it() -> None:
+    p = params.read(ROOT / "mnist/params.yaml")
+    assert p.only(["seed", "convnet_unpooled"]).convnet_unpooled.pooled == 0
+    with pytest.raises(SmallsetError, match=r"params.yaml: missing key 'fine_tune'. Add it"):
+        p.only(["fine_tune"])

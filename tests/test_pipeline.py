@@ -113,7 +113,7 @@ def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize(
     ("key", "name", "value", "message"),
     [
-        ("image", "size", 20, "params.yaml: image: size: expected greater than or equal to 78, found 20"),
+        ("image", "size", 20, "params.yaml: image: size: expected 78 or more for convnet, found 20"),
         ("convnet", "epoch", 3, "params.yaml: convnet: unknown key 'epoch'"),
         ("subset", "train", 99, "data/raw/cat: expected 109 photos that decode"),
     ],

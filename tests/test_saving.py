@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from networks import convnet
 
 from smallset import bases, files, models, saving
 from smallset.errors import SmallsetError
@@ -18,7 +19,7 @@ def test_a_model_built_and_saved_twice_gives_the_same_bytes(tmp_path: Path) -> N
     for name in ("a", "b"):
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)
-        saving.save(models.convnet(78, 2), tmp_path / f"{name}.keras")
+        saving.save(convnet(78, 2), tmp_path / f"{name}.keras")
     assert files.sha256(tmp_path / "a.keras") == files.sha256(tmp_path / "b.keras")
 
 
@@ -41,7 +42,7 @@ def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallse
 
 def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path) -> None:
     path = tmp_path / "convnet.keras"
-    saving.save(models.convnet(78, 2), path)
+    saving.save(convnet(78, 2), path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(SmallsetError, match=r"convnet.keras: not a whole model file: .*\n?.*Run: dvc repro convnet"):
         saving.load(path)
@@ -55,7 +56,7 @@ def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
-    saving.save(models.convnet(78, 2), tmp_path / "x.keras")
+    saving.save(convnet(78, 2), tmp_path / "x.keras")
     with zipfile.ZipFile(tmp_path / "x.keras") as archive:
         assert {info.date_time for info in archive.infolist()} == {saving.EPOCH}
         assert b"1980-01-01" in archive.read("metadata.json")
@@ -63,8 +64,8 @@ def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
 
 def test_the_classes_are_in_the_file_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = tmp_path / "x.keras"
-    saving.save(models.convnet(78, 3), path, ["가", "b c", "a"])
+    saving.save(convnet(78, 3), path, ["가", "b c", "a"])
     assert saving.classes(path) == ("가", "b c", "a")
-    models.convnet(78, 3).save(path)
+    convnet(78, 3).save(path)
     with pytest.raises(SmallsetError, match=r"x.keras: not a model file with the names of its classes"):
         saving.classes(path)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from smallset import params, training
 from smallset.errors import SmallsetError
 
-P = params.Training(batch=8, epochs=6, learning_rate=0.3, ema_momentum=None, class_weights=None)
+P = params.Training(batch=8, epochs=6, steps=None, learning_rate=0.3, ema_momentum=None, class_weights=None)
 LABELS = np.repeat([0, 1], 32)
 
 

@@ -9,22 +9,28 @@ CURVES = {
     "validation": {"val_accuracy": "accuracy", "val_loss": "loss"},
 }
 
+LAST = 10  # epochs
+
 PICTURES = """Pictures, in the folder of this pipeline:
 
 - metrics/curves.png: accuracy and loss of all models, by epoch
-- plots/augmented.png: a training photo, augmented
+- plots/augmented.png: a training photo, augmented, where the pipeline does so
 - plots/confusion/: each model's confusion matrix
 - plots/mistakes/: each model's most confident mistakes
 """
 
 
 def table(measures: Mapping[str, Mapping[str, float]], histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row for each model: its test measures, and the epoch that was kept."""
-    best = {model: kept(history) for model, history in histories.items()}
-    rows = [
-        {"model": model, **measures[model], "val_accuracy": best[model].val_accuracy, "epoch": int(best[model].epoch)}
-        for model in measures
-    ]
+    """A row for each model: its test measures, and of its validation accuracies that of the epoch that was kept.
+
+    last_val_accuracy is the mean of the last ten epochs, which a curve in a book ends with.
+    """
+    rows = []
+    for model, history in histories.items():
+        best = kept(history)
+        last = history.val_accuracy.tail(LAST).mean()
+        own = {"val_accuracy": best.val_accuracy, "last_val_accuracy": last, "epoch": int(best.epoch)}
+        rows.append({"model": model, **measures[model], **own})
     return pd.DataFrame(rows)
 
 

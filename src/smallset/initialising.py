@@ -31,7 +31,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     found = arrangements.read(photos, table)
     counts = split_counts(found, p.seed)
     sides, unread = shorter_sides(photos, found)
-    size = min(p.image.size, max(params.SMALLEST, int(np.median(sides))))
+    size = min(p.image.size, max(p.convnet.smallest, int(np.median(sides))))
     subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
     with files.whole(folder) as draft:

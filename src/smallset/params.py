@@ -23,12 +23,9 @@ SIZES: dict[str, tuple[Callable[[object], bool], str]] = {
     "given": (lambda size: size is None, "null for by: given, the folder or the table having the splits"),
 }
 
-SMALLEST = 78  # px; of less, the convnet's five 3x3 convolutions and four halvings leave nothing, and below 32 VGG16
-
-CURES = {
-    "size": f" The convnet takes photos of {SMALLEST} px and more, VGG16 of 32; the book's are 180.",
-    "learning_rate": " A small number, as 1.0e-5.",
-}
+COMPLETE = "Add it; the values of the book are in the repository's params.yaml."
+ABSENT: Any = Field(default=None)
+CURES = {"learning_rate": " A small number, as 1.0e-5."}
 
 
 class Strict(BaseModel):
@@ -38,13 +35,17 @@ class Strict(BaseModel):
 
 
 class Image(Strict):
-    size: Annotated[int, Field(ge=SMALLEST)]
+    size: Count
 
 
 class Augmentation(Strict):
     flip: Literal["horizontal", "vertical", "horizontal_and_vertical"]
     rotation: Share
+    shift: Share
+    shear: Annotated[FiniteFloat, Field(ge=0, lt=90)]
     zoom: Share
+    keep_aspect: bool
+    fill: Literal["reflect", "nearest", "wrap", "constant"]
 
 
 class Base(Strict):
@@ -64,18 +65,26 @@ class Sample(Strict):
 
 
 class Download(Strict):
-    source: Literal["dogs-vs-cats", "folder", "sample"]
-    mirrors: list[Mirror]
-    folder: str | None
-    table: str | None
-    sample: Sample
+    """The keys of other sources may be left out."""
+
+    source: Literal["dogs-vs-cats", "folder", "sample", "mnist"]
+    mirrors: list[Mirror] = []
+    folder: str | None = None
+    table: str | None = None
+    sample: Sample | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Download":
+        if self.source == "sample" and self.sample is None:
+            raise ValueError("expected the key 'sample' for source: sample, with photos and size")
+        return self
 
 
 class Subset(Strict):
     by: Literal["count", "fraction", "given"]
-    train: Any
-    validation: Any
-    test: Any
+    train: Any = None
+    validation: Any = None
+    test: Any = None
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -96,43 +105,80 @@ class Subset(Strict):
 class Training(Strict):
     batch: Count
     epochs: Count
+    steps: Count | None
     learning_rate: Rate
     ema_momentum: Share | None
     class_weights: Literal["balanced"] | None
 
 
-class DropoutTraining(Training):
+class Convnet(Training):
+    filters: Annotated[list[Count], Field(min_length=1)]
+    pooled: Annotated[int, Field(ge=0)]
+    units: Count | None
     dropout: Share
+    color: Literal["rgb", "grey"]
+
+    @property
+    def smallest(self) -> int:
+        """px; of less, the 3x3 convolutions and the halvings leave nothing. 78 for the book's network."""
+        side = 1
+        for number in reversed(range(len(self.filters))):
+            side = (2 * side if number < self.pooled else side) + 2
+        return side
 
 
-class HeadTraining(DropoutTraining):
+class HeadTraining(Training):
     units: Count
+    dropout: Share
 
 
 class Activations(Strict):
     views: Annotated[int, Field(ge=0)]
 
 
+class Compare(Strict):
+    smoothing: Share
+
+
 class Params(Strict):
-    """All of params.yaml; a stage is given the keys that it declares in dvc.yaml, and no other attribute."""
+    """All of params.yaml; a stage is given the keys that it declares in dvc.yaml, and no other attribute.
+
+    A pipeline leaves out the keys of stages that it has not.
+    """
 
     seed: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "float32"]
     image: Image
-    augmentation: Augmentation
-    base: Base
-    download: Download
-    subset: Subset
-    convnet: Training
-    convnet_augmented: DropoutTraining
-    activations: Activations
-    classifier: HeadTraining
-    augmented: HeadTraining
-    fine_tune: Training
+    augmentation: Augmentation = ABSENT
+    base: Base = ABSENT
+    download: Download = ABSENT
+    subset: Subset = ABSENT
+    convnet: Convnet = ABSENT
+    convnet_unpooled: Convnet = ABSENT
+    convnet_augmented: Convnet = ABSENT
+    activations: Activations = ABSENT
+    classifier: HeadTraining = ABSENT
+    augmented: HeadTraining = ABSENT
+    fine_tune: Training = ABSENT
+    compare: Compare = ABSENT
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> "Params":
+        for key in sorted(self.model_fields_set):
+            value = getattr(self, key)
+            if isinstance(value, Convnet) and self.image.size < value.smallest:
+                raise ValueError(f"image: size: expected {value.smallest} or more for {key}, found {self.image.size}")
+        return self
 
     def only(self, keys: list[str]) -> "Params":
         """The same with `keys` alone: reading another attribute raises AttributeError, so no stage drifts."""
-        return Params.model_construct(**{key: getattr(self, key) for key in keys})
+        for key in keys:
+            if key not in self.model_fields_set:
+                raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
+        own = self.model_copy()
+        for key in set(Params.model_fields) - set(keys):
+            del own.__dict__[key]
+        return own
 
 
 def read(path: Path) -> Params:
@@ -168,14 +214,13 @@ def _explain(name: str, problem: ErrorDetails) -> str:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{hint}"
     if problem["type"] == "missing":
-        return (
-            f"{name}: {parent}missing key {key!r}. Add it; the values of the book are in the repository's params.yaml."
-        )
+        return f"{name}: {parent}missing key {key!r}. {COMPLETE}"
     if problem["type"] == "model_type":
         where = "".join(f"{part}: " for part in problem["loc"])
         return f"{name}: {where}expected the keys {', '.join(_keys(problem['loc']))}; found {problem['input']!r}."
     if problem["type"] == "value_error":
-        return f"{name}: {parent}{key}: {problem['msg'].removeprefix('Value error, ')}."
+        where = "".join(f"{part}: " for part in problem["loc"])
+        return f"{name}: {where}{problem['msg'].removeprefix('Value error, ')}."
     expected = problem["msg"].removeprefix("Input should be ")
     return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{CURES.get(str(key), '')}"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,15 +21,18 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})
 
 
-def curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy above loss for each model, training dashed against validation; a dot marks the epoch that was kept."""
+def curves(histories: Mapping[str, pd.DataFrame], smoothing: float = 0.0) -> Figure:
+    """Accuracy above loss for each model, training dashed against validation; a dot marks the epoch that was kept.
+
+    smoothing: what each point keeps of the one before, 0..1 (Chollet 2017, listing 5-25); the plain curves stay, faint.
+    """
     figure = Figure((3.2 * len(histories), 5.4), layout="constrained")
     axes = figure.subplots(2, len(histories), squeeze=False, sharex="col")
     for column, (model, history) in zip(axes.T, histories.items(), strict=True):
         kept = comparison.kept(history)
         for ax, measure in zip(column, ("accuracy", "loss"), strict=True):
-            ax.plot(history.epoch, history[measure], "--", color="tab:orange", label="training")
-            ax.plot(history.epoch, history[f"val_{measure}"], color="tab:blue", label="validation")
+            curve(ax, history, measure, smoothing, "tab:orange", "--", "training")
+            curve(ax, history, f"val_{measure}", smoothing, "tab:blue", "-", "validation")
             ax.plot(kept.epoch, kept[f"val_{measure}"], "o", color="tab:blue", label="kept")
             ax.grid(alpha=0.3)
         # The first epoch of a head can lose forty times what the others do: show the others.
@@ -38,6 +42,14 @@ def curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     axes[1, 0].set_ylabel("loss")
     axes[0, 0].legend()
     return figure
+
+
+def curve(ax: Axes, history: pd.DataFrame, measure: str, smoothing: float, color: str, line: str, label: str) -> None:
+    """One measure by epoch, as an exponential moving average that begins with the first point."""
+    values = history[measure]
+    if smoothing:
+        ax.plot(history.epoch, values, line, color=color, linewidth=0.8, alpha=0.35)
+    ax.plot(history.epoch, values.ewm(alpha=1 - smoothing, adjust=False).mean(), line, color=color, label=label)
 
 
 def grid(pictures: Sequence[NDArray[np.generic]], titles: Sequence[str], columns: int) -> Figure:

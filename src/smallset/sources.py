@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import gdown
 from tqdm import tqdm
 
-from smallset import archives, arrangements, drawing, files, params, photos
+from smallset import archives, arrangements, digits, drawing, files, params, photos
 from smallset.errors import SmallsetError
 
 WAYS_ON = """Three ways on:
@@ -27,10 +27,12 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     The sha256 is the archive's, or where there is none that of all photos.
     """
     archive = None
-    if p.source == "sample":
+    if p.source == "sample" and p.sample:
         drawing.draw(target, p.sample.photos, p.sample.size, seed)
     elif p.source == "folder":
         copy_folder(p.folder, p.table, target)
+    elif p.source == "mnist":
+        archive = digits.fill(target)
     else:
         archive = local_archive() or from_mirrors(p.mirrors, downloads)
         archives.unpack(archive, target)
