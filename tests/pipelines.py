@@ -60,24 +60,36 @@ class Pipeline:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def repro(self, *arguments: str) -> set[str]:
-        """The stages that `dvc repro` ran."""
-        lines = self.run("dvc", "repro", *arguments).splitlines()
+    def repro(self, *arguments: str, folder: str = ".") -> set[str]:
+        """The stages that `dvc repro` ran in a folder."""
+        lines = self.run("dvc", "--cd", folder, "repro", *arguments).splitlines()
         return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
-    def write_params(self, document: Any) -> None:
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    def add(self, name: str, **changes: dict[str, object]) -> None:
+        """One of this repository's pipeline folders, with its own params but for `changes`."""
+        folder = self.folder / name
+        folder.mkdir()
+        shutil.copy(ROOT / name / "dvc.yaml", folder)
+        for shared in ("stages", "src"):
+            (folder / shared).symlink_to(f"../{shared}")
+        document = yaml.safe_load((ROOT / name / "params.yaml").read_text())
+        for key, values in changes.items():
+            document[key] |= values
+        self.write_params(document, name)
 
-    def set(self, key: str, name: str, value: object) -> None:
-        document = yaml.safe_load((self.folder / "params.yaml").read_text())
+    def write_params(self, document: Any, folder: str = ".") -> None:
+        (self.folder / folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def set(self, key: str, name: str, value: object, folder: str = ".") -> None:
+        document = yaml.safe_load((self.folder / folder / "params.yaml").read_text())
         document[key][name] = value
-        self.write_params(document)
+        self.write_params(document, folder)
 
-    def md5s(self) -> dict[str, str]:
+    def md5s(self, folder: str = ".") -> dict[str, str]:
         """The digest of every output in dvc.lock."""
-        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"].values()
+        stages = yaml.safe_load((self.folder / folder / "dvc.lock").read_text())["stages"].values()
         return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}

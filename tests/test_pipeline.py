@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from pipelines import MODELS, ROOT, Pipeline
@@ -142,17 +143,31 @@ def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
     assert "dvc repro subset" in pipeline.run("python", "stages/subset.py", code=1)
 
 
-def test_a_pipeline_folder_runs_the_shared_stages_on_its_own_params(pipeline: Pipeline) -> None:
-    folder = pipeline.folder / "other"
-    folder.mkdir()
-    shutil.copy(pipeline.folder / "dvc.yaml", folder)
-    for name in ("stages", "src"):
-        (folder / name).symlink_to(f"../{name}")
-    document = yaml.safe_load((pipeline.folder / "params.yaml").read_text())
-    document["subset"]["test"] = 5
-    (folder / "params.yaml").write_text(yaml.safe_dump(document))
-    assert "Running stage 'subset'" in pipeline.run("dvc", "--cd", "other", "repro", "subset")
-    assert json.loads((folder / "metrics/subset.json").read_text())["photos"]["test"] == {"cat": 5, "dog": 5}
-    assert "Running stage 'other/dvc.yaml:subset'" in pipeline.run("dvc", "repro", "--force", "other/dvc.yaml:subset")
+def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline: Pipeline) -> None:
+    pipeline.add(
+        "first-edition",
+        image={"size": 78},
+        subset={"train": 8, "validation": 4, "test": 3},
+        convnet={"epochs": 2, "batch": 4, "steps": 3},
+        convnet_augmented={"epochs": 2, "batch": 4, "steps": 5},
+    )
+    reference = pipeline.md5s()
+    models = ["convnet", "convnet_augmented"]
+    evaluated = {f"evaluate@{model}" for model in models}
+    assert pipeline.repro(folder="first-edition") == {"subset", "augmentation", *models, *evaluated, "compare"}
+    assert pipeline.repro(folder="first-edition") == set()
+    for model in models:
+        results = pipeline.folder / "first-edition/metrics"
+        assert json.loads((results / f"{model}.json").read_text())["n"] == 6
+        assert len(pd.read_csv(results / f"{model}/history.csv")) == 2
+    assert (pipeline.folder / "first-edition/plots/augmented.png").is_file()
+    assert "first-edition/metrics/convnet.json" in pipeline.run("dvc", "metrics", "show", "--json")
+
+    pipeline.set("convnet_augmented", "dropout", 0.2, "first-edition")
     assert pipeline.repro() == set()
-    shutil.rmtree(folder)
+    changed = {"convnet_augmented", "evaluate@convnet_augmented", "compare"}
+    assert pipeline.repro(folder="first-edition") == changed
+    assert pipeline.md5s() == reference
+    answer = pipeline.run("dvc", "repro", "--force", "first-edition/dvc.yaml:subset")  # as dvc repro -P names it
+    assert "Running stage 'first-edition/dvc.yaml:subset'" in answer
+    shutil.rmtree(pipeline.folder / "first-edition")
