@@ -35,9 +35,7 @@ def pairs(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def verdict(model: str, other: str, model_only: int, other_only: int, p: float) -> str:
     """The row in words."""
     if p >= 1 - CONFIDENCE:
-        return (
-            f"{model} and {other}: no difference beyond chance ({model_only} photos against {other_only}, p = {p:.2g})"
-        )
+        return f"{model} and {other}: no more than chance ({model_only} photos against {other_only}, p = {p:.2g})"
     better, worse = (model, other) if model_only > other_only else (other, model)
     more, less = max(model_only, other_only), min(model_only, other_only)
     return f"{better} is better than {worse}: right on {more} photos where it is wrong, wrong on {less} (p = {p:.2g})"
