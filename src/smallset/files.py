@@ -54,7 +54,7 @@ class Backup:
     def read(self) -> Arrays:
         """What was written last; nothing when that was of other inputs, or is damaged."""
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 same = str(arrays["fingerprint"]) == self.fingerprint
                 return {name: arrays[name] for name in arrays.files if name != "fingerprint"} if same else {}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
