@@ -19,9 +19,11 @@ def main() -> None:
     trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
     head = models.head(top.output_shape[1:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
-    model, history = transfer.fit_views([trunk, top], [head], train, validation, p.augmented, p.seed, augment)
+    backup = stage.backup(MODEL)
+    model, history = transfer.fit_views([trunk, top], [head], train, validation, p.augmented, p.seed, backup, augment)
     files.write_csv(HISTORY, history)
     saving.save(model, MODEL, train.photos.classes)
+    backup.remove()
 
 
 stage.run(main)

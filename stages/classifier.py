@@ -18,9 +18,11 @@ def main() -> None:
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
     trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
     head = models.head(top.output_shape[1:], len(train.photos.classes), p.classifier.units, p.classifier.dropout)
-    model, history = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed)
+    backup = stage.backup(MODEL)
+    model, history = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed, backup)
     files.write_csv(HISTORY, history)
     saving.save(model, MODEL, train.photos.classes)
+    backup.remove()
 
 
 stage.run(main)

@@ -1,6 +1,7 @@
 """8.2.3  Train a small convnet from scratch (listings 8.7-8.11). Argument: the model's name, a key of params.yaml."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from smallset import files, images, models, photos, runtime, saving, stage, training
@@ -17,13 +18,12 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     model = models.convnet(p.image.size, len(train.classes), own)
-    batches = (
-        images.load(train, p.image.size, own.batch, p.seed),
-        images.load(validation, p.image.size, own.batch),
-    )
-    history = training.fit(model, *batches, train.labels, own)
+    backup = stage.backup(MODELS / f"{name}.keras")
+    load = partial(images.load, size=p.image.size)
+    history = training.fit(model, load, train, validation, own, p.seed, backup)
     files.write_csv(METRICS / name / "history.csv", history)
     saving.save(model, MODELS / f"{name}.keras", train.classes)
+    backup.remove()
 
 
 stage.run(main)

@@ -1,5 +1,6 @@
 """8.2.5  Train the convnet on augmented photos, with dropout (listings 8.14-8.17)."""
 
+from functools import partial
 from pathlib import Path
 
 from smallset import augmentation, files, images, models, photos, runtime, saving, stage, training
@@ -15,14 +16,13 @@ def main() -> None:
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     model = models.convnet(p.image.size, len(train.classes), p.convnet_augmented)
     augment = augmentation.build(p.augmentation, p.image.size, p.seed)
-    batches = (
-        images.load(train, p.image.size, p.convnet_augmented.batch, p.seed),
-        images.load(validation, p.image.size, p.convnet_augmented.batch),
-    )
+    load = partial(images.load, size=p.image.size)
+    backup = stage.backup(MODEL)
     end_to_end = models.chain([augment, model], "convnet_augmented")
-    history = training.fit(end_to_end, *batches, train.labels, p.convnet_augmented)
+    history = training.fit(end_to_end, load, train, validation, p.convnet_augmented, p.seed, backup)
     files.write_csv(HISTORY, history)
     saving.save(model, MODEL, train.classes)
+    backup.remove()
 
 
 stage.run(main)

@@ -19,9 +19,11 @@ def main() -> None:
     start = saving.load(START)
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
     augment = augmentation.build(p.augmentation, start.input_shape[1], p.seed)
-    model, history = transfer.fit_views([trunk], [top, head], train, validation, p.fine_tune, p.seed, augment)
+    backup = stage.backup(MODEL)
+    model, history = transfer.fit_views([trunk], [top, head], train, validation, p.fine_tune, p.seed, backup, augment)
     files.write_csv(HISTORY, history)
     saving.save(model, MODEL, train.photos.classes)
+    backup.remove()
 
 
 stage.run(main)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smallset import files
@@ -36,6 +37,32 @@ def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
         draft.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x").touch()
+    for name in ("out", ".part.out", ".part.old.out"):
+        (tmp_path / name).symlink_to(elsewhere)
+    with files.whole(tmp_path / "out") as draft:
+        draft.mkdir()
+    assert (tmp_path / "out").is_dir()
+    assert not (tmp_path / "out").is_symlink()
+    assert (elsewhere / "x").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "out"}
+
+
+def test_a_backup_is_of_the_same_inputs_and_undamaged_or_nothing(tmp_path: Path) -> None:
+    backup = files.Backup(tmp_path / "x.npz", "one")
+    assert backup.read() == {}
+    backup.write({"a": np.arange(3)})
+    assert backup.read()["a"].tolist() == [0, 1, 2]
+    assert files.Backup(backup.path, "other").read() == {}
+    backup.path.write_bytes(backup.path.read_bytes()[:-30])
+    assert backup.read() == {}
+    backup.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_holds_no_nan(tmp_path: Path) -> None:

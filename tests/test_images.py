@@ -11,8 +11,9 @@ SIZE = 78
 
 
 def labels(found: photos.Photos, seed: int | None, epochs: int = 1) -> list[list[float]]:
-    batches = images.load(found, SIZE, 4, seed)
-    return [[float(label) for _, batch in batches for label in batch[:, 0]] for _ in range(epochs)]
+    batches = images.load(found, SIZE, 4, seed).take(epochs * images.passing(len(found.files), 4))
+    every = [float(label) for _, batch in batches for label in batch[:, 0]]
+    return np.reshape(every, (epochs, -1)).tolist()
 
 
 def test_batches_hold_rgb_pixels_in_0_to_255(drawn: photos.Photos) -> None:
@@ -37,6 +38,14 @@ def test_the_order_is_new_in_each_epoch_and_the_same_for_one_seed(drawn: photos.
     assert first != second
     assert sorted(first) == sorted(second) == drawn.labels.tolist()
     assert labels(drawn, 1, epochs=2) == [first, second]
+
+
+def test_batches_go_on_at_any_number(drawn: photos.Photos) -> None:
+    endless = [np.asarray(batch) for batch, _ in images.load(drawn, SIZE, 4, 1).take(8)]
+    assert [len(batch) for batch in endless] == [4, 4, 2, 4, 4, 2, 4, 4]
+    for start in (1, 5):
+        for batch, (other, _) in zip(endless[start:], images.load(drawn, SIZE, 4, 1, start), strict=False):
+            np.testing.assert_array_equal(batch, other)
 
 
 def test_augmentation_changes_photos_in_training_alone(document: Any, drawn: photos.Photos) -> None:

@@ -40,12 +40,18 @@ def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallse
     np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), whole.predict(pixels, verbose=0), rtol=1e-5)
 
 
-def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path) -> None:
+def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "convnet.keras"
+    (tmp_path / "models/base").mkdir(parents=True)
     saving.save(convnet(78, 2), path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(SmallsetError, match=r"convnet.keras: not a whole model file: .*\n?.*Run: dvc repro convnet"):
+    with pytest.raises(SmallsetError, match=r"convnet.keras: not a whole model file: .*\n?.*Get the file again"):
         saving.load(path)
+    path.rename(tmp_path / "models/base/trunk.keras")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    with pytest.raises(SmallsetError, match=r"Run: dvc repro models/base/trunk.keras"):
+        saving.load(Path("models/base/trunk.keras"))
 
 
 def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:

@@ -1,23 +1,50 @@
-"""Training keeps the epoch of the lowest validation loss, with or without averaged weights, and repeats to the bit."""
+"""Training keeps the epoch of the lowest validation loss, repeats to the bit, and goes on to the bit when killed."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from networks import BOOK
+from numpy.typing import NDArray
 
-from smallset import params, training
+from smallset import augmentation, files, images, models, params, photos, training
 from smallset.errors import SmallsetError
 
 P = params.Training(batch=8, epochs=6, steps=None, learning_rate=0.3, ema_momentum=None, class_weights=None)
-LABELS = np.repeat([0, 1], 32)
+SIZE = 78
 
 
-def data(shuffle: bool) -> tf.data.Dataset:
-    random = np.random.default_rng(0)
-    x = random.normal(size=(64, 4)).astype(np.float32)
-    y = (x[:, :1] + random.normal(size=(64, 1)) > 0).astype(np.float32)
-    rows = tf.data.Dataset.from_tensor_slices((x, y))
-    return (rows.shuffle(64, seed=0) if shuffle else rows).batch(8)
+@dataclass(frozen=True)
+class Points:
+    """Points in four dimensions, to be told apart by the first."""
+
+    x: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def points(counts: tuple[int, ...] = (32, 32)) -> Points:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    x = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32)
+    x[:, 0] += labels
+    return Points(x, labels)
+
+
+def load(data: Points, batch: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
+    def gather(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = images.rows(int(number), len(data.labels), batch, seed)
+        return data.x[rows], data.labels[rows, None].astype(np.float32)
+
+    def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x, y = tf.numpy_function(gather, [number], (tf.float32, tf.float32))
+        return tf.ensure_shape(x, (None, 4)), tf.ensure_shape(y, (None, 1))
+
+    return images.numbers(len(data.labels), batch, seed, start).map(shaped)
 
 
 def model() -> keras.Model:
@@ -27,49 +54,98 @@ def model() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
 
 
-@pytest.mark.parametrize("ema_momentum", [None, 0.9])
-def test_the_epoch_with_the_lowest_validation_loss_is_kept(ema_momentum: float | None) -> None:
+def fit(folder: Path, network: keras.Model, data: Points | None = None, **changes: Any) -> pd.DataFrame:
+    backup = files.Backup(folder / "backup.npz", "one")
+    trained = training.fit(network, load, data or points(), data or points(), P.model_copy(update=changes), 0, backup)
+    backup.remove()
+    return trained
+
+
+@pytest.mark.parametrize("ema_momentum", [None, 0.5])
+def test_the_epoch_with_the_lowest_validation_loss_is_kept(tmp_path: Path, ema_momentum: float | None) -> None:
     trained = model()
-    history = training.fit(
-        trained, data(True), data(False), LABELS, P.model_copy(update={"ema_momentum": ema_momentum})
-    )
+    history = fit(tmp_path, trained, ema_momentum=ema_momentum)
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6]
     trained.compile(loss="binary_crossentropy")
     assert history.val_loss.to_numpy().argmin() < P.epochs - 1
-    assert trained.evaluate(data(False), verbose=0)[0] == pytest.approx(history.val_loss.min(), rel=1e-4)
+    assert trained.evaluate(load(points(), 8), verbose=0)[0] == pytest.approx(history.val_loss.min(), rel=1e-4)
 
 
-def test_averaged_weights_are_not_the_plain_ones() -> None:
-    plain, averaged = (
-        training.fit(model(), data(True), data(False), LABELS, P.model_copy(update={"ema_momentum": momentum}))
-        for momentum in (None, 0.9)
-    )
+def test_averaged_weights_are_not_the_plain_ones(tmp_path: Path) -> None:
+    plain, averaged = (fit(tmp_path, model(), ema_momentum=momentum) for momentum in (None, 0.9))
     assert plain.loss.iloc[0] == pytest.approx(averaged.loss.iloc[0])  # the same steps in the first epoch
     assert plain.val_loss.iloc[0] != pytest.approx(averaged.val_loss.iloc[0], rel=1e-3)
 
 
-def test_one_seed_gives_one_result() -> None:
+def test_one_seed_gives_one_result(tmp_path: Path) -> None:
     first, second = (model() for _ in range(2))
-    assert training.fit(first, data(True), data(False), LABELS, P).equals(
-        training.fit(second, data(True), data(False), LABELS, P)
-    )
+    assert fit(tmp_path, first).equals(fit(tmp_path, second))
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
 
 
-def test_classes_count_alike_however_many_photos_they_have() -> None:
+def test_classes_count_alike_however_many_photos_they_have(tmp_path: Path) -> None:
     assert training.class_weights(np.array([0, 0, 0, 1, 2, 2])) == {0: 2 / 3, 1: 2.0, 2: 1.0}
-    assert training.class_weights(LABELS) is None
-    rare = np.array([0] * 60 + [1] * 4)
-    weighted, plain = (
-        training.fit(model(), data(False), data(False), rare, P.model_copy(update={"class_weights": way}))
-        for way in ("balanced", None)
-    )
+    assert training.class_weights(points().labels) is None
+    trained, rare = model(), points((60, 4))
+    weighted, plain = (fit(tmp_path, trained, rare, class_weights=way, epochs=1) for way in (None, "balanced"))
     assert not weighted.equals(plain)
+    trained.compile(loss="binary_crossentropy")
+    both = [points((60, 0)), Points(rare.x[60:], rare.labels[60:])]
+    losses = [trained.evaluate(load(one, 8), verbose=0)[0] for one in (Points(rare.x[:60], rare.labels[:60]), both[1])]
+    assert plain.val_loss.iloc[0] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-def test_a_rate_at_which_the_loss_overflows_is_named_with_the_cure() -> None:
+def test_a_rate_at_which_the_loss_overflows_is_named_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(
         SmallsetError, match="no finite number .* learning_rate 1e\\+30. Lower this stage's learning_rate"
     ):
-        training.fit(model(), data(True), data(False), LABELS, P.model_copy(update={"learning_rate": 1e30}))
+        fit(tmp_path, model(), learning_rate=1e30)
+
+
+def test_steps_make_epochs_of_the_photos_again_and_again(tmp_path: Path) -> None:
+    one, other = model(), model()
+    history = fit(tmp_path, one, steps=16, epochs=2, learning_rate=1e-3)  # 8 batches of 8 points are a pass
+    twice = fit(tmp_path, other, epochs=4, learning_rate=1e-3)
+    assert history.val_loss.iloc[1] == twice.val_loss.iloc[3]
+
+
+class KilledError(Exception):
+    """As if the process had ended."""
+
+
+def train(folder: Path, document: Any, found: photos.Photos, **changes: Any) -> tuple[keras.Model, pd.DataFrame]:
+    """A tiny convnet with everything that draws at random: augmentation, dropout, order; and averaged weights."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    augment = augmentation.build(params.parse(document).augmentation, SIZE, 0)
+    network = models.chain([augment, models.convnet(SIZE, 2, BOOK)], "network")
+    p = P.model_copy(update={"batch": 4, "epochs": 4, "learning_rate": 1e-3, "ema_momentum": 0.9} | changes)
+    backup = files.Backup(folder / "backup.npz", str(p))
+    return network, training.fit(network, partial(images.load, size=SIZE), found, found, p, 1, backup)
+
+
+@pytest.mark.parametrize("steps", [None, 4])
+def test_a_run_that_was_killed_goes_on_to_the_bit(
+    tmp_path: Path, drawn: photos.Photos, document: Any, monkeypatch: pytest.MonkeyPatch, steps: int | None
+) -> None:
+    whole, expected = train(tmp_path / "whole", document, drawn, steps=steps)
+    write = files.Backup.write
+
+    def kill(backup: files.Backup, arrays: files.Arrays) -> None:
+        if len(arrays["history"]) == 3:
+            raise KilledError
+        write(backup, arrays)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(files.Backup, "write", kill)
+        train(tmp_path, document, drawn, steps=steps)
+    epochs: list[int] = []
+    monkeypatch.setattr(files.Backup, "write", lambda _, arrays: epochs.append(len(arrays["history"])))
+    resumed, history = train(tmp_path, document, drawn, steps=steps)
+    assert epochs == [3, 4]
+    assert history.equals(expected)
+    for one, other in zip(resumed.variables, whole.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    train(tmp_path, document, drawn, steps=steps, learning_rate=1e-4)
+    assert epochs == [3, 4, 1, 2, 3, 4]

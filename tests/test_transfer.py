@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset import augmentation, bases, caches, extraction, images, models, params, photos, transfer
+from smallset import augmentation, bases, caches, extraction, files, images, models, params, photos, transfer
 from smallset.errors import SmallsetError
 
 SIZE = 78
@@ -27,6 +27,11 @@ def parts(vgg16: Callable[[int], keras.Model]) -> tuple[keras.Model, keras.Model
 @pytest.fixture
 def augment(document: Any) -> keras.Model:
     return augmentation.build(params.parse(document).augmentation, SIZE, seed=0)
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> files.Backup:
+    return files.Backup(tmp_path / "backup.npz", "")
 
 
 @pytest.fixture
@@ -87,8 +92,7 @@ def test_batches_draw_views_and_orders_by_the_seed(cached: tuple[caches.Cache, .
     bank = cached[1]
 
     def epochs(seed: int | None) -> list[np.ndarray]:
-        batches = caches.load(bank, 4, seed)
-        return [np.concatenate([values for values, _ in batches]) for _ in range(2)]
+        return [np.concatenate([values for values, _ in caches.load(bank, 4, seed, start).take(3)]) for start in (0, 3)]
 
     first, second = epochs(1)
     assert not np.array_equal(first, second)
@@ -97,11 +101,11 @@ def test_batches_draw_views_and_orders_by_the_seed(cached: tuple[caches.Cache, .
 
 
 def test_the_model_on_pixels_gives_what_the_trained_part_gives_on_the_cache(
-    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], drawn: photos.Photos
+    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], drawn: photos.Photos, backup: files.Backup
 ) -> None:
     trunk, top, head = parts
     before = [weight.copy() for weight in trunk.get_weights()]
-    whole, history = transfer.fit([trunk], [top, head], cached[1], cached[0], P, 0)
+    whole, history = transfer.fit([trunk], [top, head], cached[1], cached[0], P, 0, backup)
     assert len(history) == P.epochs
     assert len(whole.trainable_weights) == 6 + 4  # block5's and the head's: kernels and biases
     assert all(np.array_equal(a, b) for a, b in zip(before, trunk.get_weights(), strict=True))
@@ -110,7 +114,7 @@ def test_the_model_on_pixels_gives_what_the_trained_part_gives_on_the_cache(
 
 
 def test_a_cache_of_another_network_is_refused(
-    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...]
+    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], backup: files.Backup
 ) -> None:
     keras.utils.set_random_seed(1)
     other = bases.build("VGG16", bases.plain("VGG16").get_weights(), SIZE)
@@ -118,7 +122,7 @@ def test_a_cache_of_another_network_is_refused(
     with pytest.raises(
         SmallsetError, match="before training, features: the model on pixels and on the cached rows should agree"
     ):
-        transfer.fit([trunk], [top, parts[2]], cached[1], cached[0], P, 0)
+        transfer.fit([trunk], [top, parts[2]], cached[1], cached[0], P, 0, backup)
 
 
 def test_without_views_the_book_s_way_trains_end_to_end(
@@ -127,11 +131,12 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     parts: tuple[keras.Model, ...],
     augment: keras.Model,
     drawn: photos.Photos,
+    backup: files.Backup,
 ) -> None:
     extraction.from_photos_and_views(parts[0], augment, drawn, tmp_path / "p/t.npy", tmp_path / "v/t.npy", 0)
     none = caches.read(tmp_path / "v/t.npy", drawn)
     before = parts[2].get_weights()
-    whole, history = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, augment)
+    whole, history = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, backup, augment)
     assert len(history) == P.epochs
     assert len(whole.trainable_weights) == 4
     assert whole.input_shape == (None, SIZE, SIZE, 3)
@@ -143,7 +148,7 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     ("name", "variance"), [("MobileNetV3Small", 0.1), ("ConvNeXtTiny", 1.0), ("EfficientNetB0", 1.0)]
 )
 def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_with_its_cache(
-    tmp_path: Path, drawn: photos.Photos, name: str, variance: float
+    tmp_path: Path, drawn: photos.Photos, name: str, variance: float, backup: files.Backup
 ) -> None:
     plain = bases.plain(name)
     for layer in plain.layers:
@@ -156,7 +161,7 @@ def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_wi
     cache = caches.read(tmp_path / "photos/train.npy", found)
     normalised = [layer for layer in top.layers if isinstance(layer, keras.layers.BatchNormalization)]
     before = [weight.copy() for layer in normalised for weight in layer.get_weights()]
-    whole, _ = transfer.fit([trunk], [top, head], cache, cache, P.model_copy(update={"epochs": 1}), 0)
+    whole, _ = transfer.fit([trunk], [top, head], cache, cache, P.model_copy(update={"epochs": 1}), 0, backup)
     after = [weight for layer in normalised for weight in layer.get_weights()]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert whole.output_shape == (None, 3)

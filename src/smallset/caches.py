@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset import photos
+from smallset import images, photos
 from smallset.errors import SmallsetError
 
 Array = NDArray[np.float16]
@@ -26,6 +26,11 @@ class Cache:
     def views(self) -> Array:
         """(views, n, h, w, c): one view where the values are of the photos themselves."""
         return self.values.reshape(-1, *self.values.shape[-4:])
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of the rows, (n,)."""
+        return self.photos.labels
 
 
 def create(path: Path, found: photos.Photos, shape: tuple[int, ...], views: tuple[int, ...] = ()) -> Array:
@@ -48,13 +53,14 @@ def read(path: Path, found: photos.Photos) -> Cache:
     try:
         index = pd.read_csv(path.with_suffix(".csv"))
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        same = tuple(index.file) == found.files and np.array_equal(index.label, found.labels)
+        count = values.shape[-4]
+    except (ValueError, EOFError, AttributeError, IndexError) as error:
         raise SmallsetError(f"{path}: not a whole .npy file ({error}). {_again(path)}") from None
-    same = tuple(index.file) == found.files and np.array_equal(index.label, found.labels)
-    if not same or values.shape[-4] != len(index):
+    if not same or count != len(index):
         raise SmallsetError(
             f"{path}: expected a row for each of the {len(found.files)} photos of {found.folder}, in their order; "
-            f"found {values.shape[-4]} rows for {len(index)} photos. {_again(path)}"
+            f"found {count} rows for {len(index)} photos. {_again(path)}"
         )
     return Cache(values, found)
 
@@ -63,26 +69,23 @@ def _again(path: Path) -> str:
     return f"Run: dvc repro --force {path.parent.parent.name}"
 
 
-def load(cache: Cache, batch: int, shuffle: int | None = None) -> tf.data.Dataset:
+def load(cache: Cache, batch: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
     """Batches of values (b, ...), float32, and labels (b, 1), float32.
 
-    shuffle: the seed of an order that is new in each epoch, and of the view that each photo then shows. None keeps the
-    order, first view.
+    With a seed, endless passes from batch `start` on, each in another order, each row in a view that is drawn anew;
+    without, one pass in order over the first view.
     """
     bank = cache.views
     views, count, *shape = bank.shape
-    rows = tf.data.Dataset.range(count)
-    if shuffle is not None:
-        rows = rows.shuffle(count, seed=shuffle)
-    random = np.random.default_rng(shuffle)
 
-    def gather(batch_rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        chosen = 0 if shuffle is None else random.integers(views, size=len(batch_rows))
-        labels = cache.photos.labels[batch_rows, None]
-        return bank[chosen, batch_rows].astype(np.float32), labels.astype(np.float32)
+    def gather(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = images.rows(int(number), count, batch, seed)
+        # 1: a key apart from those of the orders.
+        shown = 0 if seed is None else np.random.default_rng([seed, int(number), 1]).integers(views, size=len(rows))
+        return bank[shown, rows].astype(np.float32), cache.labels[rows, None].astype(np.float32)
 
-    def shaped(batch_rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        values, labels = tf.numpy_function(gather, [batch_rows], (tf.float32, tf.float32))
+    def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values, labels = tf.numpy_function(gather, [number], (tf.float32, tf.float32), stateful=False)
         return tf.ensure_shape(values, (None, *shape)), tf.ensure_shape(labels, (None, 1))
 
-    return rows.batch(batch).map(shaped).prefetch(2)
+    return images.numbers(count, batch, seed, start).map(shaped).prefetch(2)

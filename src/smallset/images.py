@@ -7,21 +7,50 @@ from numpy.typing import NDArray
 from smallset import photos
 
 
-def load(found: photos.Photos, size: int, batch: int, shuffle: int | None = None) -> tf.data.Dataset:
+def rows(number: int, count: int, batch: int, seed: int | None) -> NDArray[np.int64]:
+    """Batch `number`, from 0, of an endless sequence of passes over `count` rows: (b,), where b is at most `batch`.
+
+    Each pass has an order of its own, or without a seed that of the rows, and ends with what is left. Nothing else
+    plays a part, so that training can go on at any batch as if it had never been interrupted.
+    """
+    turn, at = divmod(number, passing(count, batch))
+    order = np.arange(count) if seed is None else np.random.default_rng([seed, turn]).permutation(count)
+    return order[at * batch : (at + 1) * batch]
+
+
+def passing(count: int, batch: int) -> int:
+    """How many batches a pass over `count` rows has."""
+    return -(-count // batch)
+
+
+def numbers(count: int, batch: int, seed: int | None, start: int) -> tf.data.Dataset:
+    """The numbers () of the batches of `rows`: endless from `start` with a seed, without one those of a single pass."""
+    return tf.data.Dataset.range(passing(count, batch)) if seed is None else tf.data.Dataset.counter(start)
+
+
+def load(found: photos.Photos, size: int, batch: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
     """Batches of pixels (b, size, size, 3), float32 RGB in 0..255, and labels (b, 1), float32.
 
-    As keras.utils.image_dataset_from_directory (listing 8.9): bilinear, the aspect ratio given up. shuffle: the seed of
-    an order that is new in each epoch; None keeps the order of `found`.
+    As keras.utils.image_dataset_from_directory (listing 8.9): bilinear, the aspect ratio given up. With a seed,
+    endless passes, each in another order, from batch `start` on; without, one pass in the order of `found`.
     """
-    rows = tf.data.Dataset.from_tensor_slices((found.paths(), found.labels[:, None].astype(np.float32)))
-    if shuffle is not None:
-        rows = rows.shuffle(len(found.files), seed=shuffle)
+    count = len(found.files)
+    paths, labels = tf.constant(found.paths()), tf.constant(found.labels[:, None], tf.float32)
 
-    def read(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.ensure_shape(tf.numpy_function(_decode, [path], tf.uint8, stateful=False), (None, None, 3))
-        return tf.ensure_shape(tf.image.resize(pixels, (size, size)), (size, size, 3)), label
+    def order(number: tf.Tensor) -> tf.Tensor:
+        chosen = tf.numpy_function(lambda at: rows(at, count, batch, seed), [number], tf.int64, stateful=False)
+        return tf.ensure_shape(chosen, (None,))
 
-    return rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(2)
+    def read(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.numpy_function(_decode, [paths[row]], tf.uint8, stateful=False)
+        resized = tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), (size, size))
+        return tf.ensure_shape(resized, (size, size, 3)), labels[row]
+
+    batches = numbers(count, batch, seed, start)
+    singles = batches.map(order).unbatch().map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    sizes = [len(rows(number, count, batch, None)) for number in range(start, start + passing(count, batch))]
+    known = tf.data.experimental.assert_cardinality(batches.cardinality())  # or Keras warns of the end
+    return singles.batch(1).rebatch(sizes).apply(known).prefetch(2)
 
 
 def pixels(found: photos.Photos, size: int) -> NDArray[np.float32]:

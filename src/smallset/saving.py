@@ -34,7 +34,14 @@ def load(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise SmallsetError(f"{path}: not a whole model file: {error}. Run: dvc repro {path.stem}") from error
+        raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from error
+
+
+def _cure(path: Path) -> str:
+    """In a pipeline folder DVC knows how a model is made, whichever stage makes it."""
+    if path.resolve().is_relative_to(Path.cwd() / "models") and Path("dvc.yaml").is_file():
+        return f"Run: dvc repro {path}"
+    return "Get the file again, or take one that a smallset pipeline saved."
 
 
 def classes(path: Path) -> tuple[str, ...]:

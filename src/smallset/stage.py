@@ -1,33 +1,90 @@
-"""What each stage script needs around its main(): its params, one clear error, and the time it took."""
+"""What each stage script needs around its main(): its params, one clear error, and an end when DVC has ended."""
 
+import errno
+import hashlib
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import yaml
+import psutil
+from ruamel.yaml import YAML
 
-from smallset import params
+from smallset import files, params, provenance
 from smallset.errors import SmallsetError
 
+RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
+PATIENCE = 2.0  # s, for which a stage that is told to end may clear up
 
-def load_params() -> params.Params:
-    """The params that dvc.yaml declares for the stage that DVC is running (its name is in DVC_STAGE)."""
+
+def declared() -> dict[str, Any]:
+    """What dvc.yaml says of the stage that DVC is running (its name is in DVC_STAGE)."""
     # subset, evaluate@convnet, or sample/dvc.yaml:subset when DVC runs all pipelines
     name = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
     if not name:
         raise SmallsetError(f"A stage is run by DVC, which knows its params: dvc repro {Path(sys.argv[0]).stem}")
-    declared = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][name].get("params", [])
-    return params.read(Path("params.yaml")).only(declared)
+    stage: dict[str, Any] = YAML(typ="safe", pure=True).load(Path("dvc.yaml"))["stages"][name]
+    return stage
+
+
+def load_params() -> params.Params:
+    """The params that dvc.yaml declares for the stage."""
+    return params.read(Path("params.yaml")).only(declared().get("params", []))
+
+
+def backup(output: Path) -> files.Backup:
+    """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps."""
+    total = hashlib.sha256(repr((sys.argv, load_params(), provenance.facts())).encode())
+    for path in (path for dep in declared()["deps"] for path in below(Path(dep))):
+        total.update(f"{path} {files.sha256(path)}\n".encode())
+    return files.Backup(files.part(output.with_suffix(".npz")), total.hexdigest())
+
+
+def below(path: Path) -> Iterator[Path]:
+    """The file, or the files of the folder and its folders, in order."""
+    return iter([path]) if path.is_file() else (inner for inner in sorted(path.rglob("*")) if inner.is_file())
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call main(); print how long it took, or the error without its traceback."""
-    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem)
-    started = time.monotonic()
+    """Call main(); print how long it took, or the error without its traceback. End when DVC ends, or on SIGTERM."""
+    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
+    threading.Thread(target=follow, args=[runner()], daemon=True).start()
     try:
-        main()
+        recorded(main, name)
+    except KeyboardInterrupt:
+        sys.exit(f"\n{name}: interrupted. Go on with: dvc repro")
+    except MemoryError as error:
+        sys.exit(f"\n{name}: not enough memory. {error} Close other programs, or lower the stage's batch.")
     except (SmallsetError, OSError) as error:
-        sys.exit(f"\n{name}: {error}")
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sys.exit(f"\n{name}: {error}{'. The disk is full: make room, then dvc repro' if full else ''}")
+
+
+def recorded(main: Callable[[], None], name: str) -> None:
+    """Call main(), say how long it took, and note what it was made with; say first what differs from the last time."""
+    started, here = time.monotonic(), provenance.facts()
+    if changed := provenance.differences(provenance.read(RECORD).get(name, here), here):
+        print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
+    main()
+    provenance.record(RECORD, name, here)
     print(f"{name}: {time.monotonic() - started:.0f} s")
+
+
+def runner() -> psutil.Process:
+    """The process that runs the stage: DVC, above the shell that it may have put in between."""
+    script = sys.argv[0]
+    return next(above for above in psutil.Process().parents() if not any(script in word for word in above.cmdline()))
+
+
+def follow(process: psutil.Process) -> None:
+    """Wait until a process has ended, then end this one: DVC leaves its stages running when it is killed."""
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)  # the main thread is deep in TensorFlow; its drafts count for nothing, and the next run clears them

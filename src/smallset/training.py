@@ -1,6 +1,8 @@
 """Training: the book's optimizer and loss, the weights of the lowest validation loss, a history by epoch."""
 
 import sys
+from collections.abc import Callable
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -8,45 +10,79 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset import params
+from smallset import files, images, params
 from smallset.errors import SmallsetError
 
 HISTORY = ["accuracy", "loss", "val_accuracy", "val_loss"]
 
 
+class Labelled(Protocol):
+    """Photos, or what a cache holds of them."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,), from 0."""
+
+
+Load = Callable[..., tf.data.Dataset]  # as images.load and caches.load: (what, batch=, seed=, start=)
+
+
 def fit(
     model: keras.Model,
-    train: tf.data.Dataset,
-    validation: tf.data.Dataset,
-    labels: NDArray[np.int64],
+    load: Load,
+    train: Labelled,
+    validation: Labelled,
     p: params.Training,
+    seed: int,
+    backup: files.Backup,
 ) -> pd.DataFrame:
     """Train in place, end with the weights of the epoch whose validation loss was lowest, and return the history.
 
-    With p.ema_momentum, an exponential moving average of the weights over the steps is validated and kept.
-    labels: of all training photos, (n,). The history has a row for each epoch: epoch (from 1), accuracy, loss,
-    val_accuracy, val_loss.
+    With p.ema_momentum, an exponential moving average of the weights over the steps is validated and kept. A run that
+    was killed goes on after the last epoch in `backup`, and ends with the same bits as one that was not.
+    load: gives the batches of `train`, endless from batch `start` with a seed, and those of `validation`, in order.
+    The history has a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss.
     """
-    averaged = p.ema_momentum is not None
-    optimizer = keras.optimizers.RMSprop(p.learning_rate, use_ema=averaged, ema_momentum=p.ema_momentum or 0.0)
-    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averaged else []
-    callbacks += [
-        keras.callbacks.EarlyStopping("val_loss", patience=p.epochs, restore_best_weights=True),
-        keras.callbacks.TerminateOnNaN(),
-    ]
-    loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
-    fitted = model.fit(
-        train,
-        validation_data=validation,
+    compiled(model, p)
+    progress = Progress(model, p, backup)
+    steps = p.steps or images.passing(len(train.labels), p.batch)
+    start = len(progress.history) * steps
+    model.fit(
+        weighted(load(train, batch=p.batch, seed=seed, start=start), train.labels, p),
+        validation_data=weighted(load(validation, batch=p.batch), validation.labels, p),
         epochs=p.epochs,
-        callbacks=callbacks,
-        class_weight=class_weights(labels) if p.class_weights == "balanced" else None,
-        shuffle=False,  # the data set draws its own order
+        initial_epoch=len(progress.history),
+        steps_per_epoch=steps,
+        callbacks=[*averaging(p), keras.callbacks.TerminateOnNaN(), progress],
+        shuffle=False,  # the data set has its own order
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    return tidy(fitted.history, p)
+    model.set_weights(progress.kept)
+    return progress.table()
+
+
+def compiled(model: keras.Model, p: params.Training) -> None:
+    """Give the model its optimizer and loss."""
+    averaged = p.ema_momentum is not None
+    optimizer = keras.optimizers.RMSprop(p.learning_rate, use_ema=averaged, ema_momentum=p.ema_momentum or 0.0)
+    loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    optimizer.build(model.trainable_variables)
+    print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
+
+
+def averaging(p: params.Training) -> list[keras.callbacks.Callback]:
+    """What puts the averaged weights in place of the others during validation."""
+    return [keras.callbacks.SwapEMAWeights()] if p.ema_momentum is not None else []
+
+
+def weighted(batches: tf.data.Dataset, labels: NDArray[np.int64], p: params.Training) -> tf.data.Dataset:
+    """Batches with a weight for each photo, (b,), where classes are to count alike and do not by themselves."""
+    weights = class_weights(labels)
+    if p.class_weights != "balanced" or weights is None:
+        return batches
+    table = tf.constant(list(weights.values()), tf.float32)
+    return batches.map(lambda x, y: (x, y, tf.gather(table, tf.cast(y[:, 0], tf.int32))))
 
 
 def class_weights(labels: NDArray[np.int64]) -> dict[int, float] | None:
@@ -57,13 +93,52 @@ def class_weights(labels: NDArray[np.int64]) -> dict[int, float] | None:
     return {label: len(labels) / (len(counts) * int(count)) for label, count in enumerate(counts)}
 
 
-def tidy(history: dict[str, list[float]], p: params.Training) -> pd.DataFrame:
-    """Keras's history as a table; SmallsetError where the loss is no number any more."""
-    if not np.isfinite(history["loss"] + history.get("val_loss", [np.nan])).all():
-        raise SmallsetError(
-            f"the loss is no finite number after {len(history['loss'])} epochs, at learning_rate {p.learning_rate}. "
-            f"Lower this stage's learning_rate in params.yaml."
-        )
-    table = pd.DataFrame(history)[HISTORY]
-    table.insert(0, "epoch", range(1, len(table) + 1))
-    return table
+class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """The history and the weights to keep, written to a backup after each epoch with all that the next one needs."""
+
+    def __init__(self, model: keras.Model, p: params.Training, backup: files.Backup) -> None:
+        super().__init__()
+        self.p, self.backup = p, backup
+        self.history: list[list[float]] = []  # a row for each epoch, of HISTORY
+        self.kept: list[NDArray[np.float32]] = model.get_weights()
+        if saved := backup.read():
+            self.history = saved["history"].tolist()
+            self.kept = [saved[f"kept{number}"] for number in range(len(self.kept))]
+            for number, variable in enumerate(variables(model)):
+                variable.assign(saved[f"variable{number}"])
+            print(f"after epoch {len(self.history)}, which is in {backup.path}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+        """Keep the weights if none before were better, and back everything up."""
+        self.history.append([logs.get(name, np.nan) for name in HISTORY])
+        if self.table().val_loss.argmin() == len(self.history) - 1:
+            self.kept = averaged(self.model)
+        kept = {f"kept{number}": weights for number, weights in enumerate(self.kept)}
+        state = {f"variable{number}": variable.numpy() for number, variable in enumerate(variables(self.model))}
+        self.backup.write({"history": np.array(self.history)} | kept | state)
+
+    def table(self) -> pd.DataFrame:
+        """The history; SmallsetError where a loss is no number any more."""
+        table = pd.DataFrame(self.history, columns=HISTORY)
+        if not np.isfinite(table).all(axis=None):
+            raise SmallsetError(
+                f"the loss is no finite number after {len(table)} epochs, at learning_rate {self.p.learning_rate}. "
+                f"Lower this stage's learning_rate in params.yaml."
+            )
+        table.insert(0, "epoch", range(1, len(table) + 1))
+        return table
+
+
+def variables(model: keras.Model) -> list[keras.Variable]:
+    """All that training changes, the states of random generators and of the optimizer included."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def averaged(model: keras.Model) -> list[NDArray[np.float32]]:
+    """The weights as they are validated: their moving averages where the optimizer has them, else as they are."""
+    plain = [variable.numpy() for variable in model.trainable_weights]
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    weights: list[NDArray[np.float32]] = model.get_weights()
+    for variable, value in zip(model.trainable_weights, plain, strict=True):
+        variable.assign(value)
+    return weights

@@ -1,12 +1,13 @@
 """Train the last parts of a composition on the cached outputs of the parts before, and put all of it together."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 import numpy as np
 import pandas as pd
 
-from smallset import caches, images, models, params, training
+from smallset import caches, files, images, models, params, training
 from smallset.errors import SmallsetError
 
 CHECKED = 32  # photos, spread over the classes, for which both ways, from pixels and from the cache, are compared
@@ -22,6 +23,7 @@ def fit(
     validation: caches.Cache,
     p: params.Training,
     seed: int,
+    backup: files.Backup,
 ) -> Result:
     """Train `tuned` on cached outputs of `frozen`; return the model from pixels to probabilities, and its history.
 
@@ -33,8 +35,7 @@ def fit(
     part, whole = models.chain(tuned, "tuned"), join(frozen, tuned)
     features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
     agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
-    batches = caches.load(train, p.batch, seed), caches.load(validation, p.batch)
-    history = training.fit(part, *batches, train.photos.labels, p)
+    history = training.fit(part, caches.load, train, validation, p, seed, backup)
     difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
     agree(float(np.abs(difference).max(axis=1).mean()), "after training, probabilities")
     return whole, history
@@ -47,15 +48,16 @@ def fit_views(
     validation: caches.Cache,
     p: params.Training,
     seed: int,
+    backup: files.Backup,
     augment: keras.Model,
 ) -> Result:
     """As `fit`, on augmented views. Where none are cached, the book's way: fresh ones in each epoch, end to end."""
     if len(train.views):
-        return fit(frozen, tuned, train, validation, p, seed)
+        return fit(frozen, tuned, train, validation, p, seed, backup)
     whole = join(frozen, tuned)
-    size = whole.input_shape[1]
-    pixels = images.load(train.photos, size, p.batch, seed), images.load(validation.photos, size, p.batch)
-    return whole, training.fit(models.chain([augment, whole], "end_to_end"), *pixels, train.photos.labels, p)
+    end_to_end = models.chain([augment, whole], "end_to_end")
+    load = partial(images.load, size=whole.input_shape[1])
+    return whole, training.fit(end_to_end, load, train.photos, validation.photos, p, seed, backup)
 
 
 def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.Model:
@@ -66,7 +68,12 @@ def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.M
         part.trainable = True
         if part.name == "top":  # pretrained: its batches are too small and too alike to replace ImageNet's statistics
             freeze_normalisation(part)
-    return models.chain([*frozen, *tuned], "smallset")
+    inputs = x = keras.Input(frozen[0].input_shape[1:])
+    for part in frozen:
+        x = part(x, training=False)  # also where the whole is trained: EfficientNet would drop some of its blocks
+    for part in tuned:
+        x = part(x)
+    return keras.Model(inputs, x, name="smallset")
 
 
 def freeze_normalisation(part: keras.Model) -> None:
