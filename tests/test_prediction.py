@@ -60,7 +60,7 @@ def test_paths_are_taken_as_answers_are_and_none_is_held(drawn: photos.Photos) -
 
 
 def test_a_folder_is_searched_to_the_bottom_in_numeric_order(tmp_path: Path) -> None:
-    for name in ("b/10.jpg", "b/9.jpg", "a.jpg", "b/c/고양이 1.jpg", ".hidden/x.jpg", "b/.DS_Store"):
+    for name in ("b/10.jpg", "b/9.jpg", "a.jpg", "b/c/고양이 1.jpg", ".hidden/x.jpg", "b/.DS_Store", "b/Thumbs.db"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     names = [str(tmp_path / name) for name in ("a.jpg", "b/9.jpg", "b/10.jpg", "b/c/고양이 1.jpg")]

@@ -188,6 +188,7 @@ def test_class_folders_may_have_blanks_other_letters_folders_of_their_own_and_ot
         "train/notes",
     )
     put(tmp_path / "own", "README.txt", ".git/x", "car/.hidden.jpg", "car/.thumbs/1.jpg")
+    put(tmp_path / "own", "__MACOSX/car/1.jpg", "car/Thumbs.db", "train/desktop.ini")
     found, index = take(document, tmp_path)
     assert found == {
         "car/1.jpg": "car/1.jpg",
@@ -263,9 +264,11 @@ def test_two_spellings_of_one_letter_are_one_class(document: Any, tmp_path: Path
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "own: expected two classes or more, found . Add photos"),
-        (["1.jpg", "2.jpg"], "own: expected two classes or more, found . Add photos"),
-        (["cat/1.jpg"], "own: expected two classes or more, found cat"),
+        ([], "own: expected two classes or more, found none. Sort the photos into one folder for each class"),
+        (["1.jpg", "2.jpg"], "own: expected two classes or more, found none. Sort the photos"),
+        (["cat/1.jpg"], "own: expected two classes or more, found cat. Sort the photos"),
+        (["a/b/cat/1.jpg", "a/b/dog/1.jpg"], r"found a\. Name .*own/a/b, if its folders \(cat, dog\) are the classes"),
+        (["a/train/cat/1.jpg", "a/val/cat/1.jpg"], r"found a\. Name .*own/a, if its folders \(train, val\)"),
         (["cat/1.jpg", "dog/.x.jpg"], "dog: no photo there. Add photos of that class, or take its folder away"),
         (["cat/1.jpg", "Cat/1.jpg"], "own: two classes differ only in case: Cat, cat. Write them alike"),
         (["cat/1.jpg", "photos.csv/1.jpg"], "photos.csv/1.jpg: label: expected a name fit for a folder"),

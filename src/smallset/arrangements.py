@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -15,6 +15,7 @@ from smallset.errors import SmallsetError
 
 INDEX = "photos.csv"  # beside the class folders, where splits or groups are known
 COLUMNS = ("file", "label", "split", "group")
+LEFTOVERS = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # macOS and Windows put them beside photos, unseen
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
 
@@ -31,7 +32,7 @@ def read(folder: Path, table: Path | None) -> pd.DataFrame:
     else:
         where, found = folder, from_class_folders(folder)
     found["label"] = [unicodedata.normalize("NFC", label) for label in found["label"]]  # macOS spells é and 가 apart
-    check_labels(where, found)
+    check_labels(where, found, folder)
     if "split" in found:
         check_splits(where, found)
     found.insert(1, "file", places(found))
@@ -131,8 +132,8 @@ def source_below(folder: Path, file: str, where: str) -> str:
     return path.as_posix()
 
 
-def check_labels(where: Path, found: pd.DataFrame) -> None:
-    """Two classes or more, each usable as the name of a folder wherever the pipeline runs."""
+def check_labels(where: Path, found: pd.DataFrame, folder: Path) -> None:
+    """Two classes or more, each usable as the name of a folder wherever the pipeline runs; photos below `folder`."""
     first = found.drop_duplicates("label")
     for label, source in zip(first["label"], first["source"], strict=True):
         if not re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", label) or label == INDEX:
@@ -144,7 +145,23 @@ def check_labels(where: Path, found: pd.DataFrame) -> None:
     if len({label.casefold() for label in labels}) < len(labels):
         raise SmallsetError(f"{where}: two classes differ only in case: {', '.join(labels)}. Write them alike.")
     if len(labels) < 2:
-        raise SmallsetError(f"{where}: expected two classes or more, found {', '.join(labels)}. Add photos of another.")
+        cure = inner_folders(folder) if where == folder else "Add photos of another."
+        raise SmallsetError(f"{where}: expected two classes or more, found {', '.join(labels) or 'none'}. {cure}")
+
+
+def inner_folders(folder: Path) -> str:
+    """What to do with a folder that has no two class folders: they may lie deeper, as in an unpacked zip."""
+    inner = folder
+    while len(below := folders(inner)) == 1:
+        inner = below[0]
+    if below and inner != folder:
+        return f"Name {inner}, if its folders ({names(below)}) are the classes."
+    return "Sort the photos into one folder for each class, or list their labels in a table."
+
+
+def names(paths: Sequence[Path], most: int = 4) -> str:
+    """The first names, and dots for those that are left out."""
+    return ", ".join([*(path.name for path in paths[:most]), *["…"] * (len(paths) > most)])
 
 
 def check_splits(where: Path, found: pd.DataFrame) -> None:
@@ -187,16 +204,23 @@ def places(found: pd.DataFrame) -> list[str]:
 
 def folders(folder: Path) -> list[Path]:
     """The folders in a folder, hidden ones left out, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not hidden(path.name))
 
 
 def photos_below(folder: Path) -> list[Path]:
     """All files below a class folder in numeric order, hidden ones left out. Whether they decode shows in `subset`."""
-    paths = [
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    paths = files_below(folder)
     if not paths:
         raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
     return natsorted(paths, key=str)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and in its folders, hidden ones left out."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in paths if not any(map(hidden, path.relative_to(folder).parts))]
+
+
+def hidden(name: str) -> bool:
+    """True for what a file manager does not show."""
+    return name.startswith(".") or name in LEFTOVERS

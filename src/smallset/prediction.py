@@ -31,8 +31,7 @@ def find(name: str, stdin: Iterable[bytes]) -> Iterable[str]:
 
 def below(folder: Path) -> list[str]:
     """The files of a folder and of its folders in numeric order, without the hidden ones."""
-    parts = (path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file())
-    seen = natsorted(part for part in parts if not any(name.startswith(".") for name in part))
+    seen = natsorted(path.relative_to(folder).parts for path in arrangements.files_below(folder))
     if not seen:
         raise SmallsetError(f"{folder}: expected photos, found no file. Name a folder that has some.")
     return [str(folder.joinpath(*part)) for part in seen]
