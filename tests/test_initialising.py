@@ -106,6 +106,25 @@ def test_it_says_what_it_found_and_what_comes_next(tmp_path: Path) -> None:
         assert text in said
 
 
+@pytest.mark.usefixtures("clone")
+def test_folders_in_class_folders_may_be_the_classes(tmp_path: Path) -> None:
+    for name in ("cat/tom", "cat/felix", "dog/rex"):
+        draw(tmp_path / "own" / name, 5)
+    said = initialising.create(Path("mine"), tmp_path / "own", None)
+    assert "Folders in class folders: cat. All photos below count as that class." in said
+
+
+def test_classes_are_named_up_to_a_few() -> None:
+    assert initialising.listed(list("abcdef")) == "a, b, c, d, e, f"
+    assert initialising.listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+
+
+def test_a_home_folder_is_found_without_the_shell(clone: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(own.parent))
+    initialising.create(Path("mine"), Path("~") / own.name, None)
+    assert params.read(clone / "mine/params.yaml").download.folder == str(own)
+
+
 def test_dvc_runs_there(clone: Path, own: Path) -> None:
     initialising.create(Path("mine"), own, None)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -197,6 +216,11 @@ def fail(*_: Any, **__: Any) -> None:
         (
             lambda own, _: [p.write_text("x") for p in own.glob("*/*")],
             "none of 70 files that were looked at is a photo",
+        ),
+        (lambda own, _: shutil.rmtree(own), "own: expected a folder of photos, found nothing. Name one with --photos"),
+        (
+            lambda own, _: own.rename(own / "../old") and own.write_bytes(b""),
+            "found a file. .* unpack",
         ),
         (lambda _, patch: patch.setattr(Path, "symlink_to", fail), "no links can be made here .* developer mode"),
         (lambda own, patch: patch.setattr(Path, "cwd", lambda: own / "cat"), "this clone is in it. Move the photos"),

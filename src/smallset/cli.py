@@ -36,7 +36,8 @@ Form = Annotated[
     typer.Option("--format", help="Default: a table on a terminal, else CSV.", show_default=False),
 ]
 Folder = Annotated[
-    Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One with a folder of photos a class.")
+    Path,
+    typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One with a folder of photos for each class."),
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
 
@@ -163,11 +164,11 @@ def evaluate(
 def init(
     name: Annotated[Path, typer.Argument(metavar="NAME", help="The new pipeline's folder.")],
     photos: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Your photos: a folder with one of them a class.")
+        Path, typer.Option(metavar="FOLDER", help="Your photos: a folder that holds one folder for each class.")
     ],
     table: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Without class folders, a CSV: file, label[, split][, group]."),
+        typer.Option(metavar="CSV", help="Without class folders, their labels: file, label[, split][, group]."),
     ] = None,
 ) -> None:
     """Begin a pipeline for your own photos.
@@ -189,7 +190,8 @@ def export(
         Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise to 8 bits (onnx, litert), with --photos a class folder each.")
+        bool,
+        typer.Option("--int8", help="Quantise to 8 bits (onnx, litert), measured on the class folders of --photos."),
     ] = False,
 ) -> None:
     """Write a model in the format of another runtime.

@@ -2,7 +2,7 @@
 
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ IGNORED = "# what DVC makes\n/data/\n/models/\n/plots/\n"
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 LOOKED_AT = 200  # photos whose sizes are read
 FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
+NAMED = 6  # classes in one line
 
 
 def create(folder: Path, photos: Path, table: Path | None) -> str:
@@ -26,6 +27,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
 
     The photos are only looked at: the stage `download` copies them.
     """
+    photos, table = photos.expanduser(), table.expanduser() if table else None  # no shell does it in --photos=~/birds
     check_place(folder, photos)
     p = params.read(Path("params.yaml"))
     found = arrangements.read(photos, table)
@@ -41,7 +43,8 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
         write_params(draft / "params.yaml", {"image": {"size": size}, "download": own, "subset": subset})
         params.read(draft / "params.yaml")
     seen = f"shorter side {np.median(sides):.0f} px in the median, image.size: {size}"
-    return "\n".join([*described(folder, photos, counts, seen), *notes(counts, unread), *following(folder, found)])
+    surprises = [*notes(counts, unread), *([] if table else deeper(found))]
+    return "\n".join([*described(folder, photos, counts, seen), *surprises, *following(folder, found)])
 
 
 def check_place(folder: Path, photos: Path) -> None:
@@ -58,6 +61,11 @@ def check_place(folder: Path, photos: Path) -> None:
         )
     if folder.exists() or folder.is_symlink():
         raise SmallsetError(f"{folder}: exists already. Choose another name, or edit {folder / 'params.yaml'}.")
+    if not photos.is_dir():
+        raise SmallsetError(
+            f"{photos}: expected a folder of photos, found {'a file' if photos.exists() else 'nothing'}. "
+            f"Name one with --photos; unpack an archive first."
+        )
     if Path.cwd().is_relative_to(photos.resolve()):
         raise SmallsetError(f"{photos}: expected a folder of photos alone; this clone is in it. Move the photos.")
 
@@ -132,16 +140,37 @@ def notes(counts: pd.DataFrame, unread: list[str]) -> list[str]:
     if totals.max() > 2 * totals.min():
         lines.append(
             f"Unbalanced: {totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}. "
-            f"class_weights: balanced makes each class count alike."
+            f"Each class counts alike all the same, by class_weights: balanced."
         )
     if few := [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]:
-        lines.append(f"Few test photos: {', '.join(few)}. Small differences between the models will mean nothing.")
+        lines.append(f"Few test photos: {listed(few)}. Small differences between the models will mean nothing.")
     if unread:
         lines.append(
             f"No photo: {len(unread)} of the files looked at, as {unread[0]}. The stage subset leaves such files out "
             f"and lists them in metrics/subset.json."
         )
     return lines
+
+
+def deeper(found: pd.DataFrame) -> list[str]:
+    """A line if some class has all its photos in two folders or more of its own: perhaps those are the classes."""
+    level = 2 if "split" in found else 1  # that of the folders in a class folder
+    inner: dict[str, set[str]] = {}  # of each class; "" for a photo right in the class folder
+    for label, source in zip(found["label"], found["source"], strict=True):
+        below = source.split("/")[level:-1]
+        inner.setdefault(label, set()).add(below[0] if below else "")
+    labels = [label for label, names in inner.items() if len(names) > 1 and "" not in names]
+    if not labels:
+        return []
+    return [
+        f"Folders in class folders: {listed(labels)}. All photos below count as that class. If the classes are those "
+        f"inner folders, name the folder right above them with --photos."
+    ]
+
+
+def listed(words: Sequence[str]) -> str:
+    """The words, or the first ones and how many more there are."""
+    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
 
 
 def following(folder: Path, found: pd.DataFrame) -> list[str]:
