@@ -64,14 +64,14 @@ def test_only_the_values_for_these_photos_change_and_every_comment_stays(clone: 
     initialising.create(Path("mine"), own, None)
     before, after = ((folder / "params.yaml").read_text("utf-8").splitlines() for folder in (clone, clone / "mine"))
     changed = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
-    keys = ["source", "folder", "by", *SPLITS]
+    keys = ["source", "folder", "by", *SPLITS, "ema_momentum", "ema_momentum"]
     assert [now.split()[0].rstrip(":") for _, now in changed] == keys
     for was, now in changed:
         assert re.findall("#.*", was) == re.findall("#.*", now)
     old, new = (params.read(folder / "params.yaml") for folder in (clone, clone / "mine"))
     assert (new.download.source, new.download.folder, new.download.table) == ("folder", str(own), None)
     assert new.subset.model_dump() == {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2}
-    same = set(params.Params.model_fields) - {"download", "subset"}
+    same = set(params.Params.model_fields) - {"download", "subset", "convnet", "convnet_augmented"}
     assert all(getattr(new, key) == getattr(old, key) for key in same)
 
 
@@ -83,6 +83,13 @@ def test_the_stages_are_linked_and_what_dvc_makes_is_ignored(clone: Path, own: P
         assert (clone / "mine" / name).resolve() == clone / name
     assert {"/data/", "/models/", "/plots/"} <= {*(clone / "mine/.gitignore").read_text().splitlines()}
     assert not list(clone.glob(".part.*"))
+
+
+@pytest.mark.parametrize(("photos", "expected"), [(300, 0.93), (150, 0.87), (2000, 0.99), (9000, 0.99)])
+def test_the_average_of_the_weights_spans_as_many_epochs_as_in_the_reference(photos: int, expected: float) -> None:
+    p = params.read(ROOT / "params.yaml").convnet
+    assert initialising.momentum(p, photos) == expected
+    assert initialising.momentum(p.model_copy(update={"ema_momentum": None}), photos) is None
 
 
 @pytest.mark.usefixtures("clone")

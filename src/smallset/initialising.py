@@ -17,9 +17,11 @@ GRAPH = "dvc.yaml"  # copied: DVC reads no link in a git revision, and so would 
 LINKED = ("stages", "src")  # so that an update of the clone reaches every pipeline
 IGNORED = "# what DVC makes\n/data/\n/models/\n/plots/\n"
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+CONVNETS = ("convnet", "convnet_augmented")
 LOOKED_AT = 200  # photos whose sizes are read
 FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
 NAMED = 6  # classes in one line
+STEPS = 63  # of an epoch of the reference pipeline, for which its ema_momentum is
 
 
 def create(folder: Path, photos: Path, table: Path | None) -> str:
@@ -35,12 +37,15 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     sides, unread = shorter_sides(photos, found)
     size = min(p.image.size, max(p.convnet.smallest, int(np.median(sides))))
     subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
+    changes: dict[str, dict[str, object]] = {"image": {"size": size}}
+    for name in CONVNETS:
+        changes[name] = {"ema_momentum": momentum(getattr(p, name), int(counts["train"].sum()))}
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
     with files.whole(folder) as draft:
         draft.mkdir()
         share(draft)
         files.write_text(draft / ".gitignore", IGNORED)
-        write_params(draft / "params.yaml", {"image": {"size": size}, "download": own, "subset": subset})
+        write_params(draft / "params.yaml", changes | {"download": own, "subset": subset})
         params.read(draft / "params.yaml")
     seen = f"shorter side {np.median(sides):.0f} px in the median, image.size: {size}"
     surprises = [*notes(counts, unread), *([] if table else deeper(found))]
@@ -96,6 +101,16 @@ def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[st
     if not sides:
         raise SmallsetError(f"{folder}: none of {len(unread)} files that were looked at is a photo, as {unread[0]}.")
     return sides, unread
+
+
+def momentum(p: params.Training, photos: int) -> float | None:
+    """The ema_momentum for that many training photos: of few, the average would hardly leave the random weights.
+
+    It spans as many epochs as in the reference pipeline, at most as many steps.
+    """
+    if p.ema_momentum is None:
+        return None
+    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / photos), 2)
 
 
 def share(folder: Path) -> None:
