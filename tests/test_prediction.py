@@ -101,8 +101,13 @@ def test_json_lines_are_one_a_file_with_the_same_keys() -> None:
 
 def test_a_table_is_aligned_and_leaves_out_what_does_not_decode() -> None:
     table = [prediction.header("table", CLASSES, 1), prediction.line("table", ("x.jpg", ANSWER[1], ""), CLASSES, 1)]
-    assert table == ["label  probability  file\n", "dog         0.7500  x.jpg\n"]
+    assert table == ["label   probability  file\n", "dog          0.7500  x.jpg\n"]
     assert prediction.line("table", BROKEN, CLASSES, 1) == ""
+
+
+def test_a_table_is_aligned_with_characters_of_two_columns() -> None:
+    lines = [prediction.line("table", ("x.jpg", np.eye(2)[label], ""), ("고양이", "dog"), 1) for label in (0, 1)]
+    assert lines == ["고양이       1.0000  x.jpg\n", "dog          1.0000  x.jpg\n"]
 
 
 def test_labels_follow_the_order_of_the_model(drawn: photos.Photos) -> None:

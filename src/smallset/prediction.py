@@ -105,8 +105,14 @@ def _csv(cells: Sequence[object]) -> str:
 
 
 def _table(labels: Sequence[tuple[str, str]], file: str, classes: Sequence[str]) -> str:
-    width = max(len(name) for name in ("label", *classes))
-    return "  ".join([*(f"{label:{width}}  {probability:>11}" for label, probability in labels), file]) + "\n"
+    width = max(map(_columns, ("label", *classes)))
+    cells = (f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in labels)
+    return "  ".join([*cells, file]) + "\n"
+
+
+def _columns(text: str) -> int:
+    """The columns that a terminal takes for it: two for a Chinese, Japanese or Korean character."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
 
 
 def labelled(folder: Path, classes: tuple[str, ...]) -> photos.Photos:
