@@ -13,7 +13,7 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     trunk = saving.load(TRUNK)
-    augment = augmentation.build(p.augmentation, p.image.size, p.seed)
+    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     with files.whole(ACTIVATIONS / "photos") as plain, files.whole(ACTIVATIONS / "views") as bank:
         extraction.from_photos(trunk, validation, plain / "validation.npy")

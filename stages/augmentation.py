@@ -14,9 +14,9 @@ DRAWS = 9
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    augment = augmentation.build(p.augmentation, p.image.size, p.seed)
+    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
     found = photos.find(TRAIN)
-    photo = images.pixels(found.at(found.spread(1)), p.image.size)
+    photo = images.pixels(found.at(found.spread(1)), p.image.side)
     draws = [np.asarray(augment(photo, training=True))[0] for _ in range(DRAWS)]
     plots.save(plots.grid(draws, [""] * DRAWS, columns=3), PICTURE)
 

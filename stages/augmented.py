@@ -18,7 +18,7 @@ def main() -> None:
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
     trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
     head = models.head(top.output_shape[1:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
-    augment = augmentation.build(p.augmentation, p.image.size, p.seed)
+    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
     backup = stage.backup(MODEL)
     model, history = transfer.fit_views([trunk, top], [head], train, validation, p.augmented, p.seed, backup, augment)
     files.write_csv(HISTORY, history)

@@ -11,7 +11,7 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     tensors = weights.fetch(p.base.name, p.base.weights)
-    trunk, top = bases.split(bases.build(p.base.name, tensors, p.image.size), p.base.name, p.base.cut)
+    trunk, top = bases.split(bases.build(p.base.name, tensors, p.image.side), p.base.name, p.base.cut)
     for part in (trunk, top):
         saving.save(part, BASE / f"{part.name}.keras")
 

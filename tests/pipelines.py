@@ -21,7 +21,7 @@ TINY = {
 }
 NETWORK = {"filters": [32, 64, 128, 256, 256], "pooled": 4, "units": None, "dropout": 0, "color": "rgb"}
 PARAMS = {
-    "image": {"size": 78},
+    "image": {"side": 78},
     "base": {"name": "VGG16", "weights": None, "cut": None},
     "subset": {"by": "count", "train": 8, "validation": 4, "test": 6},
     "convnet": TINY | NETWORK,
@@ -45,7 +45,7 @@ class Pipeline:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
         document = yaml.safe_load((ROOT / "params.yaml").read_text()) | PARAMS
-        document["download"] |= {"source": "sample", "sample": {"photos": 20, "size": 80}}
+        document["download"] |= {"source": "sample", "sample": {"photos": 20, "side": 80}}
         self.write_params(document)
         self.run("git", "init", "--quiet", "--initial-branch=main")
         self.commit("start")

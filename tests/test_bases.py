@@ -83,7 +83,7 @@ def test_every_base_of_keras_applications_has_a_cut() -> None:
     ("name", "size", "cut", "message"),
     [
         ("VGG61", 78, None, "base: name: expected one of .* found 'VGG61'. Did you mean 'VGG1"),
-        ("VGG16", 31, None, "image: size: VGG16 does not take photos of 31 px"),
+        ("VGG16", 31, None, "image: side: VGG16 does not take photos of 31 px"),
         ("VGG16", 78, "block9_pool", "base: cut: VGG16 has no layer 'block9_pool'. It has: .*block4_pool"),
         ("MobileNetV2", 78, "block_2_expand", "base: cut: what follows 'block_2_expand' in MobileNetV2 needs more"),
     ],

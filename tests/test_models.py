@@ -23,7 +23,7 @@ def test_the_convnets_have_the_weights_that_the_books_print(
     pipeline: str, key: str, classes: int, weights: int
 ) -> None:
     p = params.read(ROOT / pipeline / "params.yaml")
-    model = models.convnet(p.image.size, classes, getattr(p, key))
+    model = models.convnet(p.image.side, classes, getattr(p, key))
     assert model.count_params() == weights
     assert model.output_shape == (None, 1 if classes == 2 else classes)
 

@@ -114,7 +114,7 @@ def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize(
     ("key", "name", "value", "message"),
     [
-        ("image", "size", 20, "params.yaml: image: size: expected 78 or more for convnet, found 20"),
+        ("image", "side", 20, "params.yaml: image: side: expected 78 or more for convnet, found 20"),
         ("convnet", "epoch", 3, "params.yaml: convnet: unknown key 'epoch'"),
         ("subset", "train", 99, "data/raw/cat: expected 109 photos that decode"),
     ],
@@ -146,7 +146,7 @@ def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
 def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline: Pipeline) -> None:
     pipeline.add(
         "first-edition",
-        image={"size": 78},
+        image={"side": 78},
         subset={"train": 8, "validation": 4, "test": 3},
         convnet={"epochs": 2, "batch": 4, "steps": 3},
         convnet_augmented={"epochs": 2, "batch": 4, "steps": 5},

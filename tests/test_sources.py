@@ -375,6 +375,6 @@ def test_an_index_serves_the_subset(document: Any, tmp_path: Path, drawn: photos
 
 
 def test_the_sample_says_that_it_is_drawn(document: Any, tmp_path: Path) -> None:
-    record = fill(document, tmp_path, source="sample", sample={"photos": 2, "size": 32})
+    record = fill(document, tmp_path, source="sample", sample={"photos": 2, "side": 32})
     assert record["source"] == "sample: drawn by smallset, not photographed"
     assert record["photos"] == {"cat": 2, "dog": 2}

@@ -55,7 +55,7 @@ def build(name: str, tensors: list[NDArray[np.float32]], size: int) -> keras.Mod
     try:
         model = plain(name, input_tensor=preprocess(pixels))
     except ValueError as error:
-        raise SmallsetError(f"params.yaml: image: size: {name} does not take photos of {size} px: {error}") from None
+        raise SmallsetError(f"params.yaml: image: side: {name} does not take photos of {size} px: {error}") from None
     model.set_weights(tensors)
     return keras.Model(pixels, model.output, name="base")
 

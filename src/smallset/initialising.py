@@ -35,9 +35,9 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     found = arrangements.read(photos, table)
     counts = split_counts(found, p.seed)
     sides, unread = shorter_sides(photos, found)
-    size = min(p.image.size, max(p.convnet.smallest, int(np.median(sides))))
+    side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
     subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
-    changes: dict[str, dict[str, object]] = {"image": {"size": size}}
+    changes: dict[str, dict[str, object]] = {"image": {"side": side}}
     for name in CONVNETS:
         changes[name] = {"ema_momentum": momentum(getattr(p, name), int(counts["train"].sum()))}
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
@@ -47,7 +47,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
         files.write_text(draft / ".gitignore", IGNORED)
         write_params(draft / "params.yaml", changes | {"download": own, "subset": subset})
         params.read(draft / "params.yaml")
-    seen = f"shorter side {np.median(sides):.0f} px in the median, image.size: {size}"
+    seen = f"shorter side {np.median(sides):.0f} px in the median, image.side: {side}"
     surprises = [*notes(counts, unread), *([] if table else deeper(found))]
     return "\n".join([*described(folder, photos, counts, seen), *surprises, *following(folder, found)])
 

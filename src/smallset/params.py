@@ -29,13 +29,17 @@ CURES = {"learning_rate": " A small number, as 1.0e-5."}
 
 
 class Strict(BaseModel):
-    """A mapping with exactly these keys, of exactly these types."""
+    """A mapping with exactly these keys, of exactly these types.
+
+    No key may be called size or nfiles: DVC's run cache leaves such names out, and would take the results of another
+    size for those of this one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Image(Strict):
-    size: Count
+    side: Count
 
 
 class Augmentation(Strict):
@@ -61,7 +65,7 @@ class Mirror(Strict):
 
 class Sample(Strict):
     photos: Count
-    size: Annotated[int, Field(ge=32)]
+    side: Annotated[int, Field(ge=32)]
 
 
 class Download(Strict):
@@ -76,7 +80,7 @@ class Download(Strict):
     @model_validator(mode="after")
     def _complete(self) -> "Download":
         if self.source == "sample" and self.sample is None:
-            raise ValueError("expected the key 'sample' for source: sample, with photos and size")
+            raise ValueError("expected the key 'sample' for source: sample, with photos and side")
         return self
 
 
@@ -166,8 +170,8 @@ class Params(Strict):
     def _large_enough(self) -> "Params":
         for key in sorted(self.model_fields_set):
             value = getattr(self, key)
-            if isinstance(value, Convnet) and self.image.size < value.smallest:
-                raise ValueError(f"image: size: expected {value.smallest} or more for {key}, found {self.image.size}")
+            if isinstance(value, Convnet) and self.image.side < value.smallest:
+                raise ValueError(f"image: side: expected {value.smallest} or more for {key}, found {self.image.side}")
         return self
 
     def only(self, keys: list[str]) -> "Params":

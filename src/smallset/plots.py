@@ -1,23 +1,31 @@
 """Figures for people. Each function returns one; stages save them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
 from smallset import files, histories, photos
+
+# Matplotlib's own font, and for class names in Chinese, Japanese and Korean what this machine has of the usual ones.
+CJK = {"Noto Sans CJK JP", "Hiragino Sans", "Malgun Gothic", "Microsoft YaHei"}
+rcParams["font.family"] = ["DejaVu Sans", *sorted(CJK & {font.name for font in font_manager.fontManager.ttflist})]
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 
 
 def save(figure: Figure, path: Path) -> None:
     """A PNG of 100 dots an inch, the same bytes for the same figure."""
-    with files.whole(path) as draft:
+    with files.whole(path) as draft, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class name in a script that no font here has
         figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})
 
 
@@ -37,6 +45,7 @@ def curves(training: Mapping[str, pd.DataFrame], smoothing: float = 0.0) -> Figu
             ax.grid(alpha=0.3)
         # The first epoch of a head can lose forty times what the others do: show the others.
         column[1].set(xlabel="epoch", ylim=(0, 1.1 * np.percentile(history[["loss", "val_loss"]], 95)))
+        column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
         column[0].set_title(model)
     axes[0, 0].set_ylabel("accuracy")
     axes[1, 0].set_ylabel("loss")
@@ -80,7 +89,8 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> 
     for row, column in zip(*np.nonzero(counts.to_numpy()), strict=True):
         colour = "white" if shares.iloc[row, column] > 0.5 else "black"
         ax.text(column, row, str(counts.iloc[row, column]), ha="center", va="center", fontsize=size, color=colour)
-    ax.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0, fontsize=size)
+    crowded = len(classes) > 4 or max(map(len, classes)) > 8
+    ax.set_xticks(range(len(classes)), classes, rotation=90 if crowded else 0, fontsize=size)
     ax.set_yticks(range(len(classes)), classes, fontsize=size)
     for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
         label.set_parse_math(False)

@@ -28,7 +28,7 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     """
     archive = None
     if p.source == "sample" and p.sample:
-        drawing.draw(target, p.sample.photos, p.sample.size, seed)
+        drawing.draw(target, p.sample.photos, p.sample.side, seed)
     elif p.source == "folder":
         copy_folder(p.folder, p.table, target)
     elif p.source == "mnist":
