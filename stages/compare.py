@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from smallset import comparison, files, photos, plots, stage
+from smallset import comparison, files, histories, photos, plots, significance, stage
 
 TEST = Path("data/subset/test")
 METRICS = Path("metrics")
@@ -18,15 +18,16 @@ def main() -> None:
     p = stage.load_params()
     names = sys.argv[1:]
     measures = {name: json.loads((METRICS / f"{name}.json").read_text()) for name in names}
-    histories = {name: pd.read_csv(METRICS / name / "history.csv") for name in names}
-    table = comparison.table(measures, histories)
-    files.write_csv(METRICS / "compare.csv", table)
-    files.write_text(PLOTS / "compare.md", comparison.markdown(table))
-    files.write_csv(METRICS / "curves.csv", comparison.curves(histories))
-    plots.save(plots.curves(histories, p.compare.smoothing), METRICS / "curves.png")
+    training = {name: pd.read_csv(METRICS / name / "history.csv") for name in names}
     predictions = {
         name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT, keep_default_na=False) for name in names
     }
+    table, pairs = comparison.table(measures, training), significance.pairs(predictions)
+    files.write_csv(METRICS / "compare.csv", table)
+    files.write_csv(METRICS / "pairs.csv", pairs)
+    files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs))
+    files.write_csv(METRICS / "curves.csv", histories.curves(training))
+    plots.save(plots.curves(training, p.compare.smoothing), METRICS / "curves.png")
     classes = photos.find(TEST).classes
     with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
         for name, rows in predictions.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pandas as pd
 import pytest
 import yaml
 
@@ -45,3 +46,17 @@ def vgg16(random_weights: Path) -> Callable[[int], keras.Model]:
     """VGG16's base with those weights, for photos of a given size."""
     tensors = weights.from_file("VGG16", random_weights)
     return lambda size: bases.build("VGG16", tensors, size)
+
+
+@pytest.fixture
+def history() -> pd.DataFrame:
+    """Three epochs, of which the second was kept."""
+    return pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "accuracy": [0.5, 0.7, 0.9],
+            "loss": [0.7, 0.5, 0.2],
+            "val_accuracy": [0.5, 0.8, 0.75],
+            "val_loss": [0.7, 0.4, 0.6],
+        }
+    )

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
-from smallset import comparison, drawing, evaluation, photos, plots
+from smallset import evaluation, photos
 
 LABELS = np.array([0, 0, 1, 1])
 DOG = np.array([0.1, 0.6, 0.4, 0.9])
@@ -79,74 +78,3 @@ def test_predict_keeps_the_order_of_the_photos(drawn: photos.Photos) -> None:
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(brightness))
     expected = [photos.decode(path).mean(axis=(0, 1)).sum() / 255 for path in drawn.paths()]
     assert evaluation.predict(model, drawn)[:, 1] == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.fixture
-def history() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "epoch": [1, 2, 3],
-            "accuracy": [0.5, 0.7, 0.9],
-            "loss": [0.7, 0.5, 0.2],
-            "val_accuracy": [0.5, 0.8, 0.75],
-            "val_loss": [0.7, 0.4, 0.6],
-        }
-    )
-
-
-def test_the_table_shows_the_epoch_that_was_kept(history: pd.DataFrame) -> None:
-    measures = {"a": {"accuracy": 0.75, "loss": 0.5, "auc": 0.8, "n": 4}}
-    table = comparison.table(measures, {"a": history})
-    assert table.to_dict("records") == [
-        {"model": "a", **measures["a"], "val_accuracy": 0.8, "epoch": 2},
-    ]
-    assert "| a | 0.7500 | 0.5000 | 0.8000 | 4 | 0.8000 | 2 |" in comparison.markdown(table)
-
-
-def test_curves_are_tidy(history: pd.DataFrame) -> None:
-    curves = comparison.curves({"a": history, "b": history})
-    assert len(curves) == 2 * 2 * 3
-    row = curves[(curves.model == "b") & (curves.split == "validation") & (curves.epoch == 2)]
-    assert row[["accuracy", "loss"]].to_numpy().tolist() == [[0.8, 0.4]]
-
-
-def test_figures_are_equal_to_the_byte_and_mistakes_are_the_surest(
-    tmp_path: Path, history: pd.DataFrame, drawn: photos.Photos
-) -> None:
-    for name in ("1.png", "2.png"):
-        plots.save(plots.curves({"a": history, "b": history}), tmp_path / name)
-    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
-    dog = np.linspace(0.05, 0.95, 10)[::-1]
-    table = evaluation.predictions(drawn, np.stack([1 - dog, dog], axis=1))
-    titles = [ax.get_title() for ax in plots.mistakes(table, drawn.folder).axes if ax.get_title()]
-    assert len(titles) == 10
-    assert titles[0].startswith("cat/cat.0.jpg\ndog 0.95")
-    none = evaluation.predictions(drawn, sure(drawn.labels))
-    assert [text.get_text() for text in plots.mistakes(none, drawn.folder).axes[0].texts] == ["no mistakes"]
-
-
-def test_mistakes_that_are_equally_sure_are_shown_class_by_class(drawn: photos.Photos) -> None:
-    table = evaluation.predictions(drawn, sure(1 - drawn.labels))
-    titles = [ax.get_title() for ax in plots.mistakes(table, drawn.folder).axes if ax.get_title()]
-    assert [title[:3] for title in titles] == ["cat", "dog"] * 5
-
-
-@pytest.mark.parametrize("count", [2, 50])
-def test_the_confusion_matrix_counts_photos(count: int) -> None:
-    classes = [f"class {number}" for number in range(count)]
-    table = pd.DataFrame({"actual": classes * 2, "predicted": classes + classes[1:] + classes[:1]})
-    ax, *_ = plots.confusion(table, classes, "model").axes
-    assert [text.get_text() for text in ax.texts] == ["1"] * 2 * count
-    assert [label.get_text() for label in ax.get_yticklabels()] == classes
-
-
-def test_names_with_dollars_are_written_as_they_are(tmp_path: Path) -> None:
-    drawing.draw(tmp_path / "x", 1, 80, seed=0)
-    (tmp_path / "x/cat/cat.0.jpg").rename(tmp_path / "x/cat/a$b_{$.jpg")
-    classes = ["a$b_{$", "cat"]
-    table = pd.DataFrame(
-        {"file": ["cat/a$b_{$.jpg"], "actual": ["cat"], "predicted": classes[:1], "probability": [0.9]}
-    )
-    plots.save(plots.mistakes(table, tmp_path / "x"), tmp_path / "mistakes.png")
-    plots.save(plots.confusion(table, classes, "model"), tmp_path / "confusion.png")
-    assert (tmp_path / "confusion.png").stat().st_size > 1000

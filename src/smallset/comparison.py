@@ -1,15 +1,15 @@
-"""All models side by side: one table, and one set of curves."""
+"""All models side by side, as a table and in words."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
-CURVES = {
-    "training": {"accuracy": "accuracy", "loss": "loss"},
-    "validation": {"val_accuracy": "accuracy", "val_loss": "loss"},
-}
+from smallset import histories, significance
 
 LAST = 10  # epochs
+
+TITLE = "One evaluation of each saved model on the test set; low and high bound the accuracy with 95 % confidence:"
+PAIRS = "Differences between models on the same photos (McNemar's exact test):"
 
 PICTURES = """Pictures, in the folder of this pipeline:
 
@@ -20,41 +20,30 @@ PICTURES = """Pictures, in the folder of this pipeline:
 """
 
 
-def table(measures: Mapping[str, Mapping[str, float]], histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def table(measures: Mapping[str, Mapping[str, float]], training: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row for each model: its test measures, and of its validation accuracies that of the epoch that was kept.
 
-    last_val_accuracy is the mean of the last ten epochs, which a curve in a book ends with.
+    low and high are the accuracy's 95 % interval; last_val_accuracy is the mean of the last ten epochs, which a curve
+    in a book ends with.
     """
     rows = []
-    for model, history in histories.items():
-        best = kept(history)
+    for model, history in training.items():
+        best = histories.kept(history)
         last = history.val_accuracy.tail(LAST).mean()
         own = {"val_accuracy": best.val_accuracy, "last_val_accuracy": last, "epoch": int(best.epoch)}
-        rows.append({"model": model, **measures[model], **own})
+        low, high = significance.interval(measures[model]["accuracy"], int(measures[model]["n"]))
+        accuracy = {"accuracy": measures[model]["accuracy"], "low": low, "high": high}
+        rows.append({"model": model, **accuracy, **measures[model], **own})
     return pd.DataFrame(rows)
 
 
-def kept(history: pd.DataFrame) -> pd.Series:
-    """The row of the epoch whose weights were kept: the one with the lowest validation loss."""
-    return history.iloc[int(history.val_loss.to_numpy().argmin())]
-
-
-def curves(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Tidy histories, for one picture of all models: model, split, epoch, accuracy, loss."""
-    parts = [
-        history[["epoch", *names]].rename(columns=names).assign(model=model, split=split)
-        for model, history in histories.items()
-        for split, names in CURVES.items()
-    ]
-    return pd.concat(parts)[["model", "split", "epoch", "accuracy", "loss"]]
-
-
-def markdown(comparison: pd.DataFrame) -> str:
-    """The table for people, and where the pictures lie."""
+def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """The table for people, what of its differences is real, and where the pictures lie."""
     head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"
     rule = "|---" + "|---:" * (len(comparison.columns) - 1) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in comparison.itertuples(index=False)]
-    return "\n".join(["One evaluation of each saved model on the test set:", "", head, rule, *rows, "", PICTURES])
+    words = [f"- {pair.words}" for pair in pairs.itertuples()]
+    return "\n".join([TITLE, "", head, rule, *rows, "", PAIRS, "", *words, "", PICTURES])
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from smallset import comparison, files, photos
+from smallset import files, histories, photos
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 
@@ -21,15 +21,15 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})
 
 
-def curves(histories: Mapping[str, pd.DataFrame], smoothing: float = 0.0) -> Figure:
+def curves(training: Mapping[str, pd.DataFrame], smoothing: float = 0.0) -> Figure:
     """Accuracy above loss for each model, training dashed against validation; a dot marks the epoch that was kept.
 
     smoothing: what each point keeps of the one before, 0..1 (Chollet 2017, listing 5-25); the plain curves stay, faint.
     """
-    figure = Figure((3.2 * len(histories), 5.4), layout="constrained")
-    axes = figure.subplots(2, len(histories), squeeze=False, sharex="col")
-    for column, (model, history) in zip(axes.T, histories.items(), strict=True):
-        kept = comparison.kept(history)
+    figure = Figure((3.2 * len(training), 5.4), layout="constrained")
+    axes = figure.subplots(2, len(training), squeeze=False, sharex="col")
+    for column, (model, history) in zip(axes.T, training.items(), strict=True):
+        kept = histories.kept(history)
         for ax, measure in zip(column, ("accuracy", "loss"), strict=True):
             curve(ax, history, measure, smoothing, "tab:orange", "--", "training")
             curve(ax, history, f"val_{measure}", smoothing, "tab:blue", "-", "validation")

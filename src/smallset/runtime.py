@@ -1,9 +1,11 @@
 """How TensorFlow computes: one seed for every draw, the same bits in every run, bfloat16 where the CPU has it."""
 
-from pathlib import Path
+from collections.abc import Collection
 
 import keras
 import tensorflow as tf
+
+from smallset import provenance
 
 
 def prepare(seed: int, precision: str) -> None:
@@ -14,10 +16,14 @@ def prepare(seed: int, precision: str) -> None:
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    if precision == "auto" and not tf.config.list_physical_devices("GPU") and has_bfloat16():
+    if (
+        precision == "auto"
+        and not tf.config.list_physical_devices("GPU")
+        and has_bfloat16(provenance.processor_flags())
+    ):
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
 
 
-def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """True for a CPU with AVX512-BF16 or AMX-BF16. Only Linux says so; elsewhere False."""
-    return cpuinfo.is_file() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.read_text().split())
+def has_bfloat16(flags: Collection[str]) -> bool:
+    """True for a processor with AVX512-BF16 or AMX-BF16, by its flags."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib.metadata
 import os
 import signal
 import sys
@@ -15,10 +14,10 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
-from smallset import files, params
+from smallset import files, params, provenance
 from smallset.errors import SmallsetError
 
-LIBRARIES = ("keras", "numpy", "pillow", "tensorflow")  # with another release the same run gives other bits
+RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
 PATIENCE = 2.0  # s, for which a stage that is told to end may clear up
 
 
@@ -39,8 +38,7 @@ def load_params() -> params.Params:
 
 def backup(output: Path) -> files.Backup:
     """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps."""
-    total = hashlib.sha256(repr((sys.argv, load_params())).encode())
-    total.update(repr([importlib.metadata.version(name) for name in LIBRARIES]).encode())
+    total = hashlib.sha256(repr((sys.argv, load_params(), provenance.facts())).encode())
     for path in (path for dep in declared()["deps"] for path in below(Path(dep))):
         total.update(f"{path} {files.sha256(path)}\n".encode())
     return files.Backup(files.part(output.with_suffix(".npz")), total.hexdigest())
@@ -53,12 +51,11 @@ def below(path: Path) -> Iterator[Path]:
 
 def run(main: Callable[[], None]) -> None:
     """Call main(); print how long it took, or the error without its traceback. End when DVC ends, or on SIGTERM."""
-    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem)
-    started = time.monotonic()
+    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
     threading.Thread(target=follow, args=[runner()], daemon=True).start()
     try:
-        main()
+        recorded(main, name)
     except KeyboardInterrupt:
         sys.exit(f"\n{name}: interrupted. Go on with: dvc repro")
     except MemoryError as error:
@@ -66,6 +63,15 @@ def run(main: Callable[[], None]) -> None:
     except (SmallsetError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         sys.exit(f"\n{name}: {error}{'. The disk is full: make room, then dvc repro' if full else ''}")
+
+
+def recorded(main: Callable[[], None], name: str) -> None:
+    """Call main(), say how long it took, and note what it was made with; say first what differs from the last time."""
+    started, here = time.monotonic(), provenance.facts()
+    if changed := provenance.differences(provenance.read(RECORD).get(name, here), here):
+        print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
+    main()
+    provenance.record(RECORD, name, here)
     print(f"{name}: {time.monotonic() - started:.0f} s")
 
 
