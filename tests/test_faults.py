@@ -76,3 +76,16 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     assert "after epoch" in answer
     assert pipeline.md5s() == expected
     assert not (models / ".part.convnet.npz").exists()
+
+
+def test_a_stage_that_is_still_starting_ends_as_well(
+    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    dvc = started("convnet")
+    assert waited(lambda: stages_of(dvc, "stages/convnet.py"), 60)
+    processes = stages_of(dvc, "stages/convnet.py")
+    dvc.kill()
+    dvc.wait()
+    _, alive = psutil.wait_procs(processes, 60)  # after its imports
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+    assert not (pipeline.folder / "models/convnet.keras").exists()
