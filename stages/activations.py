@@ -15,11 +15,13 @@ def main() -> None:
     trunk = saving.load(TRUNK)
     augment = augmentation.build(p.augmentation, p.image.side, p.seed)
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
-    with files.whole(ACTIVATIONS / "photos") as plain, files.whole(ACTIVATIONS / "views") as bank:
-        extraction.from_photos(trunk, validation, plain / "validation.npy")
-        extraction.from_photos_and_views(
-            trunk, augment, train, plain / "train.npy", bank / "train.npy", p.activations.views
+    backup = stage.backup(ACTIVATIONS / "photos")
+    with files.whole(ACTIVATIONS / "photos", backup) as plain, files.whole(ACTIVATIONS / "views", backup) as bank:
+        extraction.from_photos(trunk, validation, plain / "validation.npy", backup)
+        extraction.from_photos(
+            trunk, train, plain / "train.npy", backup, augment, bank / "train.npy", p.activations.views
         )
+    backup.remove()
 
 
 stage.run(main)

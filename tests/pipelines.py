@@ -52,13 +52,32 @@ class Pipeline:
 
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
         """Standard output and error of a command that ends with `code`."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        names = IDENTITY | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
         done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | names | environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment() | environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """A command in a process group of its own, under way."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        names = IDENTITY | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
+        return os.environ | names
 
     def repro(self, *arguments: str, folder: str = ".") -> set[str]:
         """The stages that `dvc repro` ran in a folder."""

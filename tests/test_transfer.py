@@ -40,7 +40,8 @@ def cached(
 ) -> tuple[caches.Cache, caches.Cache]:
     """Activations of the drawn pictures, and of two views of each."""
     plain, bank = tmp_path / "photos/train.npy", tmp_path / "views/train.npy"
-    extraction.from_photos_and_views(parts[0], augment, drawn, plain, bank, VIEWS)
+    backup = files.Backup(tmp_path / "extracted.npz", "")
+    extraction.from_photos(parts[0], drawn, plain, backup, augment, bank, VIEWS)
     return caches.read(plain, drawn), caches.read(bank, drawn)
 
 
@@ -52,6 +53,43 @@ def test_rows_are_what_the_trunk_gives_for_the_photos(
     assert plain.values.dtype == np.float16
     expected = parts[0].predict(images.pixels(drawn, SIZE), verbose=0)
     np.testing.assert_allclose(plain.values, expected, rtol=1e-2, atol=1e-2 * expected.max())
+
+
+def test_views_that_were_interrupted_go_on_to_the_bit(
+    tmp_path: Path,
+    parts: tuple[keras.Model, ...],
+    document: Any,
+    drawn: photos.Photos,
+    backup: files.Backup,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extraction, "BATCH", 4)
+    p = params.parse(document).augmentation
+
+    def bank(name: str) -> list[str]:
+        paths = [tmp_path / name / f"{kind}.npy" for kind in ("train", "views")]
+        augment = augmentation.build(p, SIZE, seed=0)
+        extraction.from_photos(parts[0], drawn, paths[0], backup, augment, paths[1], VIEWS)
+        return [files.sha256(path) for path in paths]
+
+    expected = bank("whole")
+    backup.remove()
+    write = files.Backup.write
+    written: list[int] = []
+
+    def kill(backup: files.Backup, arrays: files.Arrays) -> None:
+        written.append(int(arrays["train"]))
+        write(backup, arrays)
+        if written == [4]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.Backup, "write", kill)
+    with pytest.raises(KeyboardInterrupt):
+        bank("killed")
+    assert bank("killed") == expected
+    assert written == [4, 8, 10]
+    assert bank("killed") == expected
+    assert written == [4, 8, 10]
 
 
 def test_every_view_is_another(cached: tuple[caches.Cache, ...]) -> None:
@@ -133,7 +171,8 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     drawn: photos.Photos,
     backup: files.Backup,
 ) -> None:
-    extraction.from_photos_and_views(parts[0], augment, drawn, tmp_path / "p/t.npy", tmp_path / "v/t.npy", 0)
+    extracted = files.Backup(tmp_path / "extracted.npz", "no views")
+    extraction.from_photos(parts[0], drawn, tmp_path / "p/t.npy", extracted, augment, tmp_path / "v/t.npy", 0)
     none = caches.read(tmp_path / "v/t.npy", drawn)
     before = parts[2].get_weights()
     whole, history = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, backup, augment)
@@ -157,7 +196,7 @@ def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_wi
     trunk, top = bases.split(bases.build(name, plain.get_weights(), SIZE), name, None)
     head = models.head(top.output_shape[1:], 3, 4, 0.5)
     found = replace(drawn, classes=("a", "b", "c"), labels=np.arange(10) % 3)
-    extraction.from_photos(trunk, found, tmp_path / "photos/train.npy")
+    extraction.from_photos(trunk, found, tmp_path / "photos/train.npy", files.Backup(tmp_path / "extracted.npz", ""))
     cache = caches.read(tmp_path / "photos/train.npy", found)
     normalised = [layer for layer in top.layers if isinstance(layer, keras.layers.BatchNormalization)]
     before = [weight.copy() for layer in normalised for weight in layer.get_weights()]

@@ -13,6 +13,7 @@ from smallset import images, photos
 from smallset.errors import SmallsetError
 
 Array = NDArray[np.float16]
+Mapped = np.memmap[tuple[int, ...], np.dtype[np.float16]]
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,20 @@ class Cache:
         return self.photos.labels
 
 
-def create(path: Path, found: photos.Photos, shape: tuple[int, ...], views: tuple[int, ...] = ()) -> Array:
-    """A new .npy file of (*views, n, *shape), to be filled through memory; its rows are listed in a .csv beside it.
+def create(
+    path: Path, found: photos.Photos, shape: tuple[int, ...], views: tuple[int, ...] = (), new: bool = True
+) -> Mapped:
+    """A .npy file of (*views, n, *shape), to be filled through memory; its rows are listed in a .csv beside it.
 
-    The file's blocks are reserved at once: a disk that is too small is an OSError here, not a crash half-way.
+    The file's blocks are reserved at once: a disk that is too small is an OSError here, not a crash half-way. A file
+    that is not to be new keeps what it has.
     """
+    if not new:
+        return np.lib.format.open_memmap(path, "r+")
     path.parent.mkdir(parents=True, exist_ok=True)
     index = pd.DataFrame({"file": found.files, "label": found.labels})
     index.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
-    values: Array = np.lib.format.open_memmap(path, "w+", np.float16, (*views, len(index), *shape))
+    values: Mapped = np.lib.format.open_memmap(path, "w+", np.float16, (*views, len(index), *shape))
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

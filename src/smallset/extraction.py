@@ -1,6 +1,6 @@
 """Run part of a network over photos or cached rows, once, piece by piece onto the disk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from smallset import caches, images, photos
+from smallset import caches, files, images, photos
 from smallset.errors import SmallsetError
 
 BATCH = 32  # photos; moves speed and memory, no result
@@ -16,20 +16,52 @@ BATCH = 32  # photos; moves speed and memory, no result
 Step = Callable[[tf.Tensor], tf.Tensor]
 
 
-def from_photos(trunk: keras.Model, found: photos.Photos, plain: Path) -> None:
-    """Write trunk(photo) for every photo to `plain`, (n, ...)."""
-    output = caches.create(plain, found, trunk.output_shape[1:])
-    extract([compiled(trunk)], images.load(found, trunk.input_shape[1], BATCH), [output])
-
-
-def from_photos_and_views(
-    trunk: keras.Model, augment: keras.Model, found: photos.Photos, plain: Path, bank: Path, views: int
+def from_photos(
+    trunk: keras.Model,
+    found: photos.Photos,
+    plain: Path,
+    backup: files.Backup,
+    augment: keras.Model | None = None,
+    bank: Path | None = None,
+    views: int = 0,
 ) -> None:
-    """The same, and trunk(augment(photo)), each time another draw, to `bank`, (views, n, ...): one decoding for all."""
-    shape = trunk.output_shape[1:]
-    outputs = [caches.create(plain, found, shape), *caches.create(bank, found, shape, (views,))]
-    steps = [compiled(trunk), *[compiled(augment, trunk)] * views]
-    extract(steps, images.load(found, trunk.input_shape[1], BATCH), outputs)
+    """Write trunk(photo) for every photo to `plain`, (n, ...).
+
+    Given a bank, also trunk(augment(photo)) to it, each time another draw, (views, n, ...): one decoding for all. A run
+    that was killed goes on after its last batch, and ends with the same bits as one that was not.
+    """
+    shape, random = trunk.output_shape[1:], augment.variables if augment else []
+    paths = {plain: (), bank: (views,)} if bank else {plain: ()}
+    done = resumed(backup, list(paths), random)
+    values = [caches.create(path, found, shape, kept, new=not done) for path, kept in paths.items()]
+    if done == len(found.files):
+        return
+    steps = [compiled(trunk), *[compiled(augment, trunk)] * views] if augment else [compiled(trunk)]
+    rest = found.at(np.arange(done, len(found.files)))
+    outputs = [values[0], *(view for mapped in values[1:] for view in mapped)]
+    batches = images.load(rest, trunk.input_shape[1], BATCH)
+    for more in extract(steps, batches, [output[done:] for output in outputs]):
+        note(backup, plain, done + more, values, random)
+
+
+def resumed(backup: files.Backup, paths: Sequence[Path], random: Sequence[keras.Variable]) -> int:
+    """The rows that an earlier run wrote to all paths, and its state of random generators put back; 0 without one."""
+    saved, name = backup.read(), paths[0].stem
+    if name not in saved or not all(path.is_file() for path in paths):
+        return 0
+    for number, variable in enumerate(random):
+        variable.assign(saved[f"{name}.{number}"])
+    return int(saved[name])
+
+
+def note(
+    backup: files.Backup, path: Path, done: int, values: Sequence[caches.Mapped], random: Sequence[keras.Variable]
+) -> None:
+    """Write down how many rows are on the disk, and the state of random generators after them."""
+    for written in values:
+        written.flush()
+    states = {f"{path.stem}.{number}": variable.numpy() for number, variable in enumerate(random)}
+    backup.write(backup.read() | {path.stem: np.array(done)} | states)
 
 
 def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:
@@ -37,7 +69,9 @@ def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:
     output = caches.create(path, cache.photos, top.output_shape[1:], cache.values.shape[:-4])
     for source, target in zip(cache.views, output.reshape(-1, *output.shape[-4:]), strict=True):
         starts = tf.data.Dataset.range(0, len(source), BATCH)
-        extract([compiled(top)], starts.map(lambda start, source=source: (_rows(source, start),)).prefetch(2), [target])
+        batches = starts.map(lambda start, source=source: (_rows(source, start),)).prefetch(2)
+        for _ in extract([compiled(top)], batches, [target]):
+            pass
 
 
 def compiled(*parts: keras.Model) -> Step:
@@ -52,8 +86,8 @@ def compiled(*parts: keras.Model) -> Step:
     return step
 
 
-def extract(steps: Sequence[Step], batches: tf.data.Dataset, outputs: Sequence[caches.Array]) -> None:
-    """Write steps[i](batch) to the rows of outputs[i], (n, ...) float16, batch by batch."""
+def extract(steps: Sequence[Step], batches: tf.data.Dataset, outputs: Sequence[caches.Array]) -> Iterator[int]:
+    """Write steps[i](batch) to the rows of outputs[i], (n, ...) float16; after each batch yield the rows so far."""
     done = 0
     with tqdm(total=len(outputs[0]) * len(steps), unit=" photos", disable=None) as bar:
         for batch, *_ in batches:
@@ -61,6 +95,7 @@ def extract(steps: Sequence[Step], batches: tf.data.Dataset, outputs: Sequence[c
                 output[done : done + len(batch)] = _float16(step(batch))
                 bar.update(len(batch))
             done += len(batch)
+            yield done
 
 
 def _rows(values: caches.Array, at: tf.Tensor) -> tf.Tensor:

@@ -18,11 +18,15 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a draft path beside `path`; it becomes `path` when the block ends well, and is removed when it fails."""
+def whole(path: Path, backup: "Backup | None" = None) -> Iterator[Path]:
+    """Yield a draft path beside `path`; it becomes `path` when the block ends well, and is removed when it fails.
+
+    Given a backup that tells what is in the draft, the draft is left to the run that goes on.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft, old = part(path), part(path, "old")
-    remove(draft)
+    if backup is None or not backup.read():
+        remove(draft)
     remove(old)
     try:
         yield draft
@@ -30,7 +34,8 @@ def whole(path: Path) -> Iterator[Path]:
             path.rename(old)  # a folder cannot be replaced, nor a link by a folder
         draft.replace(path)
     finally:
-        remove(draft)
+        if backup is None:
+            remove(draft)
         remove(old)
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def run(main: Callable[[], None]) -> None:
     """Call main(); print how long it took, or the error without its traceback. End when DVC ends, or on SIGTERM."""
     name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
-    threading.Thread(target=follow, args=[runner()], daemon=True).start()
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=follow, daemon=True).start()
     try:
         recorded(main, name)
     except KeyboardInterrupt:
@@ -81,10 +83,13 @@ def runner() -> psutil.Process:
     return next(above for above in psutil.Process().parents() if not any(script in word for word in above.cmdline()))
 
 
-def follow(process: psutil.Process) -> None:
-    """Wait until a process has ended, then end this one: DVC leaves its stages running when it is killed."""
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.5)
+def follow() -> None:
+    """Wait until DVC has ended, then end this process: DVC leaves its stages running when it is killed."""
+    with suppress(psutil.NoSuchProcess, ProcessLookupError, StopIteration):
+        dvc = runner()
+        # DVC's stages are in its process group. If it ended while TensorFlow was imported, the ancestor is another.
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and os.getpgid(dvc.pid) == os.getpgrp():
+            time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(PATIENCE)
     os._exit(1)  # the main thread is deep in TensorFlow; its drafts count for nothing, and the next run clears them
