@@ -1,0 +1,104 @@
+"""python -m benchmarks.growth [COUNT ...]: seconds and peak memory of the stages as the photos become more.
+
+The stages run as they are, each a process, in a pipeline folder of their own, with an untrained VGG16.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+
+from benchmarks import pictures, rounds, tables
+from smallset import files
+
+ROOT = Path(__file__).parents[1]
+COUNTS = [1000, 5000, 25000]
+STAGES: dict[str, list[str]] = {"download": [], "subset": ["data/raw"], "base": [], "activations": [], "features": []}
+LIMIT = 2.5  # GiB, of any stage
+Measures = dict[str, tuple[float, float]]  # stage: seconds, peak resident GiB
+
+
+def main(
+    counts: Annotated[list[int] | None, typer.Argument(help="Photos in all; default: 1000 5000 25000.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Class folders; default: drawn pictures.")] = None,
+    size: Annotated[int, typer.Option(min=32, help="px")] = 96,
+    views: Annotated[int, typer.Option(min=0, help="Augmented views of each training photo.")] = 1,
+    output: Annotated[Path, typer.Option(help="JSON; the table goes beside it as .md.")] = Path(
+        "benchmarks/growth.json"
+    ),
+) -> None:
+    """Run the stages up to the features on growing numbers of photos, the same few under many names."""
+    results: dict[int, Measures] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        source = photos or pictures.draw(Path(scratch) / "drawn")
+        for count in counts or COUNTS:
+            folder = Path(scratch) / "pipeline"
+            prepare(folder, source, count, size, views)
+            results[count] = {stage: measure(folder, stage, arguments) for stage, arguments in STAGES.items()}
+            files.remove(folder)
+    text = report(results)
+    files.write_json(output, {"size": size, "views": views, "counts": results})
+    files.write_text(output.with_suffix(".md"), text + "\n")
+    typer.echo(text)
+
+
+def prepare(folder: Path, source: Path, count: int, size: int, views: int) -> None:
+    """A pipeline folder whose source is `count` photos, divided as the book's."""
+    pictures.link(source, folder / "photos", count)
+    for name in ("dvc.yaml", "stages", "src"):
+        (folder / name).symlink_to(ROOT / name)
+    yaml = YAML()
+    document: dict[str, Any] = yaml.load(ROOT / "params.yaml")
+    document["image"]["side"] = size
+    document["download"] |= {"source": "folder", "folder": "photos"}
+    document["subset"] = {"by": "fraction", "train": 0.4, "validation": 0.2, "test": 0.4}
+    document["base"]["weights"] = None
+    document["activations"]["views"] = views
+    yaml.dump(document, folder / "params.yaml")
+
+
+def measure(folder: Path, stage: str, arguments: list[str]) -> tuple[float, float]:
+    """Run one stage as DVC would: seconds, and the peak resident GiB of its process."""
+    typer.echo(f"{stage} ...", err=True)
+    command = [sys.executable, f"stages/{stage}.py", *arguments]
+    with (folder / "log").open("w") as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env=os.environ | {"DVC_STAGE": stage}, stdout=log, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{(folder / 'log').read_text()}\n{stage}: failed; its own words are above")
+    return seconds, rounds.gib(usage)
+
+
+def report(results: dict[int, Measures]) -> str:
+    """Seconds and memory by count; ms of each further photo, which in linear time stay the same; the verdict."""
+    steps = list(pairwise(results))
+    columns = [f"{count:,} photos: s, GiB" for count in results]
+    further = [f"ms a photo, {first:,} to {last:,}" for first, last in steps]
+    rows = []
+    for stage in STAGES:
+        cells = ["{:.1f}, {:.2f}".format(*results[count][stage]) for count in results]
+        cells += [f"{milliseconds(results, stage, first, last):.1f}" for first, last in steps]
+        rows.append([stage, *cells])
+    peak = max(gib for measures in results.values() for _, gib in measures.values())
+    verdict = f"Peak memory {peak:.2f} GiB, {'within' if peak <= LIMIT else 'over'} the limit of {LIMIT} GiB."
+    return f"{tables.table(['stage', *columns, *further], rows)}\n\n{verdict}"
+
+
+def milliseconds(results: dict[int, Measures], stage: str, first: int, last: int) -> float:
+    """What each photo more than `first`, up to `last`, cost."""
+    return 1000 * (results[last][stage][0] - results[first][stage][0]) / (last - first)
+
+
+if __name__ == "__main__":
+    typer.run(main)

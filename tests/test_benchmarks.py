@@ -1,0 +1,94 @@
+"""The benchmarks count and report rightly; what they time is never asserted."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import pytest
+
+from benchmarks import arithmetic, growth, pictures, rounds, tables
+from smallset import bases, models, params, photos
+
+ROOT = Path(__file__).parents[1]
+P = params.read(ROOT / "params.yaml")
+
+
+def series(*seconds: float, photos: int = 1000, gflop: float = 1) -> rounds.Series:
+    return rounds.Series(list(seconds), photos, gflop, peak=1.5)
+
+
+@pytest.fixture
+def results() -> dict[str, dict[str, rounds.Series]]:
+    """Every step twice as fast in the first round, four times in the second."""
+    found = {case: {"book": series(60, 120), "ours": series(30, 30)} for case in ("product", *tables.WORDS)}
+    return found | {"bank": {"ours": series(60, 60)}}
+
+
+def test_vgg16_at_180_px_takes_974_gmac_of_which_block5_is_a_twelfth(vgg16: Callable[[int], keras.Model]) -> None:
+    base = vgg16(180)
+    trunk, top = bases.split(base, "VGG16", None)
+    assert arithmetic.flop(base) / 2e9 == pytest.approx(9.74, abs=0.005)
+    assert arithmetic.flop(trunk) + arithmetic.flop(top) == arithmetic.flop(base)
+    assert arithmetic.flop(top) / arithmetic.flop(base) == pytest.approx(0.088, abs=0.0005)
+
+
+def test_a_head_takes_a_multiply_add_for_each_weight_but_the_biases() -> None:
+    head = models.head((5, 5, 512), 2, 256, 0.5)
+    assert arithmetic.flop(models.chain([head], "whole")) == 2 * (3_277_313 - 257)
+
+
+def test_a_spread_is_the_median_and_both_ends() -> None:
+    assert tables.spread([3, 1, 2.26]) == "2.3 (1.0-3.0)"
+    assert tables.spread([0.5], 2) == "0.50 (0.50-0.50)"
+
+
+def test_ratios_are_of_the_same_round(results: tables.Results) -> None:
+    table = tables.cases(results, photos=2000)
+    line = next(line for line in table.splitlines() if line.startswith("| features of the photos |"))
+    assert line == "| features of the photos | 180.0 (120.0-240.0) | 60.0 (60.0-60.0) | 3.0 (2.0-4.0) | 1.50 | 1.50 |"
+    assert "| features of the photos and their views |  | 120.0 (120.0-120.0) |  |  | 1.50 |" in table
+
+
+def test_rates_are_shares_of_the_matrix_product(results: dict[str, dict[str, rounds.Series]]) -> None:
+    results["extraction"]["book"] = series(1, 2, photos=10, gflop=200)
+    results["product"]["book"] = series(1, 1, gflop=400)
+    assert "| 7.5 (5.0-10.0) | 150 (100-200) | 400 (400-400) | 0.38 (0.25-0.50) |" in tables.rates(results)
+
+
+def test_the_chapter_is_the_sum_of_its_epochs(results: tables.Results) -> None:
+    """2,000 photos at 60 s a thousand: 2 min an epoch of the book in the first round, 4 in the second."""
+    table = tables.chapter(results, P)
+    assert "| features, and of 8 views |  |  | 4.5 (3.0-6.0) | 2.5 (2.5-2.5) | 1.8 (1.2-2.4) |" in table
+    assert "| convnet | 30 | 12 | 90.0 (60.0-120.0) | 12.0 (12.0-12.0) | 7.5 (5.0-10.0) |" in table
+    book = [minutes + 230 * each for minutes, each in ((3, 2), (6, 4))]
+    whole = next(line for line in table.splitlines() if line.startswith("| whole chapter |"))
+    assert f"| {sum(book) / 2:.1f} ({book[0]:.1f}-{book[1]:.1f}) | {2.5 + 152:.1f} (" in whole
+    same = table.splitlines()[-1]
+    assert same.endswith(f"| {2.5 + 230:.1f} (232.5-232.5) | {tables.spread([book[0] / 232.5, book[1] / 232.5])} |")
+
+
+def test_growth_is_what_each_further_photo_costs() -> None:
+    def measures(seconds: float, gib: float) -> growth.Measures:
+        return dict.fromkeys(growth.STAGES, (seconds, gib))
+
+    results = {1000: measures(10, 1), 2000: measures(12, 1), 4000: measures(16, 2.6)}
+    text = growth.report(results)
+    assert "| subset | 10.0, 1.00 | 12.0, 1.00 | 16.0, 2.60 | 2.0 | 2.0 |" in text
+    assert text.endswith("Peak memory 2.60 GiB, over the limit of 2.5 GiB.")
+
+
+def test_photos_are_linked_class_by_class_and_again_when_they_run_out(tmp_path: Path, drawn: photos.Photos) -> None:
+    pictures.link(drawn.folder, tmp_path / "many", count=14, skip=1)
+    found = photos.find(tmp_path / "many")
+    assert found.labels.tolist() == [0] * 7 + [1] * 7
+    names = [Path(path).resolve().name for path in found.paths()[:7]]
+    assert [re.findall(r"\d+", name)[0] for name in names] == ["1", "2", "3", "4", "0", "1", "2"]
+
+
+def test_both_sides_have_every_case_that_is_measured() -> None:
+    from benchmarks import book, ours
+
+    measured = {"product", *tables.WORDS}
+    assert set(ours.CASES) == measured
+    assert set(book.CASES) == measured - {"bank"}
