@@ -8,10 +8,14 @@ import keras
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings
 
 from smallset import bases, drawing, photos, weights
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("smallset", derandomize=True, deadline=None, max_examples=60)  # the same in every run
+settings.load_profile("smallset")
 
 
 @pytest.fixture(autouse=True)
