@@ -89,3 +89,15 @@ def test_a_stage_that_is_still_starting_ends_as_well(
     _, alive = psutil.wait_procs(processes, 60)  # after its imports
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
     assert not (pipeline.folder / "models/convnet.keras").exists()
+
+
+def test_a_second_run_in_one_folder_stops_with_a_message_and_disturbs_nothing(
+    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    expected = pipeline.md5s()
+    first = started("convnet")
+    assert waited(lambda: stages_of(first, "stages/convnet.py"), 60)
+    answer = pipeline.run("dvc", "repro", "--force", "--single-item", "convnet", code=255)
+    assert "is busy, it is being blocked by" in answer
+    assert first.wait() == 0
+    assert pipeline.md5s() == expected

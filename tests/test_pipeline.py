@@ -4,8 +4,10 @@ One run of all stages serves every test; each starts from its commit again.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -137,6 +139,59 @@ def test_without_network_and_archive_download_says_what_was_tried_and_the_ways_o
         assert text in answer
     assert "Traceback" not in answer
     assert "Running stage 'subset'" not in answer
+
+
+@pytest.fixture
+def small_disk(pipeline: Pipeline) -> Iterator[Callable[[str, str], None]]:
+    """Lay a disk of 32 KiB, or one that takes no writing, over a folder."""
+    if not shutil.which("mount") or os.geteuid():
+        pytest.skip("only root on Linux may mount a small disk")
+    mounted: list[Path] = []
+
+    def mount(folder: str, options: str) -> None:
+        pipeline.run("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
+        mounted.append(pipeline.folder / folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "folder"),
+    [
+        ("download", "data"),
+        ("convnet convnet", "models"),
+        ("base", "models/base"),
+        ("activations", "data/activations"),
+        ("features", "data/features"),
+        ("fine_tune", "models"),
+    ],
+)
+def test_a_full_disk_is_named_and_leaves_nothing(
+    pipeline: Pipeline, small_disk: Callable[[str, str], None], stage: str, folder: str
+) -> None:
+    hidden = pipeline.folder / "inputs"  # what the stage reads where the small disk lies
+    if stage == "fine_tune":
+        shutil.copytree(pipeline.folder / folder, hidden)
+    small_disk(folder, "size=32k")
+    if hidden.exists():
+        (pipeline.folder / "models/augmented.keras").symlink_to(hidden / "augmented.keras")
+    name, *arguments = stage.split()
+    before = {path.name for path in (pipeline.folder / folder).iterdir()}
+    answer = pipeline.run("python", f"stages/{name}.py", *arguments, code=1, DVC_STAGE=name)
+    assert "The disk is full: make room, then dvc repro" in answer
+    assert "Traceback" not in answer
+    left = {path.name for path in (pipeline.folder / folder).iterdir()} - before
+    assert not [path for path in left if not path.startswith(".part.")]
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def test_a_folder_that_takes_no_writing_is_named(pipeline: Pipeline, small_disk: Callable[[str, str], None]) -> None:
+    small_disk("data/subset", "ro")
+    answer = pipeline.run("python", "stages/subset.py", "data/raw", code=1, DVC_STAGE="subset")
+    assert "subset: [Errno 30] Read-only file system: " in answer
+    assert "Traceback" not in answer
 
 
 def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
