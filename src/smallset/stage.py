@@ -1,25 +1,21 @@
-"""What each stage script needs around its main(): its params, one clear error, and an end when DVC has ended."""
+"""What each stage script needs around its main(): its params, one clear error, and a note of what it was made with."""
 
 import errno
 import hashlib
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ruamel.yaml import YAML
 
 from smallset import files, params, provenance
 from smallset.errors import SmallsetError
 
 RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
-PATIENCE = 2.0  # s, for which a stage that is told to end may clear up
 
 
 def declared() -> dict[str, Any]:
@@ -51,11 +47,9 @@ def below(path: Path) -> Iterator[Path]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call main(); print how long it took, or the error without its traceback. End when DVC ends, or on SIGTERM."""
+    """Call main(); print how long it took, or the error without its traceback. End on SIGTERM."""
     name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
-    if "DVC_STAGE" in os.environ:
-        threading.Thread(target=follow, daemon=True).start()
     try:
         recorded(main, name)
     except KeyboardInterrupt:
@@ -75,21 +69,3 @@ def recorded(main: Callable[[], None], name: str) -> None:
     main()
     provenance.record(RECORD, name, here)
     print(f"{name}: {time.monotonic() - started:.0f} s")
-
-
-def runner() -> psutil.Process:
-    """The process that runs the stage: DVC, above the shell that it may have put in between."""
-    script = sys.argv[0]
-    return next(above for above in psutil.Process().parents() if not any(script in word for word in above.cmdline()))
-
-
-def follow() -> None:
-    """Wait until DVC has ended, then end this process: DVC leaves its stages running when it is killed."""
-    with suppress(psutil.NoSuchProcess, ProcessLookupError, StopIteration):
-        dvc = runner()
-        # DVC's stages are in its process group. If it ended while TensorFlow was imported, the ancestor is another.
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and os.getpgid(dvc.pid) == os.getpgrp():
-            time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE)
-    os._exit(1)  # the main thread is deep in TensorFlow; its drafts count for nothing, and the next run clears them
