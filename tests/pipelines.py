@@ -16,6 +16,7 @@ TINY = {
     "epochs": 2,
     "steps": None,
     "learning_rate": 1e-3,
+    "epsilon": 1e-7,
     "ema_momentum": None,
     "class_weights": "balanced",
 }

@@ -108,6 +108,7 @@ def test_the_first_edition_s_params_are_the_book_s() -> None:
         assert (model.batch, model.steps, model.epochs, model.dropout) == (batch, 100, epochs, dropout)
         assert (model.filters, model.units, model.learning_rate) == ([32, 64, 128, 128], 512, 1e-4)
         assert model.ema_momentum is None
+        assert model.epsilon == 1e-14  # below the root, where Keras has it now
 
 
 def test_a_pipeline_without_a_stage_needs_no_params_for_it() -> None:

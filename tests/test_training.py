@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from smallset import augmentation, files, images, models, params, photos, training
 from smallset.errors import SmallsetError
 
-P = params.Training(batch=8, epochs=6, steps=None, learning_rate=0.3, ema_momentum=None, class_weights=None)
+P = params.Training(
+    batch=8, epochs=6, steps=None, learning_rate=0.3, epsilon=1e-7, ema_momentum=None, class_weights=None
+)
 SIZE = 78
 
 

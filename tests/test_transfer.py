@@ -15,7 +15,9 @@ from smallset.errors import SmallsetError
 
 SIZE = 78
 VIEWS = 2
-P = params.Training(batch=4, epochs=2, steps=None, learning_rate=1e-4, ema_momentum=None, class_weights=None)
+P = params.Training(
+    batch=4, epochs=2, steps=None, learning_rate=1e-4, epsilon=1e-7, ema_momentum=None, class_weights=None
+)
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ class Training(Strict):
     epochs: Count
     steps: Count | None
     learning_rate: Rate
+    epsilon: Rate
     ema_momentum: Share | None
     class_weights: Literal["balanced"] | None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from smallset.errors import SmallsetError
 
@@ -75,6 +75,10 @@ def decode(path: str | Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             image.draft("RGB", (ENOUGH, ENOUGH))
             return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except FileNotFoundError:
+        raise SmallsetError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise SmallsetError(f"{path}: does not decode as a photo: no format that Pillow knows") from None
     except Exception as error:  # Pillow's decoders raise many kinds on broken bytes
         raise SmallsetError(f"{path}: does not decode as a photo: {error}") from error
 

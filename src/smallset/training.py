@@ -64,7 +64,9 @@ def fit(
 def compiled(model: keras.Model, p: params.Training) -> None:
     """Give the model its optimizer and loss."""
     averaged = p.ema_momentum is not None
-    optimizer = keras.optimizers.RMSprop(p.learning_rate, use_ema=averaged, ema_momentum=p.ema_momentum or 0.0)
+    optimizer = keras.optimizers.RMSprop(
+        p.learning_rate, epsilon=p.epsilon, use_ema=averaged, ema_momentum=p.ema_momentum or 0.0
+    )
     loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
     model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
