@@ -188,9 +188,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(
 
 
 def test_a_folder_that_takes_no_writing_is_named(pipeline: Pipeline, small_disk: Callable[[str, str], None]) -> None:
-    small_disk("data/subset", "ro")
-    answer = pipeline.run("python", "stages/subset.py", "data/raw", code=1, DVC_STAGE="subset")
-    assert "subset: [Errno 30] Read-only file system: " in answer
+    small_disk("data", "ro")
+    answer = pipeline.run("python", "stages/download.py", code=1, DVC_STAGE="download")
+    assert "download: [Errno 30] Read-only file system: " in answer
     assert "Traceback" not in answer
 
 
