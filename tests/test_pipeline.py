@@ -4,7 +4,6 @@ One run of all stages serves every test; each starts from its commit again.
 """
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -144,12 +143,12 @@ def test_without_network_and_archive_download_says_what_was_tried_and_the_ways_o
 @pytest.fixture
 def small_disk(pipeline: Pipeline) -> Iterator[Callable[[str, str], None]]:
     """Lay a disk of 32 KiB, or one that takes no writing, over a folder."""
-    if not shutil.which("mount") or os.geteuid():
-        pytest.skip("only root on Linux may mount a small disk")
     mounted: list[Path] = []
 
     def mount(folder: str, options: str) -> None:
-        pipeline.run("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(pipeline.folder / folder)]
+        if not shutil.which("mount") or subprocess.run(command, check=False).returncode:
+            pytest.skip("only root may mount a small disk, and not in every container")
         mounted.append(pipeline.folder / folder)
 
     yield mount
