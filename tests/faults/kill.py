@@ -98,6 +98,14 @@ def strike(pipeline: Pipeline, kill: Kill) -> bool:
     return not left
 
 
+def line(number: int, kill: Kill, ended: bool, same: bool) -> str:
+    """What came of one kill."""
+    return (
+        f"{number:3} {kill.stage:26} {kill.how.name} to {kill.whom:5} after {kill.after:5.1f} s: "
+        f"{'same bytes' if same else 'OTHER BYTES'}, {'nothing left running' if ended else 'LEFT RUNNING'}"
+    )
+
+
 def main() -> None:
     """A line for each kill, and a last one with the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,11 +122,7 @@ def main() -> None:
             pipeline.repro("--no-run-cache")
             same = pipeline.md5s() == expected
             good += ended and same
-            print(
-                f"{number:3} {kill.stage:26} {kill.how.name} to {kill.whom:5} after {kill.after:5.1f} s: "
-                f"{'same bytes' if same else 'OTHER BYTES'}, {'nothing left running' if ended else 'LEFT RUNNING'}",
-                flush=True,
-            )
+            print(line(number, kill, ended, same), flush=True)
     print(f"{good} of {arguments.times} as an undisturbed run")
     sys.exit(good < arguments.times)
 
