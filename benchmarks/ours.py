@@ -10,7 +10,20 @@ import numpy as np
 
 from benchmarks import arithmetic
 from benchmarks.rounds import Setup, Work
-from smallset import augmentation, bases, caches, extraction, files, images, models, params, photos, runtime, training
+from smallset import (
+    augmentation,
+    bases,
+    caches,
+    extraction,
+    files,
+    heads,
+    images,
+    models,
+    params,
+    photos,
+    runtime,
+    training,
+)
 
 P = params.read(Path(__file__).parents[1] / "params.yaml")
 SHARE = 4  # a photo and its views are as much work as nine photos: this part of the photos is enough
@@ -95,13 +108,13 @@ def from_features(setup: Setup, own: params.HeadTraining, views: tuple[int, ...]
     shape = parts(setup)[1].output_shape[1:]
     train = random_cache(setup, "train", setup.rows["train"], shape, views)
     validation = random_cache(setup, "validation", setup.rows["validation"], shape)
-    return epoch(models.head(shape, 2, own.units, own.dropout), caches.load, train, validation, own, setup)
+    return epoch(heads.book(shape, 2, own.units, own.dropout), caches.load, train, validation, own, setup)
 
 
 def fine_tune(setup: Setup) -> Work:
     """An epoch of the stage fine_tune: top and head on the trunk's activations, views of them as well."""
     trunk, top = parts(setup)
-    head = models.head(top.output_shape[1:], 2, P.augmented.units, P.augmented.dropout)
+    head = heads.book(top.output_shape[1:], 2, P.augmented.units, P.augmented.dropout)
     counts = {split: len(photos.find(setup.folder / split).files) for split in setup.rows}
     train = random_cache(setup, "train", counts["train"], trunk.output_shape[1:], (P.activations.views,))
     validation = random_cache(setup, "validation", counts["validation"], trunk.output_shape[1:])

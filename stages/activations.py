@@ -14,10 +14,11 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     trunk = saving.load(TRUNK)
     augment = augmentation.build(p.augmentation, p.image.side, p.seed)
-    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
+    train = photos.find(SUBSET / "train")
     backup = stage.backup(ACTIVATIONS / "photos")
     with files.whole(ACTIVATIONS / "photos", backup) as plain, files.whole(ACTIVATIONS / "views", backup) as bank:
-        extraction.from_photos(trunk, validation, plain / "validation.npy", backup)
+        for split in ("validation", "test"):
+            extraction.from_photos(trunk, photos.find(SUBSET / split), plain / f"{split}.npy", backup)
         extraction.from_photos(
             trunk, train, plain / "train.npy", backup, augment, bank / "train.npy", p.activations.views
         )

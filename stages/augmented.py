@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from smallset import augmentation, caches, files, models, photos, runtime, saving, stage, transfer
+from smallset import augmentation, caches, files, heads, photos, runtime, saving, stage, transfer
 
 SUBSET = Path("data/subset")
 BASE = Path("models/base")
@@ -17,12 +17,13 @@ def main() -> None:
     train = caches.read(FEATURES / "views/train.npy", photos.find(SUBSET / "train"))
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
     trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    head = models.head(top.output_shape[1:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
+    head = heads.book(top.output_shape[1:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
     augment = augmentation.build(p.augmentation, p.image.side, p.seed)
     backup = stage.backup(MODEL)
-    model, history = transfer.fit_views([trunk, top], [head], train, validation, p.augmented, p.seed, backup, augment)
+    parts = [trunk, top], [head]
+    model, history, temperature = transfer.fit_views(*parts, train, validation, p.augmented, p.seed, backup, augment)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.photos.classes)
+    saving.save(model, MODEL, train.photos.classes, temperature)
     backup.remove()
 
 

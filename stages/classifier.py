@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from smallset import caches, files, models, photos, runtime, saving, stage, transfer
+from smallset import caches, files, heads, photos, runtime, saving, stage, transfer
 
 SUBSET = Path("data/subset")
 BASE = Path("models/base")
@@ -17,11 +17,11 @@ def main() -> None:
     train = caches.read(FEATURES / "photos/train.npy", photos.find(SUBSET / "train"))
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
     trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    head = models.head(top.output_shape[1:], len(train.photos.classes), p.classifier.units, p.classifier.dropout)
+    head = heads.book(top.output_shape[1:], len(train.photos.classes), p.classifier.units, p.classifier.dropout)
     backup = stage.backup(MODEL)
-    model, history = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed, backup)
+    model, history, temperature = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed, backup)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.photos.classes)
+    saving.save(model, MODEL, train.photos.classes, temperature)
     backup.remove()
 
 

@@ -20,9 +20,9 @@ def main() -> None:
     model = models.convnet(p.image.side, len(train.classes), own)
     backup = stage.backup(MODELS / f"{name}.keras")
     load = partial(images.load, size=p.image.side)
-    history = training.fit(model, load, train, validation, own, p.seed, backup)
+    history, temperature = training.fit(model, load, train, validation, own, p.seed, backup)
     files.write_csv(METRICS / name / "history.csv", history)
-    saving.save(model, MODELS / f"{name}.keras", train.classes)
+    saving.save(model, MODELS / f"{name}.keras", train.classes, temperature)
     backup.remove()
 
 

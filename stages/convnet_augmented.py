@@ -19,9 +19,9 @@ def main() -> None:
     load = partial(images.load, size=p.image.side)
     backup = stage.backup(MODEL)
     end_to_end = models.chain([augment, model], "convnet_augmented")
-    history = training.fit(end_to_end, load, train, validation, p.convnet_augmented, p.seed, backup)
+    history, temperature = training.fit(end_to_end, load, train, validation, p.convnet_augmented, p.seed, backup)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.classes)
+    saving.save(model, MODEL, train.classes, temperature)
     backup.remove()
 
 

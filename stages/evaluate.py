@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from smallset import evaluation, files, photos, saving, stage
+from smallset import calibration, evaluation, files, photos, runtime, saving, stage
 
 TEST = Path("data/subset/test")
 MODELS = Path("models")
@@ -12,9 +12,14 @@ METRICS = Path("metrics")
 
 def main() -> None:
     name = sys.argv[1]
-    test = photos.find(TEST)
-    probability = evaluation.predict(saving.load(MODELS / f"{name}.keras"), test)
+    p = stage.load_params()
+    runtime.prepare(p.seed, p.precision)
+    model, test = MODELS / f"{name}.keras", photos.find(TEST)
+    probability, temperature = evaluation.predict(saving.load(model), test), saving.temperature(model)
+    sides = calibration.both(probability, temperature)
     files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability))
+    files.write_csv(METRICS / name / "calibration.csv", calibration.scores(test.labels, sides, temperature))
+    files.write_csv(METRICS / name / "reliability.csv", calibration.curves(test.labels, sides))
     files.write_csv(METRICS / name / "classes.csv", evaluation.by_class(test, probability))
     files.write_csv(METRICS / name / "predictions.csv", evaluation.predictions(test, probability))
     files.write_csv(METRICS / name / "roc.csv", evaluation.roc(test, probability))

@@ -20,9 +20,10 @@ def main() -> None:
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
     augment = augmentation.build(p.augmentation, start.input_shape[1], p.seed)
     backup = stage.backup(MODEL)
-    model, history = transfer.fit_views([trunk], [top, head], train, validation, p.fine_tune, p.seed, backup, augment)
+    parts = [trunk], [top, head]
+    model, history, temperature = transfer.fit_views(*parts, train, validation, p.fine_tune, p.seed, backup, augment)
     files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.photos.classes)
+    saving.save(model, MODEL, train.photos.classes, temperature)
     backup.remove()
 
 

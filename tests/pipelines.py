@@ -14,11 +14,11 @@ MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"
 TINY = {
     "batch": 8,
     "epochs": 2,
-    "steps": None,
     "learning_rate": 1e-3,
     "epsilon": 1e-7,
     "ema_momentum": None,
     "class_weights": "balanced",
+    "calibrate": True,
 }
 NETWORK = {"filters": [32, 64, 128, 256, 256], "pooled": 4, "units": None, "dropout": 0, "color": "rgb"}
 PARAMS = {

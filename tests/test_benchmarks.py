@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from benchmarks import arithmetic, growth, pictures, rounds, tables
-from smallset import bases, models, params, photos
+from smallset import bases, heads, models, params, photos
 
 ROOT = Path(__file__).parents[1]
 P = params.read(ROOT / "params.yaml")
@@ -34,7 +34,7 @@ def test_vgg16_at_180_px_takes_974_gmac_of_which_block5_is_a_twelfth(vgg16: Call
 
 
 def test_a_head_takes_a_multiply_add_for_each_weight_but_the_biases() -> None:
-    head = models.head((5, 5, 512), 2, 256, 0.5)
+    head = heads.book((5, 5, 512), 2, 256, 0.5)
     assert arithmetic.flop(models.chain([head], "whole")) == 2 * (3_277_313 - 257)
 
 

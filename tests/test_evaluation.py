@@ -22,7 +22,9 @@ def sure(labels: np.ndarray) -> np.ndarray:
 def test_measures_of_four_photos() -> None:
     measures = evaluation.measures(LABELS, PROBABILITY)
     loss = -np.log([0.9, 0.4, 0.4, 0.9]).mean()
-    assert measures == {"accuracy": 0.5, "loss": pytest.approx(loss, abs=1e-6), "auc": 0.75, "f1": 0.5, "n": 4}
+    approximately = {"loss": loss, "brier": (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4, "ece": 0.35}  # a photo a bin
+    expected = {name: pytest.approx(value, abs=1e-6) for name, value in approximately.items()}
+    assert measures == {"accuracy": 0.5, "auc": 0.75, "f1": 0.5, "n": 4} | expected
 
 
 def test_a_certain_mistake_costs_much_but_not_infinity() -> None:

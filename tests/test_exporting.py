@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from networks import convnet
 
-from smallset import exporting, models, photos, saving
+from smallset import exporting, heads, models, photos, saving
 from smallset.errors import SmallsetError
 
 CLASSES = ("cat", "dog", "고양이")
@@ -27,7 +27,7 @@ def composition() -> keras.Model:
     x = keras.applications.vgg16.preprocess_input(pixels)
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
     trunk = keras.Model(pixels, keras.layers.BatchNormalization()(x), name="trunk")
-    return models.chain([trunk, models.head(trunk.output_shape[1:], 2, 4, 0.5)], "smallset")
+    return models.chain([trunk, heads.book(trunk.output_shape[1:], 2, 4, 0.5)], "smallset")
 
 
 def saved(folder: Path, model: keras.Model) -> Path:

@@ -5,7 +5,7 @@ import pytest
 from networks import BOOK, convnet
 from pipelines import ROOT
 
-from smallset import models, params
+from smallset import heads, models, params
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_convnets_have_the_weights_that_the_books_print(
 
 
 def test_the_head_has_3277313_weights() -> None:
-    assert models.head((5, 5, 512), 2, 256, 0.5).count_params() == 3_277_313
+    assert heads.book((5, 5, 512), 2, 256, 0.5).count_params() == 3_277_313
 
 
 @pytest.mark.parametrize(("pooled", "smallest"), [(4, 78), (0, 11), (5, 94)])
@@ -57,6 +57,6 @@ def test_a_chain_shares_the_weights_of_its_parts() -> None:
 
 
 def test_more_than_two_classes_share_a_softmax() -> None:
-    for model in (convnet(78, 3), models.head((2, 2, 8), 3, 4, 0.5)):
+    for model in (convnet(78, 3), heads.book((2, 2, 8), 3, 4, 0.5)):
         given = np.ones((2, *model.input_shape[1:]), np.float32)
         np.testing.assert_allclose(np.asarray(model(given)).sum(axis=1), [1, 1], rtol=1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from networks import convnet
 
-from smallset import bases, files, models, saving
+from smallset import bases, files, heads, models, saving
 from smallset.errors import SmallsetError
 
 
@@ -27,7 +27,7 @@ def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallse
     tmp_path: Path, vgg16: Callable[[int], keras.Model]
 ) -> None:
     trunk, top = bases.split(vgg16(78), "VGG16", None)
-    whole = models.chain([trunk, top, models.head(top.output_shape[1:], 3, 4, 0.5)], "smallset")
+    whole = models.chain([trunk, top, heads.book(top.output_shape[1:], 3, 4, 0.5)], "smallset")
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
     np.save(tmp_path / "pixels.npy", pixels)
     saving.save(whole, tmp_path / "model.keras")
@@ -70,8 +70,9 @@ def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
 
 def test_the_classes_are_in_the_file_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = tmp_path / "x.keras"
-    saving.save(convnet(78, 3), path, ["가", "b c", "a"])
+    saving.save(convnet(78, 3), path, ["가", "b c", "a"], 2.5)
     assert saving.classes(path) == ("가", "b c", "a")
+    assert saving.temperature(path) == 2.5
     convnet(78, 3).save(path)
     with pytest.raises(SmallsetError, match=r"x.keras: not a model file with the names of its classes"):
         saving.classes(path)

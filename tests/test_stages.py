@@ -26,8 +26,12 @@ CHAPTER = [
 ]
 
 
+# What reads, checks and reports, and can change no result but whether there is one. __init__ only sets a log level.
+HARMLESS = {f"src/smallset/{name}.py" for name in ("errors", "params", "provenance", "stage")}
+
+
 def modules(script: Path) -> set[str]:
-    """The modules of src/smallset that a script imports, and those that they import; __init__ only sets a log level."""
+    """The modules of src/smallset that a script imports, and those that they import."""
     found: set[str] = set()
     todo = [script]
     while todo:
@@ -42,10 +46,10 @@ def modules(script: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_declares_exactly_the_modules_that_it_imports(name: str) -> None:
+def test_a_stage_declares_exactly_the_modules_that_can_change_its_result(name: str) -> None:
     script = STAGES[name]["cmd"].split()[1]
     declared = {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
-    assert declared == {script, *modules(ROOT / script)}
+    assert declared == {script, *modules(ROOT / script)} - HARMLESS
 
 
 def script_takes_its_name(name: str) -> bool:

@@ -17,7 +17,7 @@ from smallset import augmentation, files, images, models, params, photos, traini
 from smallset.errors import SmallsetError
 
 P = params.Training(
-    batch=8, epochs=6, steps=None, learning_rate=0.3, epsilon=1e-7, ema_momentum=None, class_weights=None
+    batch=8, epochs=6, learning_rate=0.3, epsilon=1e-7, ema_momentum=None, class_weights=None, calibrate=False
 )
 SIZE = 78
 
@@ -58,9 +58,10 @@ def model() -> keras.Model:
 
 def fit(folder: Path, network: keras.Model, data: Points | None = None, **changes: Any) -> pd.DataFrame:
     backup = files.Backup(folder / "backup.npz", "one")
-    trained = training.fit(network, load, data or points(), data or points(), P.model_copy(update=changes), 0, backup)
+    p = P.model_copy(update=changes)
+    history, _ = training.fit(network, load, data or points(), data or points(), p, 0, backup)
     backup.remove()
-    return trained
+    return history
 
 
 @pytest.mark.parametrize("ema_momentum", [None, 0.5])
@@ -124,7 +125,8 @@ def train(folder: Path, document: Any, found: photos.Photos, **changes: Any) -> 
     network = models.chain([augment, models.convnet(SIZE, 2, BOOK)], "network")
     p = P.model_copy(update={"batch": 4, "epochs": 4, "learning_rate": 1e-3, "ema_momentum": 0.9} | changes)
     backup = files.Backup(folder / "backup.npz", str(p))
-    return network, training.fit(network, partial(images.load, size=SIZE), found, found, p, 1, backup)
+    history, _ = training.fit(network, partial(images.load, size=SIZE), found, found, p, 1, backup)
+    return network, history
 
 
 @pytest.mark.parametrize("steps", [None, 4])

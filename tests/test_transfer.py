@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset import augmentation, bases, caches, extraction, files, images, models, params, photos, transfer
+from smallset import augmentation, bases, caches, extraction, files, heads, images, params, photos, transfer
 from smallset.errors import SmallsetError
 
 SIZE = 78
 VIEWS = 2
 P = params.Training(
-    batch=4, epochs=2, steps=None, learning_rate=1e-4, epsilon=1e-7, ema_momentum=None, class_weights=None
+    batch=4, epochs=2, learning_rate=1e-4, epsilon=1e-7, ema_momentum=None, class_weights=None, calibrate=True
 )
 
 
 @pytest.fixture
 def parts(vgg16: Callable[[int], keras.Model]) -> tuple[keras.Model, keras.Model, keras.Model]:
     trunk, top = bases.split(vgg16(SIZE), "VGG16", None)
-    return trunk, top, models.head(top.output_shape[1:], 2, 8, 0.5)
+    return trunk, top, heads.book(top.output_shape[1:], 2, 8, 0.5)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_the_model_on_pixels_gives_what_the_trained_part_gives_on_the_cache(
 ) -> None:
     trunk, top, head = parts
     before = [weight.copy() for weight in trunk.get_weights()]
-    whole, history = transfer.fit([trunk], [top, head], cached[1], cached[0], P, 0, backup)
+    whole, history, _ = transfer.fit([trunk], [top, head], cached[1], cached[0], P, 0, backup)
     assert len(history) == P.epochs
     assert len(whole.trainable_weights) == 6 + 4  # block5's and the head's: kernels and biases
     assert all(np.array_equal(a, b) for a, b in zip(before, trunk.get_weights(), strict=True))
@@ -177,7 +177,7 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     extraction.from_photos(parts[0], drawn, tmp_path / "p/t.npy", extracted, augment, tmp_path / "v/t.npy", 0)
     none = caches.read(tmp_path / "v/t.npy", drawn)
     before = parts[2].get_weights()
-    whole, history = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, backup, augment)
+    whole, history, _ = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, backup, augment)
     assert len(history) == P.epochs
     assert len(whole.trainable_weights) == 4
     assert whole.input_shape == (None, SIZE, SIZE, 3)
@@ -196,13 +196,13 @@ def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_wi
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(layer.moving_variance * variance)
     trunk, top = bases.split(bases.build(name, plain.get_weights(), SIZE), name, None)
-    head = models.head(top.output_shape[1:], 3, 4, 0.5)
+    head = heads.book(top.output_shape[1:], 3, 4, 0.5)
     found = replace(drawn, classes=("a", "b", "c"), labels=np.arange(10) % 3)
     extraction.from_photos(trunk, found, tmp_path / "photos/train.npy", files.Backup(tmp_path / "extracted.npz", ""))
     cache = caches.read(tmp_path / "photos/train.npy", found)
     normalised = [layer for layer in top.layers if isinstance(layer, keras.layers.BatchNormalization)]
     before = [weight.copy() for layer in normalised for weight in layer.get_weights()]
-    whole, _ = transfer.fit([trunk], [top, head], cache, cache, P.model_copy(update={"epochs": 1}), 0, backup)
+    whole, *_ = transfer.fit([trunk], [top, head], cache, cache, P.model_copy(update={"epochs": 1}), 0, backup)
     after = [weight for layer in normalised for weight in layer.get_weights()]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert whole.output_shape == (None, 3)

@@ -1,4 +1,4 @@
-"""What a saved model is worth on photos that it has never seen, in float32, as whoever loads the file gets it."""
+"""What a saved model is worth on photos that it has never seen."""
 
 import keras
 import numpy as np
@@ -6,12 +6,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from smallset import images, photos
+from smallset import calibration, images, photos
+from smallset.calibration import Probabilities
 
 BATCH = 32  # photos; moves speed and memory, no result
-EPSILON = 1e-7  # the probability that a loss takes for 0, as Keras does: float32 rounds a sure model's to 0 and 1
-
-Probabilities = NDArray[np.float64]  # (n, classes), rows of sum 1
 
 
 def predict(model: keras.Model, found: photos.Photos) -> Probabilities:
@@ -28,17 +26,18 @@ def probabilities(output: NDArray[np.float32]) -> Probabilities:
 
 
 def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
-    """What the model is worth on n photos: accuracy, loss in nats, area under the ROC curve, mean F1 of the classes.
+    """What the model is worth on n photos, with the area under the ROC curve, and the mean F1 of the classes.
 
     With more than two classes the area is the mean over each class against the rest; without a photo of each, None.
     """
     classes = np.arange(probability.shape[1])
     predicted = probability.argmax(1)
-    likelihood = np.clip(probability[np.arange(len(labels)), labels], EPSILON, 1 - EPSILON)
     areas = _areas(labels, probability)
     return {
         "accuracy": _rounded(metrics.accuracy_score(labels, predicted)),
-        "loss": _rounded(-np.log(likelihood).mean()),
+        "loss": _rounded(calibration.loss(labels, probability)),
+        "brier": _rounded(calibration.brier(labels, probability)),
+        "ece": _rounded(calibration.ece(labels, probability)),
         "auc": _rounded(sum(areas) / len(areas)) if areas else None,
         "f1": _rounded(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
         "n": len(labels),

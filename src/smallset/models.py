@@ -30,19 +30,6 @@ def convnet(size: int, classes: int, p: params.Convnet) -> keras.Model:
     return keras.Model(pixels, probabilities(classes)(x), name="convnet")
 
 
-def head(shape: tuple[int, ...], classes: int, units: int, dropout: float) -> keras.Model:
-    """Map features (n, *shape) to probabilities. Chollet 2021, listing 8.21.
-
-    3,277,313 weights for (5, 5, 512), 256 units and two classes. The book's Dense(256) has no
-    activation of its own, and neither has this one.
-    """
-    features = keras.Input(shape, name="features")
-    x = layers.Flatten()(features)
-    x = layers.Dense(units)(x)
-    x = layers.Dropout(dropout)(x)
-    return keras.Model(features, probabilities(classes)(x), name="head")
-
-
 def probabilities(classes: int) -> layers.Layer:
     """The last layer: for two classes one sigmoid, (n, 1) P(second class); for more a softmax, (n, classes)."""
     return layers.Dense(1, activation="sigmoid") if classes == 2 else layers.Dense(classes, activation="softmax")

@@ -109,11 +109,12 @@ class Subset(Strict):
 class Training(Strict):
     batch: Count
     epochs: Count
-    steps: Count | None
+    steps: Count | None = None
     learning_rate: Rate
     epsilon: Rate
     ema_momentum: Share | None
     class_weights: Literal["balanced"] | None
+    calibrate: bool
 
 
 class Convnet(Training):

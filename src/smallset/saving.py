@@ -4,8 +4,9 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -16,17 +17,19 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 
 
-def save(model: keras.Model, path: Path, classes: Sequence[str] = ()) -> None:
+def save(model: keras.Model, path: Path, classes: Sequence[str] = (), temperature: float = 1.0) -> None:
     """Write a .keras file without the dates and memory addresses that Keras leaves in one.
 
-    classes: what the outputs are, in their order; they are kept in the file's metadata.json.
+    Its metadata.json keeps the classes, what the outputs are in their order, and the temperature by which the logits
+    have been divided.
     """
+    known = {"date_saved": "1980-01-01@00:00:00", "classes": list(classes), "temperature": temperature}
     with tempfile.TemporaryDirectory() as folder, files.whole(path) as draft:
         dated = Path(folder) / path.name
         model.save(dated)
         with zipfile.ZipFile(dated) as old, zipfile.ZipFile(draft, "w") as new:
             for name in sorted(old.namelist()):
-                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name), classes))
+                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name), known))
 
 
 def load(path: Path) -> keras.Model:
@@ -46,22 +49,31 @@ def _cure(path: Path) -> str:
 
 def classes(path: Path) -> tuple[str, ...]:
     """The names of a model's classes, in the order of its outputs; of one sigmoid, the second is the probable one."""
+    return tuple(_known(path)["classes"])
+
+
+def temperature(path: Path) -> float:
+    """By what the logits of a model have been divided; 1 where they have not."""
+    return float(_known(path).get("temperature", 1.0))
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What the file's metadata.json says, the names of the classes among it."""
     try:
         with zipfile.ZipFile(path) as file:
-            names = json.loads(file.read("metadata.json")).get("classes")
+            known: dict[str, Any] = json.loads(file.read("metadata.json"))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        names = None
-    if not names:
+        known = {}
+    if not known.get("classes"):
         raise SmallsetError(
             f"{path}: not a model file with the names of its classes. Take one that a smallset pipeline saved."
         )
-    return tuple(names)
+    return known
 
 
-def _canonical(name: str, content: bytes, classes: Sequence[str]) -> bytes:
-    """metadata.json with the classes and no date, config.json with shared objects numbered, not named by address."""
+def _canonical(name: str, content: bytes, known: Mapping[str, object]) -> bytes:
+    """metadata.json with what is known, config.json with shared objects numbered, not named by address."""
     if name == "metadata.json":
-        known = {"date_saved": "1980-01-01@00:00:00", "classes": list(classes)}
         return json.dumps(json.loads(content) | known, sort_keys=True).encode()
     if name == "config.json":
         numbers: dict[bytes, int] = {}

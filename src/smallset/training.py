@@ -1,4 +1,4 @@
-"""Training: the book's optimizer and loss, the weights of the lowest validation loss, a history by epoch."""
+"""Training: the book's optimizer and loss, the weights of the lowest validation loss."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset import files, images, params
+from smallset import files, images, params, temperature
 from smallset.errors import SmallsetError
 
 HISTORY = ["accuracy", "loss", "val_accuracy", "val_loss"]
@@ -25,6 +25,7 @@ class Labelled(Protocol):
 
 
 Load = Callable[..., tf.data.Dataset]  # as images.load and caches.load: (what, batch=, seed=, start=)
+Result = tuple[pd.DataFrame, float]
 
 
 def fit(
@@ -35,30 +36,46 @@ def fit(
     p: params.Training,
     seed: int,
     backup: files.Backup,
-) -> pd.DataFrame:
-    """Train in place, end with the weights of the epoch whose validation loss was lowest, and return the history.
+) -> Result:
+    """Train in place, end with the weights of the epoch whose validation loss was lowest; history and temperature.
 
     With p.ema_momentum, an exponential moving average of the weights over the steps is validated and kept. A run that
     was killed goes on after the last epoch in `backup`, and ends with the same bits as one that was not.
     load: gives the batches of `train`, endless from batch `start` with a seed, and those of `validation`, in order.
-    The history has a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss.
+    The history has a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss. With p.calibrate the
+    temperature is fitted to `validation` at last, else it is 1.
     """
     compiled(model, p)
     progress = Progress(model, p, backup)
+    epochs(model, load, train, validation, p, seed, progress)
+    model.set_weights(progress.kept)
+    history = progress.table()
+    rows = load(validation, batch=p.batch)
+    return history, temperature.fit(model, rows, validation.labels) if p.calibrate else 1.0
+
+
+def epochs(
+    model: keras.Model,
+    load: Load,
+    train: Labelled,
+    validation: Labelled,
+    p: params.Training,
+    seed: int,
+    progress: "Progress",
+) -> None:
+    """Train for the epochs that `progress` does not have yet."""
     steps = p.steps or images.passing(len(train.labels), p.batch)
-    start = len(progress.history) * steps
+    done = len(progress.history)
     model.fit(
-        weighted(load(train, batch=p.batch, seed=seed, start=start), train.labels, p),
+        weighted(load(train, batch=p.batch, seed=seed, start=done * steps), train.labels, p),
         validation_data=weighted(load(validation, batch=p.batch), validation.labels, p),
         epochs=p.epochs,
-        initial_epoch=len(progress.history),
+        initial_epoch=done,
         steps_per_epoch=steps,
         callbacks=[*averaging(p), keras.callbacks.TerminateOnNaN(), progress],
         shuffle=False,  # the data set has its own order
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    model.set_weights(progress.kept)
-    return progress.table()
 
 
 def compiled(model: keras.Model, p: params.Training) -> None:

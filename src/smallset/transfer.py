@@ -13,7 +13,7 @@ from smallset.errors import SmallsetError
 CHECKED = 32  # photos, spread over the classes, for which both ways, from pixels and from the cache, are compared
 TOLERANCE = 0.05  # float16 storage and bfloat16 products give about 0.01 of the features; swapped colours 0.3 and more
 
-Result = tuple[keras.Model, pd.DataFrame]
+Result = tuple[keras.Model, pd.DataFrame, float]
 
 
 def fit(
@@ -25,7 +25,7 @@ def fit(
     seed: int,
     backup: files.Backup,
 ) -> Result:
-    """Train `tuned` on cached outputs of `frozen`; return the model from pixels to probabilities, and its history.
+    """Train `tuned` on cached outputs of `frozen`; return the model from pixels to probabilities, history, temperature.
 
     Before training and before the model is returned, both ways are compared on photos: SmallsetError when they differ.
     """
@@ -35,10 +35,10 @@ def fit(
     part, whole = models.chain(tuned, "tuned"), join(frozen, tuned)
     features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
     agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
-    history = training.fit(part, caches.load, train, validation, p, seed, backup)
+    history, temperature = training.fit(part, caches.load, train, validation, p, seed, backup)
     difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
     agree(float(np.abs(difference).max(axis=1).mean()), "after training, probabilities")
-    return whole, history
+    return whole, history, temperature
 
 
 def fit_views(
@@ -57,7 +57,7 @@ def fit_views(
     whole = join(frozen, tuned)
     end_to_end = models.chain([augment, whole], "end_to_end")
     load = partial(images.load, size=whole.input_shape[1])
-    return whole, training.fit(end_to_end, load, train.photos, validation.photos, p, seed, backup)
+    return whole, *training.fit(end_to_end, load, train.photos, validation.photos, p, seed, backup)
 
 
 def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.Model:
