@@ -1,13 +1,14 @@
 """Around each stage: what a person can mend is one line, with the cure."""
 
 import errno
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from smallset import stage
+from smallset import images, photos, stage
 from smallset.errors import SmallsetError
 
 
@@ -36,6 +37,19 @@ def test_what_a_person_can_mend_is_one_line(error: BaseException, message: str) 
     with pytest.raises(SystemExit) as ended:
         stage.run(main)
     assert message in str(ended.value)
+
+
+def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: photos.Photos) -> None:
+    broken = Path(drawn.paths()[3])
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(SystemExit) as ended:
+        stage.run(lambda: list(images.load(drawn, 8, 2)))
+    assert re.match(rf"\n.*: {broken}: does not decode as a photo: .*Run: dvc repro --force subset$", str(ended.value))
+
+
+def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        stage.run(lambda: print(1 / 0))
 
 
 def test_an_end_on_request_clears_up(tmp_path: Path) -> None:

@@ -25,9 +25,17 @@ BATCH = 32  # photos, as in the stage evaluate
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=CODES)
 
-Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", exists=True, dir_okay=False, help="A .keras file of a pipeline's models/.")
-]
+
+def made(path: Path) -> Path:
+    """The path of a model file; an error tells who makes it where there is none."""
+    if not path.is_file():
+        raise typer.BadParameter(
+            f"File '{path}' does not exist. A pipeline makes it: dvc repro, in the pipeline's folder."
+        )
+    return path
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a pipeline's models/.")]
 Named = Annotated[
     list[str], typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line.")
 ]

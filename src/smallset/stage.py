@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import signal
 import sys
 import time
@@ -59,6 +60,10 @@ def run(main: Callable[[], None]) -> None:
     except (SmallsetError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         sys.exit(f"\n{name}: {error}{'. The disk is full: make room, then dvc repro' if full else ''}")
+    except Exception as error:
+        if not (inner := re.search(r"SmallsetError: (.*)", str(error))):  # what TensorFlow's input pipeline wraps
+            raise
+        sys.exit(f"\n{name}: {inner[1]}. Run: dvc repro --force subset")
 
 
 def recorded(main: Callable[[], None], name: str) -> None:
