@@ -42,8 +42,12 @@ def test_what_a_person_can_mend_is_one_line(error: BaseException, message: str) 
 def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: photos.Photos) -> None:
     broken = Path(drawn.paths()[3])
     broken.write_bytes(broken.read_bytes()[:100])
+
+    def main() -> None:
+        list(images.load(drawn, 8, 2))
+
     with pytest.raises(SystemExit) as ended:
-        stage.run(lambda: list(images.load(drawn, 8, 2)))
+        stage.run(main)
     assert re.match(rf"\n.*: {broken}: does not decode as a photo: .*Run: dvc repro --force subset$", str(ended.value))
 
 
