@@ -14,11 +14,10 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     trunk = saving.load(TRUNK)
     augment = augmentation.build(p.augmentation, p.image.side, p.seed)
-    train = photos.find(SUBSET / "train")
+    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     backup = stage.backup(ACTIVATIONS / "photos")
     with files.whole(ACTIVATIONS / "photos", backup) as plain, files.whole(ACTIVATIONS / "views", backup) as bank:
-        for split in ("validation", "test"):
-            extraction.from_photos(trunk, photos.find(SUBSET / split), plain / f"{split}.npy", backup)
+        extraction.from_photos(trunk, validation, plain / "validation.npy", backup)
         extraction.from_photos(
             trunk, train, plain / "train.npy", backup, augment, bank / "train.npy", p.activations.views
         )

@@ -14,12 +14,14 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     top = saving.load(TOP)
-    train = photos.find(SUBSET / "train")
+    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     with files.whole(FEATURES / "photos") as plain, files.whole(FEATURES / "views") as bank:
-        for split in ("train", "validation", "test"):
-            cache = caches.read(ACTIVATIONS / f"photos/{split}.npy", photos.find(SUBSET / split))
-            extraction.from_cache(top, cache, plain / f"{split}.npy")
-        extraction.from_cache(top, caches.read(ACTIVATIONS / "views/train.npy", train), bank / "train.npy")
+        for source, found, target in (
+            ("photos/train.npy", train, plain / "train.npy"),
+            ("photos/validation.npy", validation, plain / "validation.npy"),
+            ("views/train.npy", train, bank / "train.npy"),
+        ):
+            extraction.from_cache(top, caches.read(ACTIVATIONS / source, found), target)
 
 
 stage.run(main)

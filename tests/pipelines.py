@@ -31,6 +31,7 @@ PARAMS = {
     "classifier": TINY | {"units": 8, "dropout": 0.5},
     "augmented": TINY | {"units": 8, "dropout": 0.5},
     "fine_tune": TINY | {"learning_rate": 1e-5},
+    "seeds": {"classifier": 2, "augmented": 2},
 }
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 

@@ -1,5 +1,7 @@
 """Models side by side: the table, its intervals, and which differences are real."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -13,14 +15,27 @@ def answers(right: str) -> pd.DataFrame:
     return pd.DataFrame({"actual": ["cat"] * len(right), "predicted": ["cat" if at == "y" else "dog" for at in right]})
 
 
-def test_the_table_shows_the_epoch_that_was_kept_and_the_accuracy_s_interval(history: pd.DataFrame) -> None:
-    table = comparison.table({"a": A}, {"a": history})
+def test_the_table_shows_the_epoch_that_was_kept_and_the_accuracy_s_interval(
+    tmp_path: Path, history: pd.DataFrame
+) -> None:
+    none = comparison.read_runs(tmp_path / "runs.csv")
+    table = comparison.table({"a": A}, {"a": history}, none).drop(columns=["mean", "sd", "seeds"])
     [row] = table.to_dict("records")
     low, high = row.pop("low"), row.pop("high")
     assert row == {"model": "a", **A, "val_accuracy": 0.8, "last_val_accuracy": pytest.approx(2.05 / 3), "epoch": 2}
     assert low < 0.75 < high
     text = comparison.markdown(table, significance.pairs({"a": answers("yyyn")}))
     assert "| a | 0.7500 | 0.3006 | 0.9544 | 0.5000 | 0.8000 | 4 | 0.8000 | 0.6833 | 2 |" in text
+
+
+def test_the_table_shows_mean_and_deviation_over_seeds(tmp_path: Path, history: pd.DataFrame) -> None:
+    (tmp_path / "runs.csv").write_text("model,seed,accuracy\na,1,0.7\na,2,0.8\n")
+    table = comparison.table(
+        {"a": A, "b": A}, {"a": history, "b": history}, comparison.read_runs(tmp_path / "runs.csv")
+    )
+    text = comparison.markdown(table, significance.pairs({"a": answers("y")}))
+    assert "| 2 | 0.7500 | 0.0707 | 2 |" in text
+    assert "| 2 |  |  |  |" in text
 
 
 def test_an_accuracy_of_0_975_on_2000_photos_carries_0_7_points() -> None:

@@ -1,6 +1,7 @@
 """All models side by side, as a table and in words."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
@@ -8,7 +9,8 @@ from smallset import histories, significance
 
 LAST = 10  # epochs
 
-TITLE = "One evaluation of each saved model on the test set; low and high bound the accuracy with 95 % confidence:"
+TITLE = """One evaluation of each saved model on the test set; low and high bound the accuracy with 95 % confidence.
+Where a model was trained with several seeds, mean and sd are those of their accuracies:"""
 PAIRS = "Differences between models on the same photos (McNemar's exact test):"
 
 PICTURES = """Pictures, in the folder of this pipeline:
@@ -20,12 +22,20 @@ PICTURES = """Pictures, in the folder of this pipeline:
 """
 
 
-def table(measures: Mapping[str, Mapping[str, float]], training: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def read_runs(path: Path) -> pd.DataFrame:
+    """The table of repeats.runs for several models, with the column model; no row where a pipeline has none."""
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["model", "seed", "accuracy"])
+
+
+def table(
+    measures: Mapping[str, Mapping[str, float]], training: Mapping[str, pd.DataFrame], runs: pd.DataFrame
+) -> pd.DataFrame:
     """A row for each model: its test measures, and of its validation accuracies that of the epoch that was kept.
 
-    low and high are the accuracy's 95 % interval; last_val_accuracy is the mean of the last ten epochs, which a curve
-    in a book ends with.
+    low and high are the accuracy's 95 % interval; mean and sd the accuracies' of other seeds; last_val_accuracy is the
+    mean of the last ten epochs, which a curve in a book ends with.
     """
+    spread = runs.groupby("model").accuracy.agg(["mean", "std", "size"])
     rows = []
     for model, history in training.items():
         best = histories.kept(history)
@@ -34,14 +44,16 @@ def table(measures: Mapping[str, Mapping[str, float]], training: Mapping[str, pd
         low, high = significance.interval(measures[model]["accuracy"], int(measures[model]["n"]))
         accuracy = {"accuracy": measures[model]["accuracy"], "low": low, "high": high}
         rows.append({"model": model, **accuracy, **measures[model], **own})
-    return pd.DataFrame(rows)
+    columns = {"mean": "mean", "std": "sd", "size": "seeds"}
+    return pd.DataFrame(rows).join(spread.rename(columns=columns), on="model").astype({"seeds": "Int64"})
 
 
 def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """The table for people, what of its differences is real, and where the pictures lie."""
     head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"
     rule = "|---" + "|---:" * (len(comparison.columns) - 1) + "|"
-    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in comparison.itertuples(index=False)]
+    known = comparison.astype(object).where(comparison.notna(), "")  # no mean and deviation without seeds
+    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in known.itertuples(index=False)]
     words = [f"- {pair.words}" for pair in pairs.itertuples()]
     return "\n".join([TITLE, "", head, rule, *rows, "", PAIRS, "", *words, "", PICTURES])
 

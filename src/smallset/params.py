@@ -142,6 +142,11 @@ class Activations(Strict):
     views: Annotated[int, Field(ge=0)]
 
 
+class Seeds(Strict):
+    classifier: Count
+    augmented: Count
+
+
 class Compare(Strict):
     smoothing: Share
 
@@ -166,6 +171,7 @@ class Params(Strict):
     classifier: HeadTraining = ABSENT
     augmented: HeadTraining = ABSENT
     fine_tune: Training = ABSENT
+    seeds: Seeds = ABSENT
     compare: Compare = ABSENT
 
     @model_validator(mode="after")
