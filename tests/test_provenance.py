@@ -9,11 +9,12 @@ from smallset import provenance
 
 def test_each_stage_keeps_its_own_facts(tmp_path: Path) -> None:
     path, here = tmp_path / "metrics/provenance.json", provenance.facts()
-    provenance.record(path, "subset", here)
-    provenance.record(path, "convnet", here | {"tensorflow": "1.15"})
+    provenance.record(path, "subset", here, 1.23)
+    provenance.record(path, "convnet", here | {"tensorflow": "1.15"}, 60)
     known = provenance.read(path)
     assert list(known) == ["convnet", "subset"]
-    assert provenance.differences(known["subset"], here) == ""
+    assert known["subset"] == here | {"seconds": 1.2}
+    assert provenance.differences(known["subset"], here) == ""  # whatever it took
     assert provenance.differences(known["convnet"], here) == f"tensorflow 1.15, here {here['tensorflow']}"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,7 @@ PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "pillow", "scikit-learn", 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # by which TensorFlow chooses its kernels
 
 Facts = dict[str, str]
+Record = dict[str, str | float]  # facts, and the seconds that the stage took
 
 
 def facts() -> Facts:
@@ -31,18 +33,19 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset(cpuinfo.read_text().split()) if cpuinfo.is_file() else frozenset()
 
 
-def read(path: Path) -> dict[str, Facts]:
-    """Stage to the facts that its results in dvc.lock were made with."""
+def read(path: Path) -> dict[str, Record]:
+    """Stage to the facts that its results in dvc.lock were made with, and the seconds that it took."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def record(path: Path, stage: str, here: Facts) -> None:
-    """Note the facts of one stage; the others keep theirs."""
-    files.write_json(path, dict(sorted((read(path) | {stage: here}).items())))
+def record(path: Path, stage: str, here: Facts, seconds: float) -> None:
+    """Note the facts of one stage and how long it took; the others keep theirs."""
+    own: Record = {**here, "seconds": round(seconds, 1)}
+    files.write_json(path, dict(sorted((read(path) | {stage: own}).items())))
 
 
-def differences(before: Facts, here: Facts) -> str:
-    """What has changed, as "tensorflow 2.21.0, here 2.22.0"; empty where nothing has."""
+def differences(before: Mapping[str, object], here: Facts) -> str:
+    """What has changed, as "tensorflow 2.21.0, here 2.22.0"; empty where nothing has. No run takes equally long."""
     return "; ".join(
         f"{name} {before.get(name)}, here {value}" for name, value in here.items() if before.get(name) != value
     )

@@ -67,10 +67,11 @@ def run(main: Callable[[], None]) -> None:
 
 
 def recorded(main: Callable[[], None], name: str) -> None:
-    """Call main(), say how long it took, and note what it was made with; say first what differs from the last time."""
+    """Call main(), say how long it took, and note it and what it was made with; say first what has changed since."""
     started, here = time.monotonic(), provenance.facts()
     if changed := provenance.differences(provenance.read(RECORD).get(name, here), here):
         print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
     main()
-    provenance.record(RECORD, name, here)
-    print(f"{name}: {time.monotonic() - started:.0f} s")
+    seconds = time.monotonic() - started
+    provenance.record(RECORD, name, here, seconds)
+    print(f"{name}: {seconds:.0f} s")
