@@ -4,11 +4,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
 from networks import convnet
 from numpy.typing import NDArray
+from PIL import Image
 
 from smallset import explanation, models, saving
 from smallset.errors import SmallsetError
@@ -76,6 +78,21 @@ def test_the_class_is_the_likeliest_unless_it_is_named(pixels: NDArray[np.float3
     _, name, probability = explanation.explain(model, ("cat", "dog"), photo, "cat")
     assert name == "cat"
     assert probability == pytest.approx(1 - expected)
+
+
+def test_photos_are_shown_under_what_speaks_for_the_predicted_class(
+    pixels: NDArray[np.float32], tmp_path: Path
+) -> None:
+    Image.fromarray(pixels[0].astype(np.uint8)).resize((16, 8), Image.Resampling.NEAREST).save(tmp_path / "a.png")
+    rows = pd.DataFrame({"file": ["a.png", "a.png"], "predicted": ["dog", "cat"]})
+    model = eye([[1], [0], [-1]], "sigmoid")
+    dog, cat = explanation.overlays(model, ("cat", "dog"), rows, tmp_path, 16)
+    assert dog.shape == (8, 16, 3)
+    # What is red speaks for the dog, what is blue for the cat: there the colours' warm end lies over the photo.
+    warm, cold = (np.array(colour) * 255 * explanation.ALPHA for colour in ((0.5, 0, 0), (0, 0, 0.5)))
+    red, blue = (np.array(colour) * 255 * (1 - explanation.ALPHA) for colour in ((1, 0, 0), (0, 0, 1)))
+    np.testing.assert_allclose([dog[0, 0], dog[-1, -1]], [red + warm, blue + cold], atol=1)
+    np.testing.assert_allclose([cat[0, 0], cat[-1, -1]], [red + cold, blue + warm], atol=1)
 
 
 def test_a_class_that_the_model_does_not_know_is_an_error(pixels: NDArray[np.float32]) -> None:

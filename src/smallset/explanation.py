@@ -1,15 +1,21 @@
 """Grad-CAM: where a photo speaks for a class (Selvaraju et al. 2017; Chollet 2021, section 9.4.3)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
-from smallset import evaluation
+from smallset import evaluation, photos
 from smallset.errors import SmallsetError
+
+COLOURS, ALPHA = "jet", 0.4  # of the heat map over a photo
 
 
 def explain(
@@ -21,12 +27,17 @@ def explain(
     """
     if name is not None and name not in classes:
         raise SmallsetError(f"--label: expected one of {', '.join(classes)}; found {name}.")
-    size = model.input_shape[1]
-    pixels = tf.image.resize(photo, (size, size))[None]  # as images.load does
+    pixels = squeezed(model, photo)
     probabilities = evaluation.probabilities(np.asarray(model(pixels, training=False)))[0]
     label = int(probabilities.argmax()) if name is None else classes.index(name)
     heat = heatmap(model, pixels, label)
     return overlay(photo, heat, f"{classes[label]} {probabilities[label]:.4f}"), classes[label], probabilities[label]
+
+
+def squeezed(model: keras.Model, photo: NDArray[np.uint8]) -> tf.Tensor:
+    """A photo (height, width, 3) as the model takes it, (1, size, size, 3), as images.load does."""
+    size = model.input_shape[1]
+    return tf.image.resize(photo, (size, size))[None]
 
 
 def heatmap(model: keras.Model, pixels: tf.Tensor, label: int) -> NDArray[np.float32]:
@@ -72,7 +83,29 @@ def overlay(photo: NDArray[np.uint8], heat: NDArray[np.float32], title: str) -> 
     ax = figure.subplots()
     ax.imshow(photo)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    ax.imshow(heat, cmap="jet", vmin=0, vmax=1, alpha=0.4, extent=extent, interpolation="bilinear")
+    ax.imshow(heat, cmap=COLOURS, vmin=0, vmax=1, alpha=ALPHA, extent=extent, interpolation="bilinear")
     ax.set_title(title, parse_math=False)
     ax.axis("off")
     return figure
+
+
+def heated(photo: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """What `overlay` draws, as pixels (height, width, 3): no frame, no title."""
+    height, width = photo.shape[:2]
+    stretched = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
+    colours = colormaps[COLOURS](stretched)[..., :3] * 255
+    return np.rint((1 - ALPHA) * photo + ALPHA * colours).astype(np.uint8)
+
+
+def overlays(
+    model: keras.Model, classes: Sequence[str], predictions: pd.DataFrame, folder: Path, side: int
+) -> list[NDArray[np.uint8]]:
+    """Photos below `folder`, of at most `side` px, each under what speaks for its predicted class; pixels (h, w, 3)."""
+    pictures = []
+    for row in predictions.to_dict("records"):
+        photo = photos.decode(folder / row["file"])
+        small = Image.fromarray(photo)
+        small.thumbnail((side, side))
+        heat = heatmap(model, squeezed(model, photo), classes.index(row["predicted"]))
+        pictures.append(heated(np.asarray(small), heat))
+    return pictures

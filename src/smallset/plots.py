@@ -99,16 +99,22 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> 
 
 
 def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
-    """The photos below `folder` that a model is most sure of and wrong about, the surest first, ties class by class."""
-    wrong = predictions[predictions.actual != predictions.predicted]
-    wrong = wrong.assign(turn=wrong.groupby("actual").cumcount())
-    worst = wrong.sort_values(["probability", "turn", "actual"], ascending=[False, True, True]).head(MISTAKES)
+    """The photos below `folder` that a model is most sure of and wrong about."""
+    worst = surest_mistakes(predictions).head(MISTAKES)
     titles = [f"{row.file}\n{row.predicted} {row.probability:.4f}" for row in worst.itertuples()]
     return grid([thumbnail(folder / file) for file in worst.file], titles, columns=4)
 
 
-def thumbnail(path: Path) -> NDArray[np.uint8]:
-    """A photo of at most 400 px, (h, w, 3): a dozen of a phone's full size would take gigabytes."""
+def surest_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are wrong, the surest first, ties class by class."""
+    wrong = predictions[predictions.actual != predictions.predicted]
+    wrong = wrong.assign(turn=wrong.groupby("actual").cumcount())
+    order = wrong.sort_values(["probability", "turn", "actual"], ascending=[False, True, True])
+    return order.drop(columns="turn")
+
+
+def thumbnail(path: Path, side: int = 400) -> NDArray[np.uint8]:
+    """A photo of at most `side` px, (h, w, 3): a dozen of a phone's full size would take gigabytes."""
     image = Image.fromarray(photos.decode(path))
-    image.thumbnail((400, 400))
+    image.thumbnail((side, side))
     return np.asarray(image)

@@ -1,0 +1,257 @@
+"""The report: what it tells, that it asks nothing of a network, and that it reads well in a browser of any width."""
+
+import itertools
+import json
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import browser
+import made
+import pandas as pd
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+from PIL import Image
+
+from smallset import charts, pictures, report, results
+from smallset.errors import SmallsetError
+
+ROOT = Path(__file__).parents[1]
+STYLE = (ROOT / "src/smallset/templates/report.css").read_text(encoding="utf-8")
+NOTHING = pictures.Gallery({}, [], [], [], None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline's folder in which the stage has run."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    made.pipeline(folder)
+    run(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """One to change."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def run(folder: Path) -> None:
+    """The stage, as DVC runs it."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_STAGE", "report")
+        runpy.run_path(str(ROOT / "stages/report.py"))
+    signal.signal(signal.SIGTERM, before)
+
+
+def read(folder: Path) -> results.Results:
+    return results.read(folder / "metrics", folder / "params.yaml")
+
+
+def parsed(page: str) -> BeautifulSoup:
+    return BeautifulSoup(page, "html.parser")
+
+
+def flat(page: Tag) -> str:
+    """Its text in one line."""
+    return " ".join(page.get_text(" ").split())
+
+
+def test_the_report_tells_what_the_tables_say(folder: Path) -> None:
+    page = parsed((folder / "plots/report.html").read_text(encoding="utf-8"))
+    found, text = read(folder), flat(page)
+    best = found.comparison.set_index("model").loc[found.best]
+    assert page.h1 is not None
+    assert page.h1.text == f"{found.best} gets {round(best.accuracy * best.n)} of 24 test photos right"
+    assert f"{best.accuracy:.4f} 95 % interval {best.low:.3f}–{best.high:.3f}" in text
+    assert "The model is better than convnet" in text
+    assert "Over 5 seeds it has" in text
+    assert "But 2 pairs of photos that look alike lie in two splits" in text
+    for heading in ("Beside the book", "ROC curves", "The temperatures", "Duplicates", "Doubtful labels", "Left out"):
+        assert page.find("h3", string=heading), heading
+    assert "cat/cat.666.jpg does not decode as a photo" in text
+    assert "train/cat/cat.0.jpg and test/cat/cat.0.jpg the same file" in text
+    assert "train/cat/cat.0.jpg labelled cat, looks like dog, 0.9731" in text
+    assert "1 h 02 min in all" in text  # of the report itself there is no telling
+    assert "7" * 64 in text
+    assert "seed: 1337 # of every random draw, <b>" in text
+
+
+def test_the_surest_mistakes_are_shown_and_where_the_best_model_looks(folder: Path) -> None:
+    page = parsed((folder / "plots/report.html").read_text(encoding="utf-8"))
+    found = read(folder)
+    rows = found.predictions[found.best]
+    wrong = rows[rows.actual != rows.predicted].sort_values("probability", ascending=False)
+    captions = [flat(caption) for caption in page.select("#mistakes figcaption")]
+    row = wrong.iloc[0]
+    assert captions[0] == f"{row.file} is {row.actual}, predicted {row.predicted}, {pictures.sure(row.probability)}"
+    assert len(page.select("#mistakes .pair.wrong")) == min(len(wrong), pictures.EXAMPLES)
+    assert len(page.select("#mistakes .pair:not(.wrong)")) == pictures.EXAMPLES
+    assert len(page.select("#mistakes details")) == len(made.MODELS) - 1
+
+
+def test_the_report_is_one_file_that_anyone_can_read(folder: Path) -> None:
+    file = folder / "plots/report.html"
+    page = parsed(file.read_text(encoding="utf-8"))
+    assert file.stat().st_size < 1_000_000
+    assert not page.find_all(["script", "iframe", "object", "embed", "base"])
+    assert all(str(tag["href"]).startswith(("#", "data:")) for tag in page.find_all(href=True))
+    assert all(str(tag["src"]).startswith("data:image/jpeg;base64,") for tag in page.find_all(src=True))
+    assert not re.search(r"url\(|@import|https?:", STYLE)
+    assert page.find_all("img")
+    assert all(str(tag["alt"]).strip() for tag in page.find_all("img"))
+    assert all(int(str(tag[side])) <= pictures.SIDE for tag in page.find_all("img") for side in ("width", "height"))
+    assert all(tag["aria-label"] for tag in page.find_all("svg", role="img"))
+    levels = [int(tag.name[1]) for tag in page.find_all(re.compile("^h[1-6]$"))]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    identities = [tag["id"] for tag in page.find_all(id=True)]
+    assert len(identities) == len(set(identities))
+    assert {str(tag["href"])[1:] for tag in page.nav.find_all("a")} <= set(identities) if page.nav else False
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_is_readable(scheme: str) -> None:
+    """Contrast by WCAG 2.2, section 1.4.3: 4.5 for text, and by 1.4.11: 3 for lines."""
+    light, dark = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", light if scheme == "light" else dark))
+    texts = [
+        ("ink", "paper"),
+        ("ink", "panel"),
+        ("ink", "shade"),
+        ("muted", "paper"),
+        ("blue", "paper"),
+        ("red", "paper"),
+    ]
+    lines = [("orange", "paper")]
+    for pairs, least in ((texts, 4.5), (lines, 3)):
+        for front, back in pairs:
+            assert contrast(colours[front], colours[back]) >= least, (front, back)
+
+
+def contrast(front: str, back: str) -> float:
+    brightness = []
+    for colour in (front, back):
+        channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+        brightness.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(brightness) + 0.05) / (min(brightness) + 0.05)
+
+
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium here: apt-get install chromium")
+def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_path: Path) -> None:
+    with browser.page(str(browser.find()), tmp_path) as page:
+        for width, dark in ((360, False), (1280, False), (1280, True)):
+            page.open(folder / "plots/report.html", width, dark=dark)
+            page.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert page.ask("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+            assert page.ask("[...document.images].filter(one => !one.naturalWidth).length") == 0
+            paper = re.findall(r"--paper: (#\w{6})", STYLE)[dark]
+            red, green, blue = (int(paper[at : at + 2], 16) for at in (1, 3, 5))
+            colour = page.ask("getComputedStyle(document.body).backgroundColor")
+            assert colour == f"rgb({red}, {green}, {blue})"
+        addresses = {event["request"]["url"].split(":")[0] for event in page.all("Network.requestWillBeSent")}
+        assert addresses == {"file", "data"}
+        assert [event["entry"]["text"] for event in page.all("Log.entryAdded")] == []
+        assert page.all("Runtime.consoleAPICalled") + page.all("Runtime.exceptionThrown") == []
+
+
+def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
+    for name in ("audit", "audit.json", "suspects.csv", "runs.csv", "download.json", "subset.json", "provenance.json"):
+        path = copy / "metrics" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [*(copy / "metrics").glob("*/reliability.csv"), *(copy / "metrics").glob("*/calibration.csv")]:
+        path.unlink()
+    (copy / "plots/augmented.png").unlink()
+    run(copy)
+    page = parsed((copy / "plots/report.html").read_text(encoding="utf-8"))
+    assert [tag.text for tag in page.find_all("h2")] == [
+        *["All models", "Training", "Right and wrong", "Mistakes", "How it was made"]
+    ]
+    assert not page.find_all("h3", string=["Beside the book", "Duplicates", "Doubtful labels", "What it cost"])
+
+
+@pytest.mark.parametrize("pipeline", ["first-edition", "mnist"])
+def test_the_other_pipelines_results_make_a_report(pipeline: str) -> None:
+    found = read(ROOT / pipeline)
+    text = flat(parsed(report.page(found, NOTHING)))
+    assert "Beside the book" not in text  # whose numbers are of other photos, or other networks
+    assert f"{found.best} gets" in text
+    assert "What separates the model from convnet is no more than chance" in text or pipeline != "mnist"
+
+
+def test_whatever_names_say_is_text(copy: Path) -> None:
+    for path in (copy / "metrics").rglob("*.csv"):
+        path.write_text(path.read_text().replace("dog", '<b onclick="x">&'), encoding="utf-8")
+    page = parsed(report.page(read(copy), NOTHING))
+    assert not page.find_all("b")
+    assert '<b onclick="x">&' in page.text
+
+
+def test_of_many_classes_the_commonest_confusions_are_listed() -> None:
+    names = [f"class {number}" for number in range(report.MATRIX + 1)]
+    predictions = pd.DataFrame({"actual": names * 2 + names[:1], "predicted": names[1:2] * 27})
+    listed = report.confusion("a", predictions, names)
+    assert not listed.rows
+    assert listed.commonest[0] == ("class 0", "class 1", 3)
+    assert len(listed.commonest) == report.CONFUSIONS
+
+
+def test_no_probability_is_1() -> None:
+    assert [pictures.sure(value) for value in (1, 0.99996, 0.9999, 0.5)] == ["> 0.9999", "> 0.9999", "0.9999", "0.5000"]
+
+
+def test_a_chart_puts_values_at_their_px() -> None:
+    bins = pd.DataFrame({"when": "after", "confidence": [0.5, 1.0], "accuracy": [0.5, 0.75], "n": 2})
+    chart = charts.reliability("a", bins, {"after": 0.125})
+    width, height = charts.PLOT
+    assert chart.lines == (("guess", f"0,{height} {width},0"), ("after", f"0,{height} {width},{height / 2:g}"))
+    assert chart.dots == (("after", 0, height), ("after", width, height / 2))
+    assert chart.x.ticks[0] == (0, "0.5")
+    assert "calibration error is 0.1250 after the temperature" in chart.alt
+
+
+def test_the_card_says_how_to_load_the_model(folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (folder / "plots/model-card.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "keras"
+    headings = re.findall(r"^## (.*)", card, re.MULTILINE)
+    assert headings == [
+        *["Model details", "How to load it", "Intended use", "Training data", "Metrics", "Limits"],
+    ]
+    assert "\n\n\n" not in card
+    run(copy)
+    assert (copy / "plots/model-card.md").read_text(encoding="utf-8") == card  # the same in every run
+    monkeypatch.chdir(copy)
+    Image.new("RGB", (60, 40)).save("photo.jpg")
+    exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0], {})  # noqa: S102 - what people copy
+
+
+def test_without_a_comparison_there_is_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(SmallsetError, match=r"compare.csv has no model. Run: dvc repro compare"):
+        read(tmp_path)
+
+
+def test_the_revision_says_what_differs_from_the_commit(tmp_path: Path) -> None:
+    def git(*command: str) -> str:
+        name = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        return subprocess.run(["git", *name, *command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert results.revision(tmp_path) == ""
+    git("init", "--quiet")
+    for name in ("params.yaml", "dvc.lock", "metrics/a.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(1))
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "start")
+    commit = git("rev-parse", "HEAD")[:12]
+    (tmp_path / "dvc.lock").write_text("2")
+    (tmp_path / "metrics/a.json").write_text("2")
+    assert results.revision(tmp_path) == commit
+    (tmp_path / "params.yaml").write_text("2")
+    assert results.revision(tmp_path) == f"{commit}, with uncommitted changes in params.yaml"
