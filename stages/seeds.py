@@ -17,18 +17,19 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     train, validation, test = (photos.find(SUBSET / split) for split in ("train", "validation", "test"))
-    rows = {
-        "classifier": caches.read(FEATURES / "photos/train.npy", train),
-        "augmented": caches.read(FEATURES / "views/train.npy", train),
+    plain, views = (caches.read(FEATURES / f"{kind}/train.npy", train) for kind in ("photos", "views"))
+    again = {
+        "classifier": (plain, p.classifier, p.seeds.classifier),
+        "augmented": (views, p.augmented, p.seeds.augmented),
     }
     known = caches.read(FEATURES / "photos/validation.npy", validation)
     base = models.chain([saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")], "base")
     backup, tables = stage.backup(RUNS), []
     with repeats.features(base, test, FEATURES, backup) as unknown:
-        for name, cache in rows.items():
-            own, seeds = getattr(p, name), range(p.seed, p.seed + getattr(p.seeds, name))
+        for name, (rows, own, count) in again.items():
             build = partial(heads.book, known.views.shape[2:], len(train.classes), own.units, own.dropout)
-            tables.append(repeats.runs(build, cache, known, unknown, own, seeds, backup).assign(model=name))
+            runs = repeats.runs(build, rows, known, unknown, own, range(p.seed, p.seed + count), backup)
+            tables.append(runs.assign(model=name))
     files.write_csv(RUNS, pd.concat(tables))
 
 

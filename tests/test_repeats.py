@@ -38,7 +38,7 @@ def test_each_seed_has_a_row_that_depends_on_it_alone(tmp_path: Path, cache: cac
     table = repeats.runs(BUILD, cache, cache, cache, P, [5, 6, 5], backup)
     assert table.columns.tolist() == ["seed", "accuracy", "loss", "brier", "ece"]
     assert table.seed.tolist() == [5, 6, 5]
-    assert table.loc[0].equals(table.loc[2])
+    assert table.iloc[0].tolist() == table.iloc[2].tolist()
     assert table.loss[0] != table.loss[1]
     assert not backup.path.exists()
 

@@ -22,7 +22,7 @@ STAGES = stages(".")
 SHARED = {"seed", "precision", "image", "augmentation"}
 CHAPTER = [
     *["download", "subset", "convnet", "convnet_augmented", "activations", "features"],
-    *["classifier", "augmented", "fine_tune", "evaluate", "compare"],
+    *["classifier", "augmented", "fine_tune", "seeds", "evaluate", "compare", "report"],
 ]
 
 
@@ -97,7 +97,7 @@ def test_a_pipeline_folder_shares_the_stages(pipeline: str) -> None:
         text = yaml.safe_dump(stage).replace("convnet_unpooled", "convnet").replace("../data/raw", "data/raw")
         shared = STAGES[name.removesuffix("_unpooled")]
         for key, value in yaml.safe_load(text).items():
-            if key != "desc" and not (name in ("evaluate", "compare") and key in ("matrix", "cmd", "deps")):
+            if key != "desc" and not (name in ("evaluate", "compare", "report") and key in ("matrix", "cmd", "deps")):
                 assert value == shared[key], (name, key)
     if pipeline == "sample":
         assert (ROOT / "sample/dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()

@@ -72,7 +72,7 @@ def page(found: results.Results, gallery: pictures.Gallery) -> str:
                 charts.reliability(model, rows, errors(found.calibration.get(model)))
                 for model, rows in found.reliability.items()
             ],
-            temperatures=[(model, *ends(rows)) for model, rows in found.calibration.items()],
+            temperatures=[(model, *ends(rows)) for model, rows in found.calibration.items() if len(rows) == 2],
             left_out=list(found.subset.get("left_out", {}).items()),
             shown=LEFT_OUT,
             cost=cost(found.stages),
