@@ -70,9 +70,16 @@ def test_only_the_values_for_these_photos_change_and_every_comment_stays(clone: 
         assert re.findall("#.*", was) == re.findall("#.*", now)
     old, new = (params.read(folder / "params.yaml") for folder in (clone, clone / "mine"))
     assert (new.download.source, new.download.folder, new.download.table) == ("folder", str(own), None)
-    assert new.subset.model_dump() == {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2}
+    assert new.subset.model_dump() == {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2, "exclude": []}
     same = set(params.Params.model_fields) - {"download", "subset", "convnet", "convnet_augmented"}
     assert all(getattr(new, key) == getattr(old, key) for key in same)
+
+
+def test_photos_that_the_clone_s_params_exclude_are_others(clone: Path, own: Path) -> None:
+    text = (clone / "params.yaml").read_text("utf-8").replace("exclude: [] ", "exclude: [dog/dog.980.jpg] ")
+    (clone / "params.yaml").write_text(text, "utf-8")
+    initialising.create(Path("mine"), own, None)
+    assert [len(params.read(folder / "params.yaml").subset.exclude) for folder in (clone, clone / "mine")] == [1, 0]
 
 
 def test_the_stages_are_linked_and_what_dvc_makes_is_ignored(clone: Path, own: Path) -> None:
@@ -155,7 +162,7 @@ def test_splits_that_are_there_are_kept(clone: Path, tmp_path: Path) -> None:
     assert "cat: 6 photos: 2 train, 2 validation, 2 test" in said
     assert "Splits: as given" in said
     subset = yaml.safe_load((clone / "mine/params.yaml").read_text())["subset"]
-    assert subset == {"by": "given", "train": None, "validation": None, "test": None}
+    assert subset == {"by": "given", "train": None, "validation": None, "test": None, "exclude": []}
 
 
 def test_a_table_is_named_by_its_whole_path(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

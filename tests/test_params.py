@@ -62,6 +62,10 @@ def test_the_defaults_are_the_books_but_for_some_epochs(document: Any) -> None:
         ("subset.train", 0.6, "subset: train: expected a number of photos .* for by: count, found 0.6"),
         ("subset.by", "fraction", "subset: train: expected a share of each class, .* found 1000"),
         ("subset.by", "given", "subset: train: expected null for by: given, .* found 1000"),
+        ("subset.exclude", "cat/cat.12.jpg", "subset: exclude: expected a valid list, found 'cat/cat.12.jpg'"),
+        ("subset.exclude", [12], "subset: exclude: 0: expected a valid string, found 12"),
+        ("audit.leakage", "fail", "audit: leakage: expected 'error' or 'warning', found 'fail'"),
+        ("audit.near", 17, "audit: near: expected less than or equal to 16, found 17"),
         ("seed", True, "seed: expected a valid integer, found True"),
         ("augmentation", None, "augmentation: expected the keys flip, rotation, shift, .*; found None"),
         (

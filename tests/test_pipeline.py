@@ -84,13 +84,13 @@ def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(p
 
 def test_more_test_photos_train_nothing(pipeline: Pipeline) -> None:
     pipeline.set("subset", "test", 7)
-    assert pipeline.repro() == {"subset", "compare", *(f"evaluate@{model}" for model in MODELS)}
+    assert pipeline.repro() == {"subset", "audit", "compare", *(f"evaluate@{model}" for model in MODELS)}
 
 
 def test_an_edited_plot_retrains_nothing(pipeline: Pipeline) -> None:
     with (pipeline.folder / "src/smallset/plots.py").open("a") as file:
         file.write("\n# edited\n")
-    assert pipeline.repro() == {"augmentation", "compare"}
+    assert pipeline.repro() == {"audit", "augmentation", "compare"}
 
 
 def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
@@ -109,7 +109,9 @@ def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
     assert "metrics_compare_csv" in page
     assert "metrics_curves_csv" in page
     pictures = {path.name for path in (pipeline.folder / "page/static").iterdir()}
-    assert len(pictures) == len(["augmented", "curves"]) + 2 * len(MODELS)  # confusion and mistakes
+    assert len(pictures) == len(["audit", "augmented", "curves"]) + 2 * len(
+        MODELS
+    )  # confusion and mistakes
 
 
 @pytest.mark.parametrize(

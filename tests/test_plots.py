@@ -44,6 +44,17 @@ def test_the_confusion_matrix_counts_photos(count: int) -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == classes
 
 
+def test_pairs_are_shown_with_their_names(drawn: photos.Photos) -> None:
+    drawn.folder.rename(drawn.folder.parent / "train")
+    files = {"file": "cat/cat.0.jpg", "other_file": "dog/dog.1.jpg", "split": "train", "other_split": "train"}
+    pairs = pd.DataFrame([files | {"kind": "near", "transform": transform} for transform in ("none", "mirrored")] * 7)
+    titles = [ax.get_title() for ax in plots.pairs(pairs, drawn.folder.parent).axes]
+    assert len(titles) == 2 * plots.PAIRS
+    assert titles[:2] == ["train\ncat/cat.0.jpg", "train (near)\ndog/dog.1.jpg"]
+    assert titles[3] == "train (near, mirrored)\ndog/dog.1.jpg"
+    assert [text.get_text() for text in plots.pairs(pairs[:0], Path()).axes[0].texts] == ["no photos alike"]
+
+
 def test_names_with_dollars_are_written_as_they_are(tmp_path: Path) -> None:
     drawing.draw(tmp_path / "x", 1, 80, seed=0)
     (tmp_path / "x/cat/cat.0.jpg").rename(tmp_path / "x/cat/a$b_{$.jpg")

@@ -167,6 +167,27 @@ def five(draw: Draw) -> Path:
     return draw(cat=5, dog=5)
 
 
+@pytest.mark.parametrize(("by", "sizes"), [("count", COUNTS), ("fraction", FRACTIONS), ("given", None)])
+def test_an_excluded_photo_is_left_out_with_its_reason(draw: Draw, by: str, sizes: Any) -> None:
+    raw = draw(cat=12, dog=12)
+    know(raw, split=lambda file: ["train", "validation", "test"][number(file) // 4])
+    subset(raw, by, sizes, seed=1)
+    before = copies(raw, seed=1)
+    out = before["train"][0]
+    sizes = (sizes or dict.fromkeys(COUNTS)) | {"exclude": [out]}
+    record = splits.copy_subset(raw, raw.parent / "subset2", params.Subset(by=by, **sizes), 1)  # type: ignore[arg-type]
+    assert record["left_out"] == {out: "excluded in params.yaml"}
+    if by == "count":  # the next one takes its place
+        assert copies(raw, seed=2)["train"][:2] == ["cat/1.png", "cat/2.png"]
+    else:  # no other photo moves
+        assert copies(raw, seed=2) == before | {"train": before["train"][1:]}
+
+
+def test_an_excluded_photo_that_is_not_there_is_an_error(five: Path) -> None:
+    with pytest.raises(SmallsetError, match="params.yaml: subset: exclude: no photo in .*raw is called cat/9.png, 9"):
+        subset(five, "count", COUNTS | {"exclude": ["cat/0.png", "cat/9.png", "9"]})
+
+
 def test_given_without_splits_names_the_cure(five: Path) -> None:
     with pytest.raises(SmallsetError, match="subset: by: given expects folders .* found neither. Set by: fraction"):
         subset(five, "given")

@@ -37,6 +37,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     sides, unread = shorter_sides(photos, found)
     side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
     subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
+    subset |= {"exclude": []}  # of other photos
     changes: dict[str, dict[str, object]] = {"image": {"side": side}}
     for name in CONVNETS:
         changes[name] = {"ema_momentum": momentum(getattr(p, name), int(counts["train"].sum()))}

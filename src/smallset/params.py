@@ -89,6 +89,7 @@ class Subset(Strict):
     train: Any = None
     validation: Any = None
     test: Any = None
+    exclude: list[str] = []
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -104,6 +105,11 @@ class Subset(Strict):
         if self.by == "fraction" and sum(self.sizes.values()) > 1 + 1e-9:
             raise ValueError(f"expected fractions of 1 in all, found {self.sizes}")
         return self
+
+
+class Audit(Strict):
+    leakage: Literal["error", "warning"]
+    near: Annotated[int, Field(ge=0, le=16)]
 
 
 class Training(Strict):
@@ -164,6 +170,7 @@ class Params(Strict):
     base: Base = ABSENT
     download: Download = ABSENT
     subset: Subset = ABSENT
+    audit: Audit = ABSENT
     convnet: Convnet = ABSENT
     convnet_unpooled: Convnet = ABSENT
     convnet_augmented: Convnet = ABSENT

@@ -20,6 +20,7 @@ CJK = {"Noto Sans CJK JP", "Hiragino Sans", "Malgun Gothic", "Microsoft YaHei"}
 rcParams["font.family"] = ["DejaVu Sans", *sorted(CJK & {font.name for font in font_manager.fontManager.ttflist})]
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
+PAIRS = 12  # of photos alike, side by side
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -61,10 +62,12 @@ def curve(ax: Axes, history: pd.DataFrame, measure: str, smoothing: float, color
     ax.plot(history.epoch, values.ewm(alpha=1 - smoothing, adjust=False).mean(), line, color=color, label=label)
 
 
-def grid(pictures: Sequence[NDArray[np.generic]], titles: Sequence[str], columns: int) -> Figure:
-    """Pixels in 0..255 in rows of `columns`, each with its title; nothing but a line of text when there are none."""
+def grid(
+    pictures: Sequence[NDArray[np.generic]], titles: Sequence[str], columns: int, none: str = "no mistakes"
+) -> Figure:
+    """Pixels in 0..255 in rows of `columns`, each with its title; the words `none` when there are no pictures."""
     rows = max(1, -(-len(pictures) // columns))
-    figure = Figure((2.2 * columns, 2.5 * rows), layout="constrained")
+    figure = Figure((2.2 * columns, 2.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
@@ -72,7 +75,7 @@ def grid(pictures: Sequence[NDArray[np.generic]], titles: Sequence[str], columns
         ax.imshow(np.clip(pixels, 0, 255).astype(np.uint8))
         ax.set_title(title, fontsize=8, parse_math=False)  # a file's name may have dollars
     if not pictures:
-        axes[0].text(0, 0.5, "no mistakes")
+        axes[0].text(0, 0.5, none)
     return figure
 
 
@@ -111,6 +114,17 @@ def surest_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
     wrong = wrong.assign(turn=wrong.groupby("actual").cumcount())
     order = wrong.sort_values(["probability", "turn", "actual"], ascending=[False, True, True])
     return order.drop(columns="turn")
+
+
+def pairs(found: pd.DataFrame, folder: Path) -> Figure:
+    """The first pairs of audit.pairs, two in a row, each photo of `folder`/<split>/ beside the one that is like it."""
+    pictures, titles = [], []
+    for row in found.head(PAIRS).to_dict("records"):
+        for side, likeness in (("", ""), ("other_", f" ({row['kind']}, {row['transform']})".replace(", none", ""))):
+            split, file = row[f"{side}split"], row[f"{side}file"]
+            pictures.append(thumbnail(folder / split / file))
+            titles.append(f"{split}{likeness}\n{file}")
+    return grid(pictures, titles, columns=4, none="no photos alike")
 
 
 def thumbnail(path: Path, side: int = 400) -> NDArray[np.uint8]:

@@ -13,12 +13,13 @@ from smallset import params, photos
 from smallset.errors import SmallsetError
 
 UNUSED = ""  # the split of a photo that is in none
+EXCLUDED = "excluded in params.yaml"  # why a photo of subset.exclude is left out
 
 
 def copy_subset(raw: Path, target: Path, p: params.Subset, seed: int) -> dict[str, object]:
     """Fill `target`/<split>/<class>/ from `raw`/<class>/; return the counts, and the photos left out and why."""
     found = photos.find(raw)
-    left_out: dict[str, str] = {}
+    left_out = excluded(found, p.exclude)
     table = choose(raw, index(found), p, seed, left_out)
     copied: dict[str, dict[str, int]] = {split: {} for split in p.sizes}
     for split, label in itertools.product(p.sizes, found.classes):
@@ -31,6 +32,17 @@ def copy_subset(raw: Path, target: Path, p: params.Subset, seed: int) -> dict[st
         copy((raw / file for file in files), target / split / label)
         copied[split][label] = len(files)
     return {"photos": copied, "left_out": left_out}
+
+
+def excluded(found: photos.Photos, names: Iterable[str]) -> dict[str, str]:
+    """The names (class/file), each with the reason; SmallsetError for one that no photo has."""
+    known = set(found.files)
+    if unknown := [name for name in names if name not in known]:
+        raise SmallsetError(
+            f"params.yaml: subset: exclude: no photo in {found.folder} is called {', '.join(unknown)}. "
+            f"Write class/file, as {found.files[0]}, or take it off the list."
+        )
+    return dict.fromkeys(names, EXCLUDED)
 
 
 def index(found: photos.Photos) -> pd.DataFrame:
@@ -46,12 +58,13 @@ def index(found: photos.Photos) -> pd.DataFrame:
 
 
 def choose(raw: Path, table: pd.DataFrame, p: params.Subset, seed: int, left_out: dict[str, str]) -> pd.DataFrame:
-    """The table with a split for each photo; those that do not decode are noted in `left_out`."""
+    """The table with a split for each photo that is not in `left_out`; those that do not decode are noted there."""
     if p.by == "count":
         if "group" in table:
             raise SmallsetError(
                 "params.yaml: subset: by: count would divide the groups of download.table. Set by: fraction, or given."
             )
+        table = without(table, left_out)
         return table.assign(split=by_count(raw, table, p.sizes, left_out))
     if p.by == "given" and "split" not in table:
         raise SmallsetError(
@@ -60,7 +73,14 @@ def choose(raw: Path, table: pd.DataFrame, p: params.Subset, seed: int, left_out
         )
     progress = tqdm(table["file"], desc="decoding", unit=" photos", disable=None)
     table = table[[decodes(raw / file, left_out) for file in progress]]
-    return table if p.by == "given" else table.assign(split=by_fraction(table, p.sizes, seed))
+    # Excluded photos are drawn with the others: without one of them, all others would go to new splits.
+    table = table if p.by == "given" else table.assign(split=by_fraction(table, p.sizes, seed))
+    return without(table, left_out)
+
+
+def without(table: pd.DataFrame, left_out: Iterable[str]) -> pd.DataFrame:
+    """The rows of the other files."""
+    return table[~table["file"].isin([*left_out])]
 
 
 def by_count(raw: Path, table: pd.DataFrame, counts: Mapping[str, int], left_out: dict[str, str]) -> pd.Series:

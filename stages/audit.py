@@ -1,0 +1,26 @@
+"""8.2.2  Find photos that are in two splits, twice in one, or unlike the rest."""
+
+import json
+from pathlib import Path
+
+from smallset import audit, files, photos, plots, stage
+
+SUBSET = Path("data/subset")
+RECORD = Path("metrics/subset.json")
+METRICS = Path("metrics")
+PICTURE = Path("plots/audit.png")
+
+
+def main() -> None:
+    p = stage.load_params()
+    looks = audit.look({split: photos.find(SUBSET / split) for split in audit.SPLITS})
+    table, pairs = audit.flagged(looks.table), audit.pairs(looks, p.audit.near)
+    left_out = json.loads(RECORD.read_text(encoding="utf-8"))["left_out"]
+    files.write_json(METRICS / "audit.json", audit.summary(table, pairs, left_out))
+    files.write_csv(METRICS / "audit/pairs.csv", pairs)
+    files.write_csv(METRICS / "audit/photos.csv", table)
+    plots.save(plots.pairs(pairs, SUBSET), PICTURE)
+    print(audit.judge(pairs, left_out, p.audit.leakage))
+
+
+stage.run(main)
