@@ -90,7 +90,7 @@ def test_more_test_photos_train_nothing(pipeline: Pipeline) -> None:
 def test_an_edited_plot_retrains_nothing(pipeline: Pipeline) -> None:
     with (pipeline.folder / "src/smallset/plots.py").open("a") as file:
         file.write("\n# edited\n")
-    assert pipeline.repro() == {"audit", "augmentation", "compare"}
+    assert pipeline.repro() == {"audit", "augmentation", "suspects", "compare"}
 
 
 def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
@@ -109,7 +109,7 @@ def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
     assert "metrics_compare_csv" in page
     assert "metrics_curves_csv" in page
     pictures = {path.name for path in (pipeline.folder / "page/static").iterdir()}
-    assert len(pictures) == len(["audit", "augmented", "curves"]) + 2 * len(
+    assert len(pictures) == len(["audit", "augmented", "curves", "suspects"]) + 2 * len(
         MODELS
     )  # confusion and mistakes
 

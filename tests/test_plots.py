@@ -44,7 +44,7 @@ def test_the_confusion_matrix_counts_photos(count: int) -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == classes
 
 
-def test_pairs_are_shown_with_their_names(drawn: photos.Photos) -> None:
+def test_pairs_and_suspects_are_shown_with_their_names(drawn: photos.Photos) -> None:
     drawn.folder.rename(drawn.folder.parent / "train")
     files = {"file": "cat/cat.0.jpg", "other_file": "dog/dog.1.jpg", "split": "train", "other_split": "train"}
     pairs = pd.DataFrame([files | {"kind": "near", "transform": transform} for transform in ("none", "mirrored")] * 7)
@@ -53,6 +53,8 @@ def test_pairs_are_shown_with_their_names(drawn: photos.Photos) -> None:
     assert titles[:2] == ["train\ncat/cat.0.jpg", "train (near)\ndog/dog.1.jpg"]
     assert titles[3] == "train (near, mirrored)\ndog/dog.1.jpg"
     assert [text.get_text() for text in plots.pairs(pairs[:0], Path()).axes[0].texts] == ["no photos alike"]
+    table = pd.DataFrame([files | {"label": "cat", "suspected": "dog", "probability": 0.125}])
+    assert plots.suspects(table, drawn.folder.parent).axes[0].get_title() == "train cat/cat.0.jpg\ncat 0.1250 (dog?)"
 
 
 def test_names_with_dollars_are_written_as_they_are(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ rcParams["font.family"] = ["DejaVu Sans", *sorted(CJK & {font.name for font in f
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 PAIRS = 12  # of photos alike, side by side
+SUSPECTS = 12  # photos whose label is least believed
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -125,6 +126,15 @@ def pairs(found: pd.DataFrame, folder: Path) -> Figure:
             pictures.append(thumbnail(folder / split / file))
             titles.append(f"{split}{likeness}\n{file}")
     return grid(pictures, titles, columns=4, none="no photos alike")
+
+
+def suspects(table: pd.DataFrame, folder: Path) -> Figure:
+    """The first photos of suspects.ranked, from `folder`/<split>/, with P(given label) and the likeliest other."""
+    rows = table.head(SUSPECTS).to_dict("records")
+    titles = [
+        f"{row['split']} {row['file']}\n{row['label']} {row['probability']:.4f} ({row['suspected']}?)" for row in rows
+    ]
+    return grid([thumbnail(folder / row["split"] / row["file"]) for row in rows], titles, columns=4)
 
 
 def thumbnail(path: Path, side: int = 400) -> NDArray[np.uint8]:
