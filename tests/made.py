@@ -106,12 +106,13 @@ def data(folder: Path, photos_each: int) -> None:
     files.write_json(metrics / "download.json", {"source": "dogs-vs-cats", "archive": "a.zip", "sha256": "7" * 64})
     left_out = {"cat/cat.666.jpg": "does not decode as a photo: no format that Pillow knows"}
     files.write_json(metrics / "subset.json", {"photos": dict.fromkeys(SPLITS, counts), "left_out": left_out})
-    files.write_json(metrics / "audit.json", {"photos": 6 * photos_each, "near_duplicates": 3, "label_suspects": 2})
+    audit = {"photos": {"train": 2 * photos_each}, "pairs": {"near": 3, "crosses_splits": 2}, "flags": {"blurred": 1}}
+    files.write_json(metrics / "audit.json", audit)
     cat = {"split": "train", "class": "cat", "other_split": "test", "other_class": "cat", "crosses_classes": False}
     pairs = [
-        {"kind": "near", "transform": "mirrored", "distance": 4, "file": "cat.1.jpg", "other": "cat.2.jpg"} | cat,
-        {"kind": "bytes", "transform": "", "distance": 0, "file": "cat.0.jpg", "other": "cat.0.jpg"} | cat,
-        {"kind": "near", "transform": "", "distance": 6, "file": "cat.3.jpg", "other": "cat.4.jpg"}
+        {"kind": "near", "transform": "mirrored", "distance": 4, "file": "cat.1.jpg", "other_file": "cat.2.jpg"} | cat,
+        {"kind": "bytes", "transform": "", "distance": 0, "file": "cat.0.jpg", "other_file": "cat.0.jpg"} | cat,
+        {"kind": "near", "transform": "", "distance": 6, "file": "cat.3.jpg", "other_file": "cat.4.jpg"}
         | cat
         | {"other_split": "train"},
     ]

@@ -36,7 +36,7 @@ def test_mnist_shows_pooling_beside_none(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SMALLSET_MNIST", str(squares(tmp_path / "mnist.npz")))
     models = ["convnet", "convnet_unpooled"]
     evaluated = {f"evaluate@{model}" for model in models}
-    assert pipeline.repro(folder="mnist") == {"download", "subset", *models, *evaluated, "compare"}
+    assert pipeline.repro(folder="mnist") == {"download", "subset", *models, *evaluated, "compare", "report"}
     results = pipeline.folder / "mnist/metrics"
     subset = json.loads((results / "subset.json").read_text())["photos"]
     assert {split: sum(counts.values()) for split, counts in subset.items()} == {
@@ -48,5 +48,5 @@ def test_mnist_shows_pooling_beside_none(tmp_path: Path, monkeypatch: pytest.Mon
     assert pd.read_csv(results / "compare.csv").model.tolist() == models
     assert pd.read_csv(results / "convnet/classes.csv")["class"].tolist() == [*"0123456789", "mean"]
     pipeline.set("convnet_unpooled", "learning_rate", 1e-2, "mnist")
-    assert pipeline.repro(folder="mnist") == {"convnet_unpooled", "evaluate@convnet_unpooled", "compare"}
+    assert pipeline.repro(folder="mnist") == {"convnet_unpooled", "evaluate@convnet_unpooled", "compare", "report"}
     assert "mnist/metrics/convnet.json" in pipeline.run("dvc", "metrics", "show", "--json")

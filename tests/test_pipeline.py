@@ -67,7 +67,7 @@ def test_a_clone_without_the_cache_has_nothing_to_run(pipeline: Pipeline, tmp_pa
 def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(pipeline: Pipeline) -> None:
     pipeline.run("git", "checkout", "--quiet", "-b", "faster")
     pipeline.set("fine_tune", "learning_rate", 1e-3)
-    assert pipeline.repro() == {"fine_tune", "evaluate@fine_tune", "compare"}
+    assert pipeline.repro() == {"fine_tune", "evaluate@fine_tune", "compare", "report"}
     pipeline.commit("faster")
     metrics = json.loads(pipeline.run("dvc", "metrics", "diff", "main", "faster", "--json"))
     assert set(metrics) == {"metrics/fine_tune.json"}
@@ -84,13 +84,14 @@ def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(p
 
 def test_more_test_photos_train_nothing(pipeline: Pipeline) -> None:
     pipeline.set("subset", "test", 7)
-    assert pipeline.repro() == {"subset", "audit", "compare", *(f"evaluate@{model}" for model in MODELS)}
+    evaluated = {f"evaluate@{model}" for model in MODELS}
+    assert pipeline.repro() == {"subset", "audit", "seeds", *evaluated, "compare", "report"}
 
 
 def test_an_edited_plot_retrains_nothing(pipeline: Pipeline) -> None:
     with (pipeline.folder / "src/smallset/plots.py").open("a") as file:
         file.write("\n# edited\n")
-    assert pipeline.repro() == {"audit", "augmentation", "suspects", "compare"}
+    assert pipeline.repro() == {"audit", "augmentation", "suspects", "compare", "report"}
 
 
 def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
@@ -105,13 +106,12 @@ def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
     pipeline.run("dvc", "plots", "show", "--out", "page")
     page = (pipeline.folder / "page/index.html").read_text()
     for model in MODELS:
-        assert all(f"metrics_{model}_{name}_csv" in page for name in ("history", "predictions", "roc"))
+        assert all(f"metrics_{model}_{name}_csv" in page for name in ("history", "predictions", "reliability", "roc"))
     assert "metrics_compare_csv" in page
     assert "metrics_curves_csv" in page
     pictures = {path.name for path in (pipeline.folder / "page/static").iterdir()}
-    assert len(pictures) == len(["audit", "augmented", "curves", "suspects"]) + 2 * len(
-        MODELS
-    )  # confusion and mistakes
+    pictures_of_each = ["confusion", "mistakes"]
+    assert len(pictures) == len(["audit", "augmented", "curves", "suspects"]) + len(pictures_of_each) * len(MODELS)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,14 @@ def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline:
     reference = pipeline.md5s()
     models = ["convnet", "convnet_augmented"]
     evaluated = {f"evaluate@{model}" for model in models}
-    assert pipeline.repro(folder="first-edition") == {"subset", "augmentation", *models, *evaluated, "compare"}
+    assert pipeline.repro(folder="first-edition") == {
+        "subset",
+        "augmentation",
+        *models,
+        *evaluated,
+        "compare",
+        "report",
+    }
     assert pipeline.repro(folder="first-edition") == set()
     for model in models:
         results = pipeline.folder / "first-edition/metrics"
@@ -221,7 +228,7 @@ def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline:
 
     pipeline.set("convnet_augmented", "dropout", 0.2, "first-edition")
     assert pipeline.repro() == set()
-    changed = {"convnet_augmented", "evaluate@convnet_augmented", "compare"}
+    changed = {"convnet_augmented", "evaluate@convnet_augmented", "compare", "report"}
     assert pipeline.repro(folder="first-edition") == changed
     assert pipeline.md5s() == reference
     answer = pipeline.run("dvc", "repro", "--force", "first-edition/dvc.yaml:subset")  # as dvc repro -P names it

@@ -126,7 +126,7 @@ def duplicates(pairs: pd.DataFrame, subset: Path) -> list[Figure]:
 
 def _pair(row: Row, subset: Path) -> Figure:
     found = []
-    for prefix, file in (("", row["file"]), ("other_", row["other"])):
+    for prefix, file in (("", row["file"]), ("other_", row["other_file"])):
         name = f"{row[f'{prefix}split']}/{row[f'{prefix}class']}/{Path(file).name}"
         found.append((name, picture(plots.thumbnail(subset / name, SIDE), f"Photo {name}, one of a pair")))
     kinds = {"bytes": "the same file", "pixels": "the same pixels", "near": f"alike, distance {row['distance']:g}"}

@@ -12,6 +12,7 @@ from smallset import charts, pictures, provenance, results
 MATRIX = 12  # classes; a confusion matrix of more is no picture for people, and the commonest confusions are listed
 CONFUSIONS = 12  # of each model, then
 LEFT_OUT = 50  # photos that are listed with the reason
+FINDINGS = ("pairs", "flags")  # the audit's counts of them
 SELF = "report"  # this stage, which cannot tell how long it will have taken
 
 
@@ -107,7 +108,7 @@ def context(found: results.Results) -> dict[str, Any]:
         "crossing": int(found.duplicates.crosses_splits.sum()) if len(found.duplicates) else 0,
         "source": found.download.get("source", ""),
         "counts": found.subset.get("photos", {}),
-        "findings": [(name, count) for name, count in found.audit.items() if isinstance(count, int)],
+        "findings": [(name, count) for kind in FINDINGS for name, count in found.audit.get(kind, {}).items()],
     }
 
 

@@ -14,7 +14,19 @@ from smallset import provenance, significance
 from smallset.errors import SmallsetError
 
 # Columns of names: a class may be called 7, or None.
-NAMES = ["file", "class", "split", "label", "suspected", "other", "other_class", "other_split", "actual", "predicted"]
+NAMES = [
+    "file",
+    "class",
+    "split",
+    "label",
+    "suspected",
+    "other_file",
+    "other_class",
+    "other_split",
+    "other",
+    "actual",
+    "predicted",
+]
 TEXT = dict.fromkeys([*NAMES, "model", "when", "kind", "transform", "words"], str)
 
 # Accuracies of the same models on the same 4,000 photos: the book's first edition (validation photos), its second
@@ -44,7 +56,9 @@ class Results:
     roc: Tables  # class, false_positive_rate, true_positive_rate
     reliability: Tables  # when (before | after), confidence, accuracy, n
     calibration: Tables  # when, temperature, loss, brier, ece
-    duplicates: pd.DataFrame  # kind, transform, distance, file, split, class, other, …, crosses_splits, crosses_classes
+    duplicates: (
+        pd.DataFrame
+    )  # kind, transform, distance, file, split, class, other_file, …, crosses_splits, crosses_classes
     suspects: pd.DataFrame  # rank, file, split, label, suspected, probability
     audit: Content  # what was found to how often
     download: Content
