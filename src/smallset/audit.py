@@ -53,9 +53,7 @@ Grey = NDArray[np.uint8]
 class Looks:
     """What is kept of each of n photos: 2 kB, whatever its size."""
 
-    table: (
-        pd.DataFrame
-    )  # file, split, class, bytes and pixels (digests), width, height, aspect, luminance, blur, greyscale
+    table: pd.DataFrame  # file, split, class, bytes, pixels (both digests), and what `measures` gives
     hashes: NDArray[np.uint64]  # (n, 8), a perceptual hash under each of TRANSFORMS
     squares: Grey  # (n, 32, 32)
 

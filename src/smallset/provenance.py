@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smallset import files
 
-PACKAGES = ("keras", "matplotlib", "numpy", "pandas", "pillow", "scikit-learn", "tensorflow")
+PACKAGES = ("imagehash", "keras", "matplotlib", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "tensorflow")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # by which TensorFlow chooses its kernels
 
 Facts = dict[str, str]
