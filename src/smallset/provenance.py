@@ -47,5 +47,5 @@ def record(path: Path, stage: str, here: Facts, seconds: float) -> None:
 def differences(before: Mapping[str, object], here: Facts) -> str:
     """What has changed, as "tensorflow 2.21.0, here 2.22.0"; empty where nothing has. No run takes equally long."""
     return "; ".join(
-        f"{name} {before.get(name)}, here {value}" for name, value in here.items() if before.get(name) != value
+        f"{name} {before.get(name)}, here {value}" for name, value in here.items() if before.get(name, value) != value
     )
