@@ -21,6 +21,8 @@ TINY = {
     "calibrate": True,
 }
 NETWORK = {"filters": [32, 64, 128, 256, 256], "pooled": 4, "units": None, "dropout": 0, "color": "rgb"}
+# On an untrained base a head learns nothing: the best temperature is endless, and leaves no difference to be seen.
+HEAD = {"units": 8, "dropout": 0.5, "calibrate": False}
 PARAMS = {
     "image": {"side": 78},
     "base": {"name": "VGG16", "weights": None, "cut": None},
@@ -28,9 +30,9 @@ PARAMS = {
     "convnet": TINY | NETWORK,
     "convnet_augmented": TINY | NETWORK | {"ema_momentum": 0.5, "dropout": 0.5},
     "activations": {"views": 2},
-    "classifier": TINY | {"units": 8, "dropout": 0.5},
-    "augmented": TINY | {"units": 8, "dropout": 0.5},
-    "fine_tune": TINY | {"learning_rate": 1e-5},
+    "classifier": TINY | HEAD,
+    "augmented": TINY | HEAD,
+    "fine_tune": TINY | {"learning_rate": 1e-5, "calibrate": False},
     "seeds": {"classifier": 2, "augmented": 2},
 }
 REPORT = "plots/report.html"
