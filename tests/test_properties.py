@@ -25,6 +25,7 @@ SIZES = st.fixed_dictionaries({split: st.integers(1, 4) for split in ("train", "
 
 
 @given(st.sampled_from(KEYS), VALUES)
+@example(("download", "sample"), [])
 @example(("fine_tune", "learning_rate"), float("nan"))
 @example(("subset", "train"), -1)
 @example(("download", "mirrors"), {"url": "x"})

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -248,6 +248,7 @@ def _keys(parents: Sequence[int | str]) -> list[str]:
     """The keys that the mapping at `parents` may have."""
     model: Any = Params
     for part in parents:
-        model = Mirror if isinstance(part, int) else model.model_fields[part].annotation
-        model = Mirror if model == list[Mirror] else model
+        annotation = Mirror if isinstance(part, int) else model.model_fields[part].annotation
+        # Of Sample | None and of list[Mirror] the model.
+        model = next((one for one in get_args(annotation) if hasattr(one, "model_fields")), annotation)
     return list(model.model_fields)
