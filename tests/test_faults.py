@@ -78,13 +78,17 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     assert not (models / ".part.convnet.npz").exists()
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])  # of dvc alone, or as Ctrl-C of the group
 def test_a_stage_that_is_still_starting_ends_as_well(
-    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]]
+    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]], how: signal.Signals
 ) -> None:
     dvc = started("convnet")
     assert waited(lambda: stages_of(dvc, "stages/convnet.py"), 60)
     processes = stages_of(dvc, "stages/convnet.py")
-    dvc.kill()
+    if how == signal.SIGINT:
+        os.killpg(dvc.pid, how)
+    else:
+        dvc.send_signal(how)
     dvc.wait()
     _, alive = psutil.wait_procs(processes, 60)  # after its imports
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)

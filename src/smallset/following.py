@@ -13,7 +13,11 @@ PATIENCE = 2.0  # s, for which a stage that is told to end may clear up
 
 
 def start() -> None:
-    """Watch from now on, beside whatever else this process does."""
+    """Watch from now on, beside whatever else this process does.
+
+    Until stage.run takes over, Ctrl-C ends the process at once: the import of TensorFlow swallows a KeyboardInterrupt.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=follow, daemon=True).start()
 
 

@@ -50,6 +50,7 @@ def below(path: Path) -> Iterator[Path]:
 def run(main: Callable[[], None]) -> None:
     """Call main(); print how long it took, or the error without its traceback. End on SIGTERM."""
     name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
     try:
         recorded(main, name)
