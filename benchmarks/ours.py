@@ -64,7 +64,7 @@ def features(setup: Setup) -> Work:
     backup = new_backup(setup)
 
     def run() -> None:
-        extraction.from_photos(trunk, found, activations, backup)
+        extraction.from_photos(trunk, found, {activations: extraction.PLAIN}, backup)
         backup.remove()
         extraction.from_cache(top, caches.read(activations, found), target)
 
@@ -82,9 +82,8 @@ def bank(setup: Setup) -> Work:
     plain, views, backup = "plain.npy", "views.npy", new_backup(setup)
 
     def run() -> None:
-        extraction.from_photos(
-            trunk, found, activations / plain, backup, augment, activations / views, P.activations.views
-        )
+        wanted = {activations / plain: extraction.PLAIN, activations / views: [augment] * P.activations.views}
+        extraction.from_photos(trunk, found, wanted, backup)
         backup.remove()
         for name in (plain, views):
             extraction.from_cache(top, caches.read(activations / name, found), target / name)

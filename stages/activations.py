@@ -17,10 +17,9 @@ def main() -> None:
     train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
     backup = stage.backup(ACTIVATIONS / "photos")
     with files.whole(ACTIVATIONS / "photos", backup) as plain, files.whole(ACTIVATIONS / "views", backup) as bank:
-        extraction.from_photos(trunk, validation, plain / "validation.npy", backup)
-        extraction.from_photos(
-            trunk, train, plain / "train.npy", backup, augment, bank / "train.npy", p.activations.views
-        )
+        views = {plain / "train.npy": extraction.PLAIN, bank / "train.npy": [augment] * p.activations.views}
+        extraction.from_photos(trunk, validation, {plain / "validation.npy": extraction.PLAIN}, backup)
+        extraction.from_photos(trunk, train, views, backup)
     backup.remove()
 
 

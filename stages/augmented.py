@@ -16,8 +16,8 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     train = caches.read(FEATURES / "views/train.npy", photos.find(SUBSET / "train"))
     validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
+    head = heads.book(train.views.shape[2:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
     trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    head = heads.book(top.output_shape[1:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
     augment = augmentation.build(p.augmentation, p.image.side, p.seed)
     backup = stage.backup(MODEL)
     parts = [trunk, top], [head]

@@ -11,9 +11,9 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     tensors = weights.fetch(p.base.name, p.base.weights)
-    trunk, top = bases.split(bases.build(p.base.name, tensors, p.image.side), p.base.name, p.base.cut)
-    for part in (trunk, top):
-        saving.save(part, BASE / f"{part.name}.keras")
+    for folder, side in ((BASE, p.image.side), (BASE / "larger", p.larger.side)):
+        for part in bases.split(bases.build(p.base.name, tensors, side), p.base.name, p.base.cut):
+            saving.save(part, folder / f"{part.name}.keras")
 
 
 stage.run(main)

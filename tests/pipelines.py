@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
+MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune", "pooled"]
 TINY = {
     "batch": 8,
     "epochs": 2,
@@ -33,7 +33,9 @@ PARAMS = {
     "classifier": TINY | HEAD,
     "augmented": TINY | HEAD,
     "fine_tune": TINY | {"learning_rate": 1e-5, "calibrate": False},
-    "seeds": {"classifier": 2, "augmented": 2},
+    "larger": {"side": 96, "mirror": True},
+    "pooled": TINY | {"learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "C": 0.01},
+    "seeds": {"classifier": 2, "augmented": 1, "pooled": 2},
 }
 REPORT = "plots/report.html"
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

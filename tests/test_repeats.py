@@ -35,10 +35,12 @@ def cache(tmp_path: Path, drawn: photos.Photos) -> caches.Cache:
 
 def test_each_seed_has_a_row_that_depends_on_it_alone(tmp_path: Path, cache: caches.Cache) -> None:
     backup = files.Backup(tmp_path / "backup.npz", "one")
-    table = repeats.runs(BUILD, cache, cache, cache, P, [5, 6, 5], backup)
-    assert table.columns.tolist() == ["seed", "accuracy", "loss", "brier", "ece"]
-    assert table.seed.tolist() == [5, 6, 5]
-    assert table.iloc[0].tolist() == table.iloc[2].tolist()
+    plans = {name: repeats.Plan(BUILD, cache, cache, cache, P, 2) for name in ("one", "other")}
+    table = repeats.table(plans, 5, backup)
+    assert table.columns.tolist() == ["seed", "accuracy", "loss", "brier", "ece", "model"]
+    assert table.seed.tolist() == [5, 6, 5, 6]
+    assert table.model.tolist() == ["one", "one", "other", "other"]
+    assert table.iloc[:2, :5].to_numpy().tolist() == table.iloc[2:, :5].to_numpy().tolist()
     assert table.loss[0] != table.loss[1]
     assert not backup.path.exists()
 
@@ -46,7 +48,7 @@ def test_each_seed_has_a_row_that_depends_on_it_alone(tmp_path: Path, cache: cac
 def test_features_of_the_test_photos_go_when_they_are_not_needed_any_more(tmp_path: Path, drawn: photos.Photos) -> None:
     inputs = keras.Input((8, 8, 3))
     base = keras.Model(inputs, keras.layers.AveragePooling2D(4)(inputs))
-    with repeats.features(base, drawn, tmp_path / "features", files.Backup(tmp_path / "x.npz", "")) as found:
+    with repeats.features(base, drawn, tmp_path / "features/test.npy", files.Backup(tmp_path / "x.npz", "")) as found:
         assert found.values.shape == (10, 2, 2, 3)
         assert found.labels.tolist() == drawn.labels.tolist()
     assert not list((tmp_path / "features").iterdir())

@@ -43,7 +43,7 @@ def cached(
     """Activations of the drawn pictures, and of two views of each."""
     plain, bank = tmp_path / "photos/train.npy", tmp_path / "views/train.npy"
     backup = files.Backup(tmp_path / "extracted.npz", "")
-    extraction.from_photos(parts[0], drawn, plain, backup, augment, bank, VIEWS)
+    extraction.from_photos(parts[0], drawn, {plain: extraction.PLAIN, bank: [augment] * VIEWS}, backup)
     return caches.read(plain, drawn), caches.read(bank, drawn)
 
 
@@ -71,7 +71,8 @@ def test_views_that_were_interrupted_go_on_to_the_bit(
     def bank(name: str) -> list[str]:
         paths = [tmp_path / name / f"{kind}.npy" for kind in ("train", "views")]
         augment = augmentation.build(p, SIZE, seed=0)
-        extraction.from_photos(parts[0], drawn, paths[0], backup, augment, paths[1], VIEWS)
+        views = {paths[0]: extraction.PLAIN, paths[1]: [augment] * VIEWS}
+        extraction.from_photos(parts[0], drawn, views, backup)
         return [files.sha256(path) for path in paths]
 
     expected = bank("whole")
@@ -174,7 +175,9 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     backup: files.Backup,
 ) -> None:
     extracted = files.Backup(tmp_path / "extracted.npz", "no views")
-    extraction.from_photos(parts[0], drawn, tmp_path / "p/t.npy", extracted, augment, tmp_path / "v/t.npy", 0)
+    extraction.from_photos(
+        parts[0], drawn, {tmp_path / "p/t.npy": extraction.PLAIN, tmp_path / "v/t.npy": []}, extracted
+    )
     none = caches.read(tmp_path / "v/t.npy", drawn)
     before = parts[2].get_weights()
     whole, history, _ = transfer.fit_views([parts[0], parts[1]], [parts[2]], none, cached[0], P, 0, backup, augment)
@@ -198,8 +201,9 @@ def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_wi
     trunk, top = bases.split(bases.build(name, plain.get_weights(), SIZE), name, None)
     head = heads.book(top.output_shape[1:], 3, 4, 0.5)
     found = replace(drawn, classes=("a", "b", "c"), labels=np.arange(10) % 3)
-    extraction.from_photos(trunk, found, tmp_path / "photos/train.npy", files.Backup(tmp_path / "extracted.npz", ""))
-    cache = caches.read(tmp_path / "photos/train.npy", found)
+    path, extracted = tmp_path / "photos/train.npy", files.Backup(tmp_path / "extracted.npz", "")
+    extraction.from_photos(trunk, found, {path: extraction.PLAIN}, extracted)
+    cache = caches.read(path, found)
     normalised = [layer for layer in top.layers if isinstance(layer, keras.layers.BatchNormalization)]
     before = [weight.copy() for layer in normalised for weight in layer.get_weights()]
     whole, *_ = transfer.fit([trunk], [top, head], cache, cache, P.model_copy(update={"epochs": 1}), 0, backup)

@@ -26,3 +26,9 @@ def build(p: params.Augmentation, size: int, seed: int) -> keras.Sequential:
         [keras.Input((size, size, 3)), *(layer for name, layer in drawn.items() if getattr(p, name))],
         name="augmentation",
     )
+
+
+def mirror(size: int) -> keras.Model:
+    """Map pixels (n, size, size, 3) to their mirror images, left and right exchanged."""
+    pixels = keras.Input((size, size, 3))
+    return keras.Model(pixels, keras.ops.flip(pixels, axis=2), name="mirror")

@@ -1,6 +1,6 @@
 """Run part of a network over photos or cached rows, once, piece by piece onto the disk."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -14,37 +14,31 @@ from smallset.errors import SmallsetError
 BATCH = 32  # photos; moves speed and memory, no result
 
 Step = Callable[[tf.Tensor], tf.Tensor]
+Views = Sequence[keras.Model | None]  # what a photo passes before the trunk: an augmentation, a mirror, or nothing
+PLAIN: Views = (None,)
 
 
-def from_photos(
-    trunk: keras.Model,
-    found: photos.Photos,
-    plain: Path,
-    backup: files.Backup,
-    augment: keras.Model | None = None,
-    bank: Path | None = None,
-    views: int = 0,
-) -> None:
-    """Write trunk(photo) for every photo to `plain`, (n, ...).
+def from_photos(trunk: keras.Model, found: photos.Photos, wanted: Mapping[Path, Views], backup: files.Backup) -> None:
+    """Write trunk(view) for views of every photo to each file that is wanted, (n, ...) or (views, n, ...).
 
-    Given a bank, also trunk(augment(photo)) to it, each time another draw, (views, n, ...): one decoding for all. A run
-    that was killed goes on after its last batch, and ends with the same bits as one that was not.
+    Every photo is decoded once for all of them. A run that was killed goes on after its last batch, and ends with the
+    same bits as one that was not.
     """
-    shape, random = trunk.output_shape[1:], augment.variables if augment else []
-    paths = {plain: (), bank: (views,)} if bank else {plain: ()}
-    done = resumed(backup, list(paths), random)
-    values = [caches.create(path, found, shape, kept, new=not done) for path, kept in paths.items()]
+    views = [view for several in wanted.values() for view in several]
+    random = {id(variable): variable for view in views if view for variable in view.variables}.values()
+    done = resumed(backup, list(wanted), random)
+    axes = {path: () if several == PLAIN else (len(several),) for path, several in wanted.items()}
+    values = [caches.create(path, found, trunk.output_shape[1:], axis, not done) for path, axis in axes.items()]
     if done == len(found.files):
         return
-    steps = [compiled(trunk), *[compiled(augment, trunk)] * views] if augment else [compiled(trunk)]
-    rest = found.at(np.arange(done, len(found.files)))
-    outputs = [values[0], *(view for mapped in values[1:] for view in mapped)]
-    batches = images.load(rest, trunk.input_shape[1], BATCH)
-    for more in extract(steps, batches, [output[done:] for output in outputs]):
-        note(backup, plain, done + more, values, random)
+    steps = {view: compiled(view, trunk) if view else compiled(trunk) for view in views}
+    outputs = [view[done:] for mapped in values for view in mapped.reshape(-1, *mapped.shape[-4:])]
+    batches = images.load(found.at(np.arange(done, len(found.files))), trunk.input_shape[1], BATCH)
+    for more in extract([steps[view] for view in views], batches, outputs):
+        note(backup, next(iter(wanted)), done + more, values, random)
 
 
-def resumed(backup: files.Backup, paths: Sequence[Path], random: Sequence[keras.Variable]) -> int:
+def resumed(backup: files.Backup, paths: Sequence[Path], random: Collection[keras.Variable]) -> int:
     """The rows that an earlier run wrote to all paths, and its state of random generators put back; 0 without one."""
     saved, name = backup.read(), paths[0].stem
     if name not in saved or not all(path.is_file() for path in paths):
@@ -55,7 +49,7 @@ def resumed(backup: files.Backup, paths: Sequence[Path], random: Sequence[keras.
 
 
 def note(
-    backup: files.Backup, path: Path, done: int, values: Sequence[caches.Mapped], random: Sequence[keras.Variable]
+    backup: files.Backup, path: Path, done: int, values: Sequence[caches.Mapped], random: Collection[keras.Variable]
 ) -> None:
     """Write down how many rows are on the disk, and the state of random generators after them."""
     for written in values:

@@ -1,10 +1,14 @@
 """Photos as a stream of batches: decoded and resized as they are needed, never held whole."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from smallset import photos
+
+Read = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def rows(number: int, count: int, batch: int, seed: int | None) -> NDArray[np.int64]:
@@ -35,22 +39,28 @@ def load(found: photos.Photos, size: int, batch: int, seed: int | None = None, s
     endless passes, each in another order, from batch `start` on; without, one pass in the order of `found`.
     """
     count = len(found.files)
-    paths, labels = tf.constant(found.paths()), tf.constant(found.labels[:, None], tf.float32)
 
     def order(number: tf.Tensor) -> tf.Tensor:
         chosen = tf.numpy_function(lambda at: rows(at, count, batch, seed), [number], tf.int64, stateful=False)
         return tf.ensure_shape(chosen, (None,))
+
+    batches = numbers(count, batch, seed, start)
+    singles = batches.map(order).unbatch().map(reader(found, size), num_parallel_calls=tf.data.AUTOTUNE)
+    sizes = [len(rows(number, count, batch, None)) for number in range(start, start + passing(count, batch))]
+    known = tf.data.experimental.assert_cardinality(batches.cardinality())  # or Keras warns of the end
+    return singles.batch(1).rebatch(sizes).apply(known).prefetch(2)
+
+
+def reader(found: photos.Photos, size: int) -> Read:
+    """A function, for tf.data, of a row's number: its pixels (size, size, 3) and its label (1,), float32."""
+    paths, labels = tf.constant(found.paths()), tf.constant(found.labels[:, None], tf.float32)
 
     def read(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.numpy_function(_decode, [paths[row]], tf.uint8, stateful=False)
         resized = tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), (size, size))
         return tf.ensure_shape(resized, (size, size, 3)), labels[row]
 
-    batches = numbers(count, batch, seed, start)
-    singles = batches.map(order).unbatch().map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    sizes = [len(rows(number, count, batch, None)) for number in range(start, start + passing(count, batch))]
-    known = tf.data.experimental.assert_cardinality(batches.cardinality())  # or Keras warns of the end
-    return singles.batch(1).rebatch(sizes).apply(known).prefetch(2)
+    return read
 
 
 def pixels(found: photos.Photos, size: int) -> NDArray[np.float32]:

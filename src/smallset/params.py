@@ -148,9 +148,19 @@ class Activations(Strict):
     views: Annotated[int, Field(ge=0)]
 
 
+class Larger(Strict):
+    side: Count
+    mirror: bool
+
+
+class PooledTraining(Training):
+    C: Rate
+
+
 class Seeds(Strict):
     classifier: Count
     augmented: Count
+    pooled: Count
 
 
 class Compare(Strict):
@@ -178,6 +188,8 @@ class Params(Strict):
     classifier: HeadTraining = ABSENT
     augmented: HeadTraining = ABSENT
     fine_tune: Training = ABSENT
+    larger: Larger = ABSENT
+    pooled: PooledTraining = ABSENT
     seeds: Seeds = ABSENT
     compare: Compare = ABSENT
 

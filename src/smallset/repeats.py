@@ -1,11 +1,12 @@
 """The same training with other seeds: how far a result hangs on chance."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 
 from smallset import caches, calibration, evaluation, extraction, files, params, photos, training
@@ -13,42 +14,64 @@ from smallset import caches, calibration, evaluation, extraction, files, params,
 SCORES = ["accuracy", "loss", "brier", "ece"]
 
 
-def runs(
-    build: Callable[[], keras.Model],
-    train: caches.Cache,
-    validation: caches.Cache,
-    test: caches.Cache,
-    p: params.Training,
-    seeds: Iterable[int],
-    backup: files.Backup,
-) -> pd.DataFrame:
-    """A row for each seed: seed, and accuracy, loss, brier and ece on the cached test photos.
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, on what, and how often."""
 
-    build: makes what is trained, anew from the seed that Keras has been given. Without cached views there is no row:
-    training is end to end then, and takes too long to be repeated.
+    build: Callable[[], keras.Model]  # called anew for each run, after Keras has been given its seed
+    train: caches.Cache
+    validation: caches.Cache
+    test: caches.Cache
+    p: params.Training
+    count: int
+
+
+def table(plans: Mapping[str, Plan], seed: int, backup: files.Backup) -> pd.DataFrame:
+    """A row for each model and each of its seeds, from `seed` on: seed, the SCORES on the test photos, model.
+
+    Without cached views a model has no row: training is end to end then, and takes too long to be repeated.
     """
-    rows = []
-    for seed in seeds if len(train.views) else ():
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(seed)
-        part = build()
-        own = replace(backup, fingerprint=f"{backup.fingerprint} {seed}")
-        training.fit(part, caches.load, train, validation, p, seed, own)
-        own.remove()
-        output = part.predict(caches.load(test, p.batch), verbose=0)
-        probability = evaluation.probabilities(output)
-        [scores] = calibration.scores(test.labels, {"after": probability}, 1.0).to_dict("records")
-        rows.append({"seed": seed} | {name: scores[name] for name in SCORES})
-    return pd.DataFrame(rows, columns=["seed", *SCORES])
+    rows = [
+        {"seed": drawn}
+        | scores(plan, drawn, replace(backup, fingerprint=f"{backup.fingerprint} {name} {drawn}"))
+        | {"model": name}
+        for name, plan in plans.items()
+        for drawn in range(seed, seed + plan.count)
+        if len(plan.train.views)
+    ]
+    return pd.DataFrame(rows, columns=["seed", *SCORES, "model"])
+
+
+def scores(plan: Plan, seed: int, backup: files.Backup) -> dict[str, float]:
+    """The SCORES of one run with a seed, on the cached test photos. The saved model's seed gives the saved model."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    part = plan.build()
+    training.fit(part, caches.load, plan.train, plan.validation, plan.p, seed, backup)
+    backup.remove()
+    probability = evaluation.probabilities(part.predict(caches.load(plan.test, plan.p.batch), verbose=0))
+    [found] = calibration.scores(plan.test.labels, {"after": probability}, 1.0).to_dict("records")
+    return {name: found[name] for name in SCORES}
+
+
+def again(model: keras.Model) -> Callable[[], keras.Model]:
+    """A `build` that gives a model the weights back that it has now."""
+    weights: list[np.ndarray] = model.get_weights()
+
+    def build() -> keras.Model:
+        model.set_weights(weights)
+        return model
+
+    return build
 
 
 @contextmanager
-def features(base: keras.Model, found: photos.Photos, folder: Path, backup: files.Backup) -> Iterator[caches.Cache]:
-    """base(photo) for every photo, in a file in `folder` that goes with the block: no later stage needs the test's."""
-    path = files.part(folder / "test.npy")
+def features(part: keras.Model, found: photos.Photos, path: Path, backup: files.Backup) -> Iterator[caches.Cache]:
+    """part(photo) for every photo, in a file that goes with the block: no later stage needs the test photos'."""
+    draft = files.part(path)
     try:
-        extraction.from_photos(base, found, path, backup)
-        yield caches.read(path, found)
+        extraction.from_photos(part, found, {draft: extraction.PLAIN}, backup)
+        yield caches.read(draft, found)
     finally:
-        files.remove(path)
-        files.remove(path.with_suffix(".csv"))
+        files.remove(draft)
+        files.remove(draft.with_suffix(".csv"))

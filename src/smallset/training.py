@@ -47,35 +47,22 @@ def fit(
     """
     compiled(model, p)
     progress = Progress(model, p, backup)
-    epochs(model, load, train, validation, p, seed, progress)
-    model.set_weights(progress.kept)
-    history = progress.table()
-    rows = load(validation, batch=p.batch)
-    return history, temperature.fit(model, rows, validation.labels) if p.calibrate else 1.0
-
-
-def epochs(
-    model: keras.Model,
-    load: Load,
-    train: Labelled,
-    validation: Labelled,
-    p: params.Training,
-    seed: int,
-    progress: "Progress",
-) -> None:
-    """Train for the epochs that `progress` does not have yet."""
     steps = p.steps or images.passing(len(train.labels), p.batch)
     done = len(progress.history)
+    rows, known = load(train, batch=p.batch, seed=seed, start=done * steps), load(validation, batch=p.batch)
     model.fit(
-        weighted(load(train, batch=p.batch, seed=seed, start=done * steps), train.labels, p),
-        validation_data=weighted(load(validation, batch=p.batch), validation.labels, p),
+        weighted(rows, train.labels, p),
+        validation_data=weighted(known, validation.labels, p),
         epochs=p.epochs,
         initial_epoch=done,
         steps_per_epoch=steps,
         callbacks=[*averaging(p), keras.callbacks.TerminateOnNaN(), progress],
-        shuffle=False,  # the data set has its own order
+        shuffle=False,  # the rows have their own order
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    history = progress.table()
+    model.set_weights(progress.kept)
+    return history, temperature.fit(model, known, validation.labels) if p.calibrate else 1.0
 
 
 def compiled(model: keras.Model, p: params.Training) -> None:
