@@ -34,6 +34,11 @@ def test_nothing_moves_but_when_training() -> None:
     assert not np.array_equal(augment(pixels, training=True), pixels)
 
 
+def test_a_mirror_image_has_left_and_right_exchanged_always() -> None:
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, SIDE, SIDE, 3)).astype(np.float32)
+    np.testing.assert_array_equal(augmentation.mirror(SIDE)(pixels), pixels[:, :, ::-1])
+
+
 def test_the_second_edition_draws_what_it_always_drew() -> None:
     book = params.read(ROOT / "params.yaml").augmentation
     pixels = np.random.default_rng(0).uniform(0, 255, (4, SIDE, SIDE, 3)).astype(np.float32)

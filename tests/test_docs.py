@@ -39,12 +39,12 @@ def test_every_command_of_the_page_does_what_the_page_says(tmp_path: Path, home:
     commands = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/your-own-photos.md").read_text(), re.DOTALL)
     answer = clone.run("bash", "-euo", "pipefail", "-c", "\n".join(commands), HOME=str(home), PAGER="cat")
     assert "birds: a pipeline for 30 photos of 3 classes" in answer
-    assert "| fine_tune |" in answer
+    assert "| pooled |" in answer
     lines = [json.loads(line) for line in (clone.folder / "birds.jsonl").read_text().splitlines()]
     assert len(lines) == 3 * PHOTOS
     assert set(lines[0]["probabilities"]) == set(FACES)
     assert len((clone.folder / "birds.csv").read_text().splitlines()) == 1 + 3 * PHOTOS
     assert (clone.folder / "robin.png").is_file()
-    assert (clone.folder / "birds/models/fine_tune.onnx").is_file()
+    assert (clone.folder / "birds/models/pooled.onnx").is_file()
     assert "units: 32" in (clone.folder / "birds/params.yaml").read_text()  # as the named experiment left it
     assert (clone.folder / "walks/stages").samefile(clone.folder / "stages")

@@ -115,7 +115,7 @@ def test_it_says_what_it_found_and_what_comes_next(tmp_path: Path) -> None:
         "No photo: 1 of the files looked at, as cat/notes.txt",
         "by fraction",
         "dvc --cd 'my photos' repro ",
-        "smallset predict 'my photos'/models/fine_tune.keras PHOTO",
+        "smallset predict 'my photos'/models/pooled.keras PHOTO",
     ):
         assert text in said
 

@@ -39,7 +39,7 @@ def test_the_defaults_are_the_books_but_for_some_epochs(document: Any) -> None:
         50,  # the book: 100, without them
         20,
         50,
-        20,  # the book: 30
+        10,  # the book: 30, from a head without a temperature
     ]
     assert (p.classifier.units, p.classifier.dropout, p.fine_tune.learning_rate) == (256, 0.5, 1e-5)
     assert {p.convnet.batch, p.convnet_augmented.batch, p.classifier.batch, p.augmented.batch, p.fine_tune.batch} == {

@@ -45,7 +45,14 @@ def test_every_stage_leaves_its_results(pipeline: Pipeline) -> None:
         assert (pipeline.folder / f"plots/mistakes/{model}.png").is_file()
     subset = json.loads((pipeline.folder / "metrics/subset.json").read_text())
     assert subset["photos"]["train"] == {"cat": 8, "dog": 8}
-    assert len((pipeline.folder / "metrics/compare.csv").read_text().splitlines()) == 6
+    assert len((pipeline.folder / "metrics/compare.csv").read_text().splitlines()) == 1 + len(MODELS)
+
+
+def test_the_first_of_the_seeds_is_the_saved_model_s(pipeline: Pipeline) -> None:
+    runs = pd.read_csv(pipeline.folder / "metrics/runs.csv").drop_duplicates("model")
+    for model, loss in zip(runs.model, runs.loss, strict=True):
+        measures = json.loads((pipeline.folder / f"metrics/{model}.json").read_text())
+        assert loss == pytest.approx(measures["loss"], rel=0.01)  # float16 activations of the test photos
 
 
 def test_photos_and_pictures_of_photos_stay_out_of_git(pipeline: Pipeline) -> None:

@@ -77,6 +77,23 @@ def test_the_stages_are_the_chapter_in_its_order() -> None:
     assert all(stage["desc"].startswith("8.") and len(stage["desc"]) < 80 for stage in STAGES.values())
 
 
+def outputs(name: str) -> set[str]:
+    """The paths that a stage makes."""
+    listed = [out for kind in ("outs", "metrics", "plots") for out in STAGES[name].get(kind, [])]
+    return {out if isinstance(out, str) else next(iter(out)) for out in listed}
+
+
+def before(name: str) -> set[str]:
+    """The stages that DVC runs before a stage, directly or not."""
+    direct = {other for other in STAGES if outputs(other) & set(STAGES[name]["deps"])}
+    return direct.union(*(before(other) for other in direct))
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
+def test_nothing_is_trained_before_the_audit_has_passed(name: str) -> None:
+    assert "audit" in before(name)
+
+
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_each_param_of_a_pipeline_has_a_stage(pipeline: str) -> None:
     declared = {key for stage in stages(pipeline).values() for key in stage.get("params", [])}

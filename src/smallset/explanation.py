@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from smallset import evaluation, photos
+from smallset import evaluation, photos, plots
 from smallset.errors import SmallsetError
 
 COLOURS, ALPHA = "jet", 0.4  # of the heat map over a photo
@@ -103,9 +103,7 @@ def overlays(
     """Photos below `folder`, of at most `side` px, each under what speaks for its predicted class; pixels (h, w, 3)."""
     pictures = []
     for row in predictions.to_dict("records"):
-        photo = photos.decode(folder / row["file"])
-        small = Image.fromarray(photo)
-        small.thumbnail((side, side))
-        heat = heatmap(model, squeezed(model, photo), classes.index(row["predicted"]))
-        pictures.append(heated(np.asarray(small), heat))
+        path = folder / row["file"]
+        heat = heatmap(model, squeezed(model, photos.decode(path)), classes.index(row["predicted"]))
+        pictures.append(heated(plots.thumbnail(path, side), heat))
     return pictures

@@ -38,7 +38,8 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
     subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
     subset |= {"exclude": []}  # of other photos
-    changes: dict[str, dict[str, object]] = {"image": {"side": side}}
+    larger = round(side * p.larger.side / p.image.side)
+    changes: dict[str, dict[str, object]] = {"image": {"side": side}, "larger": {"side": larger}}
     for name in CONVNETS:
         changes[name] = {"ema_momentum": momentum(getattr(p, name), int(counts["train"].sum()))}
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
@@ -196,8 +197,8 @@ def following(folder: Path, found: pd.DataFrame) -> list[str]:
     rule += ", groups undivided" if "group" in found else ""
     return [
         f"Splits: {rule}. All this is in {folder / 'params.yaml'}, to be edited. Next:",
-        f"  dvc --cd {name} repro              # copy the photos, train five models, measure them",
+        f"  dvc --cd {name} repro              # copy the photos, train six models, measure them",
         f"  cat {name}/plots/compare.md        # the models side by side; dvc metrics show has those of all pipelines",
-        f"  smallset predict {name}/models/fine_tune.keras PHOTO",
+        f"  smallset predict {name}/models/pooled.keras PHOTO",
         f"When the photos change: dvc --cd {name} repro --force download, then dvc --cd {name} repro",
     ]
