@@ -3,6 +3,7 @@
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from networks import convnet
 
-from smallset import exporting, heads, models, photos, saving
+from smallset import exporting, heads, models, photos, pooling, saving
 from smallset.errors import SmallsetError
 
 CLASSES = ("cat", "dog", "고양이")
@@ -21,13 +22,23 @@ PACKAGES = {"onnx": ["tf2onnx", "onnxruntime"], "litert": ["ai_edge_litert"], "s
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "savedmodel": "model_savedmodel"}
 
 
-def composition() -> keras.Model:
+def book(shape: tuple[int, ...]) -> keras.Model:
+    return heads.book(shape, 2, 4, 0.5)
+
+
+def pooled(shape: tuple[int, ...]) -> keras.Model:
+    head = pooling.unsolved(shape, 2)
+    head.set_weights([0.01 * weights for weights in head.get_weights()])  # else it is certain
+    return head
+
+
+def composition(head: Callable[[tuple[int, ...]], keras.Model] = book) -> keras.Model:
     """As the pipeline's models on a base: preprocessing with a constant and swapped colours, parts, one sigmoid."""
     pixels = keras.Input((32, 32, 3))
     x = keras.applications.vgg16.preprocess_input(pixels)
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
     trunk = keras.Model(pixels, keras.layers.BatchNormalization()(x), name="trunk")
-    return models.chain([trunk, heads.book(trunk.output_shape[1:], 2, 4, 0.5)], "smallset")
+    return models.chain([trunk, head(trunk.output_shape[1:])], "smallset")
 
 
 def saved(folder: Path, model: keras.Model) -> Path:
@@ -67,12 +78,12 @@ def labels(to: str, path: Path) -> list[str]:
     return (path / "assets.extra" / "labels.txt").read_text(encoding="utf-8").split("\n")
 
 
-@pytest.mark.parametrize("kind", ["convnet", "composition"])
+@pytest.mark.parametrize("kind", ["convnet", "book", "pooled"])
 @pytest.mark.parametrize("to", FORMATS)
 def test_another_runtime_gives_the_same_probabilities(to: exporting.Format, kind: str, tmp_path: Path) -> None:
     for package in PACKAGES[to]:
         pytest.importorskip(package)
-    model = convnet(78, 3) if kind == "convnet" else composition()
+    model = convnet(78, 3) if kind == "convnet" else composition({"book": book, "pooled": pooled}[kind])
     text = exporting.export(saved(tmp_path, model), to, None, None, int8=False)
     size, outputs = model.input_shape[1], model.output_shape[1]
     assert text.startswith(f"{tmp_path / FILES[to]}: ")

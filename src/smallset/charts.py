@@ -71,30 +71,28 @@ def training(model: str, history: pd.DataFrame) -> list[Chart]:
 
     The first epoch of a head can lose forty times what the others do: show the others.
     """
-    kept = histories.kept(history)
-    epochs = (float(history.epoch.min()), float(max(history.epoch.max(), history.epoch.min() + 1)))
     lowest = float(history[["accuracy", "val_accuracy"]].to_numpy().min())
     highest = max(1.1 * float(np.percentile(history[["loss", "val_loss"]], 95)), 1e-6)
-    charts = []
-    for measure, ends in (("accuracy", (np.floor(20 * lowest) / 20, 1.0)), ("loss", (0.0, highest))):
-        first, last, best = (
-            history[f"val_{measure}"].iloc[0],
-            history[f"val_{measure}"].iloc[-1],
-            kept[f"val_{measure}"],
-        )
-        alt = (
-            f"Validation {measure} of {model}: {first:.3f} in epoch {history.epoch.iloc[0]:g}, {last:.3f} in epoch "
-            f"{history.epoch.iloc[-1]:g}; {best:.3f} in epoch {kept.epoch:g}, which was kept."
-        )
-        x = axis("epoch", epochs, PLOT[0], whole=True)
-        y = axis(measure, (float(ends[0]), ends[1]), PLOT[1], down=True)
-        curves: list[tuple[str, Values, Values]] = [
-            ("training", history.epoch, history[measure]),
-            ("validation", history.epoch, history[f"val_{measure}"]),
-            ("kept", [kept.epoch], [best]),
-        ]
-        charts.append(chart(model if measure == "accuracy" else "", alt, x, y, curves, "kept"))
-    return charts
+    ends = {"accuracy": (float(np.floor(20 * lowest) / 20), 1.0), "loss": (0.0, highest)}
+    return [progress(model, measure, history, ends[measure]) for measure in ends]
+
+
+def progress(model: str, measure: str, history: pd.DataFrame, ends: Range) -> Chart:
+    """One measure by epoch; the upper one of two charts has the model's name."""
+    kept, known = histories.kept(history), history[f"val_{measure}"]
+    best, first, last = kept[f"val_{measure}"], float(history.epoch.min()), float(history.epoch.max())
+    x = axis("epoch", (first, max(last, first + 1)), PLOT[0], whole=True)
+    y = axis(measure, ends, PLOT[1], down=True)
+    alt = (
+        f"Validation {measure} of {model}: {known.iloc[0]:.3f} in epoch {first:g}, {known.iloc[-1]:.3f} in epoch "
+        f"{last:g}; {best:.3f} in epoch {kept.epoch:g}, which was kept."
+    )
+    lines: list[tuple[str, Values, Values]] = [
+        ("training", history.epoch, history[measure]),
+        ("validation", history.epoch, known),
+        ("kept", [kept.epoch], [best]),
+    ]
+    return chart(model if measure == "accuracy" else "", alt, x, y, lines, "kept")
 
 
 def roc(model: str, curves: pd.DataFrame, area: float) -> Chart:
