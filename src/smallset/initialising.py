@@ -38,15 +38,12 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
     subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
     subset |= {"exclude": []}  # of other photos
-    larger = round(side * p.larger.side / p.image.side)
-    changes: dict[str, dict[str, object]] = {"image": {"side": side}, "larger": {"side": larger}}
-    for name in CONVNETS:
-        changes[name] = {"ema_momentum": momentum(getattr(p, name), int(counts["train"].sum()))}
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
     with files.whole(folder) as draft:
         draft.mkdir()
         share(draft)
         files.write_text(draft / ".gitignore", IGNORED)
+        changes = fitted(p, side, int(counts["train"].sum()))
         write_params(draft / "params.yaml", changes | {"download": own, "subset": subset})
         params.read(draft / "params.yaml")
     seen = f"shorter side {np.median(sides):.0f} px in the median, image.side: {side}"
@@ -103,6 +100,14 @@ def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[st
     if not sides:
         raise SmallsetError(f"{folder}: none of {len(unread)} files that were looked at is a photo, as {unread[0]}.")
     return sides, unread
+
+
+def fitted(p: params.Params, side: int, photos: int) -> dict[str, dict[str, object]]:
+    """What differs from `p` for that many training photos of `side` px."""
+    changes: dict[str, dict[str, object]] = {
+        name: {"ema_momentum": momentum(getattr(p, name), photos)} for name in CONVNETS
+    }
+    return changes | {"image": {"side": side}, "larger": {"side": round(side * p.larger.side / p.image.side)}}
 
 
 def momentum(p: params.Training, photos: int) -> float | None:
