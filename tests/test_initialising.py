@@ -184,7 +184,9 @@ def test_small_photos_are_not_enlarged(clone: Path, tmp_path: Path, sides: tuple
     for name in ("cat", "dog"):
         draw(tmp_path / "own" / name, 5, sides)
     initialising.create(Path("mine"), tmp_path / "own", None)
-    assert params.read(clone / "mine/params.yaml").image.side == expected
+    own = params.read(clone / "mine/params.yaml")
+    assert own.image.side == expected
+    assert own.larger.side == round(expected * 256 / 180)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,12 @@ def test_the_defaults_are_the_books_but_for_some_epochs(document: Any) -> None:
     }
 
 
+def test_pooled_has_values_of_its_own(document: Any) -> None:
+    p = params.parse(document)
+    assert (p.larger.side, p.larger.mirror, p.pooled.C) == (256, True, 0.01)
+    assert (p.pooled.epochs, p.pooled.learning_rate, p.pooled.ema_momentum) == (4, 1e-5, 0.98)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

@@ -23,7 +23,7 @@ PICTURES = """Pictures, in the folder of this pipeline:
 
 
 def read_runs(path: Path) -> pd.DataFrame:
-    """The table of repeats.runs for several models, with the column model; no row where a pipeline has none."""
+    """The table of repeats.table for several models, with the column model; no row where a pipeline has none."""
     return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["model", "seed", "accuracy"])
 
 

@@ -62,8 +62,8 @@ def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:
     """Write top(row) for every row of every view to `path`, in the same order."""
     output = caches.create(path, cache.photos, top.output_shape[1:], cache.values.shape[:-4])
     for source, target in zip(cache.views, output.reshape(-1, *output.shape[-4:]), strict=True):
-        starts = tf.data.Dataset.range(0, len(source), BATCH)
-        batches = starts.map(lambda start, source=source: (_rows(source, start),)).prefetch(2)
+        numbers = images.numbers(len(source), BATCH, None, 0)
+        batches = numbers.map(lambda number, source=source: (_rows(source, number * BATCH),)).prefetch(2)
         for _ in extract([compiled(top)], batches, [target]):
             pass
 

@@ -1,5 +1,6 @@
 """Photos as a stream of batches: decoded and resized as they are needed, never held whole."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,14 @@ def passing(count: int, batch: int) -> int:
 
 def numbers(count: int, batch: int, seed: int | None, start: int) -> tf.data.Dataset:
     """The numbers () of the batches of `rows`: endless from `start` with a seed, without one those of a single pass."""
-    return tf.data.Dataset.range(passing(count, batch)) if seed is None else tf.data.Dataset.counter(start)
+    return untuned(tf.data.Dataset.range(passing(count, batch)) if seed is None else tf.data.Dataset.counter(start))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Without tf.data's autotuning, here and in what follows: the end of a pass waits for it, up to a minute."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def load(found: photos.Photos, size: int, batch: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
@@ -45,7 +53,7 @@ def load(found: photos.Photos, size: int, batch: int, seed: int | None = None, s
         return tf.ensure_shape(chosen, (None,))
 
     batches = numbers(count, batch, seed, start)
-    singles = batches.map(order).unbatch().map(reader(found, size), num_parallel_calls=tf.data.AUTOTUNE)
+    singles = batches.map(order).unbatch().map(reader(found, size), num_parallel_calls=os.cpu_count())
     sizes = [len(rows(number, count, batch, None)) for number in range(start, start + passing(count, batch))]
     known = tf.data.experimental.assert_cardinality(batches.cardinality())  # or Keras warns of the end
     return singles.batch(1).rebatch(sizes).apply(known).prefetch(2)

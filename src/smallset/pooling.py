@@ -2,15 +2,13 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from smallset import caches, models, params
+from smallset import caches, extraction, models, params
 
-BATCH = 32  # rows; moves speed and memory, no result
 ITERATIONS = 1000
 TINY = 1e-6  # below the root, where its slope would be endless
 
@@ -38,9 +36,8 @@ def unsolved(shape: tuple[int, ...], classes: int) -> keras.Model:
 
 def outputs(part: keras.Model, cache: caches.Cache) -> NDArray[np.float32]:
     """part(row) for every row of every view, one view after the other: (views * n, d)."""
-    step = tf.function(part, input_signature=[tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)])
-    starts = range(0, len(cache.labels), BATCH)
-    pieces = [view[at : at + BATCH] for view in cache.views for at in starts]
+    step, batch = extraction.compiled(part), extraction.BATCH
+    pieces = (view[at : at + batch] for view in cache.views for at in range(0, len(view), batch))
     return np.concatenate([step(piece.astype(np.float32)) for piece in pieces])
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from natsort import natsorted
 from numpy.typing import NDArray
 
-from smallset import arrangements, evaluation, photos
+from smallset import arrangements, evaluation, images, photos
 from smallset.errors import SmallsetError
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)  # stands for a photo that does not decode; what it gives is thrown away
@@ -43,14 +43,14 @@ def load(paths: Iterable[str], size: int, batch: int) -> tf.data.Dataset:
     The pixels are those of images.load. Paths are taken as they are needed, and pass as bytes: not all are UTF-8.
     """
     spec = tf.TensorSpec((), tf.string)
-    names = tf.data.Dataset.from_generator(lambda: map(os.fsencode, paths), output_signature=spec)
+    names = images.untuned(tf.data.Dataset.from_generator(lambda: map(os.fsencode, paths), output_signature=spec))
 
     def read(name: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         pixels, error = tf.numpy_function(_decode, [name], (tf.uint8, tf.string), stateful=False)
         pixels = tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), (size, size))
         return name, tf.ensure_shape(pixels, (size, size, 3)), tf.ensure_shape(error, ())
 
-    return names.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(2)
+    return names.map(read, num_parallel_calls=os.cpu_count()).batch(batch).prefetch(2)
 
 
 def _decode(name: bytes) -> tuple[NDArray[np.uint8], bytes]:

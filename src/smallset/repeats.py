@@ -3,13 +3,26 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from smallset import caches, calibration, evaluation, extraction, files, params, photos, training
+from smallset import (
+    caches,
+    calibration,
+    evaluation,
+    extraction,
+    files,
+    heads,
+    models,
+    params,
+    photos,
+    pooling,
+    training,
+)
 
 SCORES = ["accuracy", "loss", "brier", "ece"]
 
@@ -24,6 +37,27 @@ class Plan:
     test: caches.Cache
     p: params.Training
     count: int
+
+
+def of_head(
+    train: caches.Cache, validation: caches.Cache, test: caches.Cache, p: params.HeadTraining, count: int
+) -> Plan:
+    """The book's head on a base's features."""
+    build = partial(heads.book, train.views.shape[2:], len(train.photos.classes), p.units, p.dropout)
+    return Plan(build, train, validation, test, p, count)
+
+
+def of_pooled(
+    top: keras.Model,
+    train: caches.Cache,
+    validation: caches.Cache,
+    test: caches.Cache,
+    p: params.PooledTraining,
+    count: int,
+) -> Plan:
+    """A base's top, on its trunk's activations, and the head that is solved for it."""
+    tuned = models.chain([top, pooling.head(top, train, p)], "tuned")
+    return Plan(again(tuned), train, validation, test, p, count)
 
 
 def table(plans: Mapping[str, Plan], seed: int, backup: files.Backup) -> pd.DataFrame:

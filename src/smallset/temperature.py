@@ -6,7 +6,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-BOUNDS = np.log([0.05, 1000.0])  # the book's heads need about 90
+BOUNDS = np.log([0.05, 1000.0])  # the book's heads need about 100
 SHRINK = 64.0  # a power of two, exact in any precision: what float32 would round to 0 or 1 stays apart
 
 
