@@ -1,5 +1,6 @@
 """8.3    Train what takes seconds or minutes again with other seeds, for error bars."""
 
+import json
 from pathlib import Path
 
 from smallset import caches, files, models, photos, repeats, runtime, saving, stage
@@ -8,7 +9,7 @@ SUBSET = Path("data/subset")
 BASE = Path("models/base")
 FEATURES = Path("data/features")
 LARGER = Path("data/larger")
-RUNS = Path("metrics/runs.csv")
+METRICS = Path("metrics")
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     larger, larger_known = (caches.read(LARGER / f"{split}.npy", found[split]) for split in ("train", "validation"))
     base = models.chain([saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")], "base")
     trunk, top = (saving.load(BASE / f"larger/{part}.keras") for part in ("trunk", "top"))
-    backup = stage.backup(RUNS)
+    backup = stage.backup(METRICS / "runs.csv")
     with (
         repeats.features(base, found["test"], FEATURES / "test.npy", backup) as test,
         repeats.features(trunk, found["test"], FEATURES / "larger.npy", backup) as larger_test,
@@ -30,7 +31,8 @@ def main() -> None:
             "augmented": repeats.of_head(views, known, test, p.augmented, p.seeds.augmented),
             "pooled": repeats.of_pooled(top, larger, larger_known, larger_test, p.pooled, p.seeds.pooled),
         }
-        files.write_csv(RUNS, repeats.table(plans, p.seed, backup))
+        saved = {name: json.loads((METRICS / f"{name}.json").read_text()) for name in plans}
+        files.write_csv(METRICS / "runs.csv", repeats.table(plans, saved, p.seed, backup))
 
 
 stage.run(main)

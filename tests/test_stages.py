@@ -24,7 +24,7 @@ AUDITED = "metrics/audit/passed.txt"
 OTHERS = {"base": {"larger"}, "seeds": {"classifier", "augmented", "pooled"}}  # keys of other stages that one reads
 CHAPTER = [
     *["download", "subset", "convnet", "convnet_augmented", "activations", "features"],
-    *["classifier", "augmented", "fine_tune", "larger", "pooled", "seeds", "evaluate", "compare", "report"],
+    *["classifier", "augmented", "fine_tune", "larger", "pooled", "evaluate", "seeds", "compare", "report"],
 ]
 
 

@@ -26,6 +26,8 @@ from smallset import (
 
 SCORES = ["accuracy", "loss", "brier", "ece"]
 
+Measures = Mapping[str, float]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,23 +62,22 @@ def of_pooled(
     return Plan(again(tuned), train, validation, test, p, count)
 
 
-def table(plans: Mapping[str, Plan], seed: int, backup: files.Backup) -> pd.DataFrame:
+def table(plans: Mapping[str, Plan], saved: Mapping[str, Measures], seed: int, backup: files.Backup) -> pd.DataFrame:
     """A row for each model and each of its seeds, from `seed` on: seed, the SCORES on the test photos, model.
 
-    Without cached views a model has no row: training is end to end then, and takes too long to be repeated.
+    The first run is that of the saved model, as it was measured. Without cached views a model has no row: training is
+    end to end then, and takes too long to be repeated.
     """
-    rows = [
-        {"seed": drawn}
-        | scores(plan, drawn, replace(backup, fingerprint=f"{backup.fingerprint} {name} {drawn}"))
-        | {"model": name}
-        for name, plan in plans.items()
-        for drawn in range(seed, seed + plan.count)
-        if len(plan.train.views)
-    ]
+    rows = []
+    for name, plan in plans.items():
+        for drawn in range(seed, seed + plan.count) if len(plan.train.views) else ():
+            own = replace(backup, fingerprint=f"{backup.fingerprint} {name} {drawn}")
+            found = saved[name] if drawn == seed else scores(plan, drawn, own)
+            rows.append({"seed": drawn, **found, "model": name})
     return pd.DataFrame(rows, columns=["seed", *SCORES, "model"])
 
 
-def scores(plan: Plan, seed: int, backup: files.Backup) -> dict[str, float]:
+def scores(plan: Plan, seed: int, backup: files.Backup) -> Measures:
     """The SCORES of one run with a seed, on the cached test photos. The saved model's seed gives the saved model."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
