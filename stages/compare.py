@@ -22,7 +22,7 @@ def main() -> None:
     predictions = {
         name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT, keep_default_na=False) for name in names
     }
-    runs = comparison.read_runs(METRICS / "runs.csv")
+    runs = comparison.read_runs(METRICS, names)
     table, pairs = comparison.table(measures, training, runs), significance.pairs(predictions)
     files.write_csv(METRICS / "compare.csv", table)
     files.write_csv(METRICS / "pairs.csv", pairs)

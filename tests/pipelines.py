@@ -23,6 +23,7 @@ TINY = {
 NETWORK = {"filters": [32, 64, 128, 256, 256], "pooled": 4, "units": None, "dropout": 0, "color": "rgb"}
 # On an untrained base a head learns nothing: the best temperature is endless, and leaves no difference to be seen.
 HEAD = {"units": 8, "dropout": 0.5, "calibrate": False}
+SEEDS = {"classifier": 2, "augmented": 1, "fine_tune": 2, "pooled": 2}
 PARAMS = {
     "image": {"side": 78},
     "base": {"name": "VGG16", "weights": None, "cut": None},
@@ -35,7 +36,7 @@ PARAMS = {
     "fine_tune": TINY | {"learning_rate": 1e-5, "calibrate": False},
     "larger": {"side": 96, "mirror": True},
     "pooled": TINY | {"learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "C": 0.01},
-    "seeds": {"classifier": 2, "augmented": 1, "pooled": 2},
+    "seeds": SEEDS,
 }
 REPORT = "plots/report.html"
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

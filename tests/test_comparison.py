@@ -18,7 +18,7 @@ def answers(right: str) -> pd.DataFrame:
 def test_the_table_shows_the_epoch_that_was_kept_and_the_accuracy_s_interval(
     tmp_path: Path, history: pd.DataFrame
 ) -> None:
-    none = comparison.read_runs(tmp_path / "runs.csv")
+    none = comparison.read_runs(tmp_path, ["a"])
     table = comparison.table({"a": A}, {"a": history}, none).drop(columns=["mean", "sd", "seeds"])
     [row] = table.to_dict("records")
     low, high = row.pop("low"), row.pop("high")
@@ -29,10 +29,9 @@ def test_the_table_shows_the_epoch_that_was_kept_and_the_accuracy_s_interval(
 
 
 def test_the_table_shows_mean_and_deviation_over_seeds(tmp_path: Path, history: pd.DataFrame) -> None:
-    (tmp_path / "runs.csv").write_text("model,seed,accuracy\na,1,0.7\na,2,0.8\n")
-    table = comparison.table(
-        {"a": A, "b": A}, {"a": history, "b": history}, comparison.read_runs(tmp_path / "runs.csv")
-    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/runs.csv").write_text("seed,accuracy\n1,0.7\n2,0.8\n")
+    table = comparison.table({"a": A, "b": A}, {"a": history, "b": history}, comparison.read_runs(tmp_path, ["a", "b"]))
     text = comparison.markdown(table, significance.pairs({"a": answers("y")}))
     assert "| 2 | 0.7500 | 0.0707 | 2 |" in text
     assert "| 2 |  |  |  |" in text

@@ -163,7 +163,7 @@ def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_pat
 
 
 def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
-    for name in ("audit", "audit.json", "suspects.csv", "runs.csv", "download.json", "subset.json", "provenance.json"):
+    for name in ("audit", "audit.json", "suspects.csv", "download.json", "subset.json", "provenance.json"):
         path = copy / "metrics" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in [*(copy / "metrics").glob("*/reliability.csv"), *(copy / "metrics").glob("*/calibration.csv")]:

@@ -18,13 +18,25 @@ def stages(pipeline: str) -> dict[str, dict[str, Any]]:
     return declared
 
 
+def keys(stage: dict[str, Any]) -> set[str]:
+    """The keys of params.yaml that a stage declares, of seeds.classifier seeds."""
+    return {key.partition(".")[0] for key in stage.get("params", [])}
+
+
 STAGES = stages(".")
 SHARED = {"seed", "precision", "image", "augmentation"}
 AUDITED = "metrics/audit/passed.txt"
-OTHERS = {"base": {"larger"}, "seeds": {"classifier", "augmented", "pooled"}}  # keys of other stages that one reads
+OTHERS = {  # keys of other stages that one reads
+    "base": {"larger"},
+    "classifier_seeds": {"classifier", "seeds"},
+    "augmented_seeds": {"augmented", "seeds"},
+    "fine_tune_seeds": {"augmented", "fine_tune", "seeds"},
+    "pooled_seeds": {"pooled", "seeds"},
+}
 CHAPTER = [
     *["download", "subset", "convnet", "convnet_augmented", "activations", "features"],
-    *["classifier", "augmented", "fine_tune", "larger", "pooled", "evaluate", "seeds", "compare", "report"],
+    *["classifier", "augmented", "fine_tune", "larger", "pooled", "evaluate"],
+    *["classifier_seeds", "augmented_seeds", "fine_tune_seeds", "pooled_seeds", "compare", "report"],
 ]
 
 
@@ -68,7 +80,7 @@ def test_a_stage_declares_exactly_the_params_that_it_reads(name: str) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "p"
     }
     named = {name} if script_takes_its_name(name) else set()
-    assert read | named == set(STAGES[name].get("params", []))
+    assert read | named == keys(STAGES[name])
     assert read <= SHARED | {name} | OTHERS.get(name, set())
 
 
@@ -96,7 +108,7 @@ def test_nothing_is_trained_before_the_audit_has_passed(name: str) -> None:
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_each_param_of_a_pipeline_has_a_stage(pipeline: str) -> None:
-    declared = {key for stage in stages(pipeline).values() for key in stage.get("params", [])}
+    declared = set().union(*(keys(stage) for stage in stages(pipeline).values()))
     assert params.read(ROOT / pipeline / "params.yaml").model_fields_set == declared
 
 
@@ -132,7 +144,7 @@ def test_compare_reads_what_every_model_of_the_pipeline_leaves(pipeline: str) ->
     names = declared["evaluate"]["matrix"]["model"]
     assert declared["compare"]["cmd"].split()[2:] == names
     metrics = {f"metrics/{name}{part}" for name in names for part in (".json", "/history.csv", "/predictions.csv")}
-    metrics |= {"metrics/runs.csv"} if "seeds" in declared else set()
+    metrics |= {f"metrics/{name}/runs.csv" for name in names if f"{name}_seeds" in declared}
     assert {dep for dep in declared["compare"]["deps"] if dep.startswith("metrics/")} == metrics
 
 

@@ -1,6 +1,6 @@
 """All models side by side, as a table and in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,9 +22,11 @@ PICTURES = """Pictures, in the folder of this pipeline:
 """
 
 
-def read_runs(path: Path) -> pd.DataFrame:
-    """The table of repeats.table for several models, with the column model; no row where a pipeline has none."""
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["model", "seed", "accuracy"])
+def read_runs(metrics: Path, names: Sequence[str]) -> pd.DataFrame:
+    """The tables of repeats.table, one below the other, with the column model; no row for a model that has none."""
+    paths = {name: metrics / name / "runs.csv" for name in names}
+    tables = [pd.read_csv(path).assign(model=name) for name, path in paths.items() if path.is_file()]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=["model", "seed", "accuracy"])
 
 
 def table(

@@ -160,6 +160,7 @@ class PooledTraining(Training):
 class Seeds(Strict):
     classifier: Count
     augmented: Count
+    fine_tune: Count
     pooled: Count
 
 
@@ -203,11 +204,11 @@ class Params(Strict):
 
     def only(self, keys: list[str]) -> "Params":
         """The same with `keys` alone: reading another attribute raises AttributeError, so no stage drifts."""
-        for key in keys:
-            if key not in self.model_fields_set:
-                raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
+        wanted = {key.partition(".")[0] for key in keys}  # of seeds.classifier, all of seeds
+        for key in sorted(wanted - self.model_fields_set):
+            raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
         own = self.model_copy()
-        for key in set(Params.model_fields) - set(keys):
+        for key in set(Params.model_fields) - wanted:
             del own.__dict__[key]
         return own
 

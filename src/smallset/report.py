@@ -99,6 +99,7 @@ def context(found: results.Results) -> dict[str, Any]:
     return {
         "found": found,
         "table": table,
+        "repeated": any(row.runs for row in table),
         "best": best,
         "n": n,
         "right": round(best.accuracy * n),
@@ -123,17 +124,11 @@ def rows(found: results.Results) -> list[Row]:
             loss=row["loss"],
             auc=None if pd.isna(row["auc"]) else row["auc"],
             ece=row.get("ece"),
-            runs=seeds(found.runs, row["model"]),
+            runs=(f"{row['mean']:.4f} ± {row['sd']:.4f}", int(row["seeds"])) if row.get("seeds", 0) > 1 else None,
             published=results.PUBLISHED.get(row["model"], ("–",) * 3) if found.published else (),
         )
         for row in found.comparison.to_dict("records")
     ]
-
-
-def seeds(runs: pd.DataFrame, model: str) -> tuple[str, int] | None:
-    """The accuracy of one model with several seeds, as 0.9770 ± 0.0018, and how many; None for fewer than two."""
-    own = runs[runs.model == model].accuracy if len(runs) else pd.Series(dtype=float)
-    return (f"{own.mean():.4f} ± {own.std():.4f}", len(own)) if len(own) > 1 else None
 
 
 def ends(calibration: pd.DataFrame) -> tuple[dict[Hashable, float], dict[Hashable, float]]:

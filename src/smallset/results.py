@@ -27,6 +27,7 @@ NAMES = [
     "actual",
     "predicted",
 ]
+NUMBERS = ["auc", "mean", "sd", "seeds"]  # that a model may be without
 TEXT = dict.fromkeys([*NAMES, "model", "when", "kind", "transform", "words"], str)
 
 # Accuracies of the same models on the same 4,000 photos: the book's first edition (validation photos), its second
@@ -48,9 +49,8 @@ Stages = dict[str, provenance.Record]
 class Results:
     """The tables, empty where the pipeline has not the stage that writes them."""
 
-    comparison: pd.DataFrame  # model, accuracy, low, high, loss, [brier, ece,] auc, f1, n, val_accuracy, …, epoch
+    comparison: pd.DataFrame  # model, accuracy, low, high, loss, [brier, ece,] auc, …, epoch, mean, sd, seeds
     pairs: pd.DataFrame  # model, other, model_only, other_only, p, words
-    runs: pd.DataFrame  # model, seed, accuracy, loss, brier, ece
     history: Tables  # epoch, accuracy, loss, val_accuracy, val_loss
     predictions: Tables  # file, actual, predicted, probability
     roc: Tables  # class, false_positive_rate, true_positive_rate
@@ -105,7 +105,6 @@ def read(metrics: Path, params: Path) -> Results:
     return Results(
         comparison,
         table(metrics / "pairs.csv"),
-        table(metrics / "runs.csv"),
         **by_model,
         duplicates=table(metrics / "audit/pairs.csv"),
         suspects=table(metrics / "suspects.csv"),
@@ -122,7 +121,7 @@ def table(path: Path) -> pd.DataFrame:
     """A CSV as this package writes them; an empty table where there is none, or it has no row."""
     if not path.is_file():
         return pd.DataFrame()
-    return pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values={"auc": [""]})
+    return pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
 
 
 def _tables(metrics: Path, models: Iterable[str], name: str) -> Tables:
