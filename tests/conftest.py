@@ -1,25 +1,38 @@
-"""What several tests need: drawn photos, VGG16 with random weights, the repository's own params."""
+"""What several tests need: drawn photos, VGG16 with random weights, the repository's own params.
+
+TensorFlow is imported where it is used: pytest's first process, which hands the tests out, needs none of it.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import pandas as pd
 import pytest
 import yaml
 from hypothesis import settings
 
-from smallset import bases, drawing, photos, weights
+from smallset import drawing, photos
+
+if TYPE_CHECKING:
+    import keras
 
 ROOT = Path(__file__).parents[1]
+LONGEST = ["test_pipeline.py", "test_docs.py"]
 
 settings.register_profile("smallset", derandomize=True, deadline=None, max_examples=60)  # the same in every run
 settings.load_profile("smallset")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process works alone at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -39,6 +52,10 @@ def drawn(tmp_path: Path) -> photos.Photos:
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .weights.h5 of VGG16 that was never trained: the right shapes, offline."""
+    import keras
+
+    from smallset import bases
+
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
     bases.plain("VGG16").save_weights(path)
@@ -46,8 +63,10 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def vgg16(random_weights: Path) -> Callable[[int], keras.Model]:
+def vgg16(random_weights: Path) -> "Callable[[int], keras.Model]":
     """VGG16's base with those weights, for photos of a given size."""
+    from smallset import bases, weights
+
     tensors = weights.from_file("VGG16", random_weights)
     return lambda size: bases.build("VGG16", tensors, size)
 

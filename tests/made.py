@@ -25,11 +25,11 @@ def pipeline(folder: Path, photos_each: int = 12, side: int = 96) -> photos.Phot
     test = photos.find(folder / "data/subset/test")
     models(folder, test)
     data(folder, photos_each)
+    (folder / "dvc.yaml").write_text("stages: {subset: {}, convnet: {}, report: {}}\n", encoding="utf-8")
     (folder / "params.yaml").write_text("seed: 1337  # of every random draw, <b>\n", encoding="utf-8")
-    for name in ("subset", "convnet", "report"):
-        provenance.record(
-            folder / "metrics/provenance.json", name, provenance.facts(), 3725.0 if name == "convnet" else 4
-        )
+    stages, record = ("subset", "convnet", "report"), folder / "metrics/provenance.json"
+    for name in stages:
+        provenance.record(record, name, provenance.facts(), 3725.0 if name == "convnet" else 4, stages)
     return test
 
 

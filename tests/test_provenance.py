@@ -9,13 +9,21 @@ from smallset import provenance
 
 def test_each_stage_keeps_its_own_facts(tmp_path: Path) -> None:
     path, here = tmp_path / "metrics/provenance.json", provenance.facts()
-    provenance.record(path, "subset", here, 1.23)
-    provenance.record(path, "convnet", here | {"tensorflow": "1.15"}, 60)
+    provenance.record(path, "subset", here, 1.23, ["subset"])
+    provenance.record(path, "convnet", here | {"tensorflow": "1.15"}, 60, ["subset", "convnet"])
     known = provenance.read(path)
     assert list(known) == ["convnet", "subset"]
     assert known["subset"] == here | {"seconds": 1.2}
     assert provenance.differences(known["subset"], here) == ""  # whatever it took
     assert provenance.differences(known["convnet"], here) == f"tensorflow 1.15, here {here['tensorflow']}"
+
+
+def test_what_is_no_stage_any_more_is_forgotten(tmp_path: Path) -> None:
+    path, here = tmp_path / "provenance.json", provenance.facts()
+    for name in ("seeds", "evaluate@convnet", "subset"):
+        provenance.record(path, name, here, 1, ["evaluate", "seeds", "subset"])
+    provenance.record(path, "subset", here, 2, ["evaluate", "subset"])
+    assert list(provenance.read(path)) == ["evaluate@convnet", "subset"]
 
 
 def test_the_facts_have_what_the_bytes_depend_on() -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -38,10 +38,11 @@ def read(path: Path) -> dict[str, Record]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def record(path: Path, stage: str, here: Facts, seconds: float) -> None:
-    """Note the facts of one stage and how long it took; the others keep theirs."""
+def record(path: Path, stage: str, here: Facts, seconds: float, stages: Collection[str]) -> None:
+    """Note the facts of one stage and how long it took; the others of `stages` keep theirs."""
     own: Record = {**here, "seconds": round(seconds, 1)}
-    files.write_json(path, dict(sorted((read(path) | {stage: own}).items())))
+    known = {name: noted for name, noted in read(path).items() if name.partition("@")[0] in stages}
+    files.write_json(path, dict(sorted((known | {stage: own}).items())))
 
 
 def differences(before: Mapping[str, object], here: Facts) -> str:

@@ -19,14 +19,19 @@ from smallset.errors import SmallsetError
 RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
 
 
+def graph() -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml."""
+    stages: dict[str, dict[str, Any]] = YAML(typ="safe", pure=True).load(Path("dvc.yaml"))["stages"]
+    return stages
+
+
 def declared() -> dict[str, Any]:
     """What dvc.yaml says of the stage that DVC is running (its name is in DVC_STAGE)."""
     # subset, evaluate@convnet, or sample/dvc.yaml:subset when DVC runs all pipelines
     name = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
     if not name:
         raise SmallsetError(f"A stage is run by DVC, which knows its params: dvc repro {Path(sys.argv[0]).stem}")
-    stage: dict[str, Any] = YAML(typ="safe", pure=True).load(Path("dvc.yaml"))["stages"][name]
-    return stage
+    return graph()[name]
 
 
 def load_params() -> params.Params:
@@ -74,5 +79,5 @@ def recorded(main: Callable[[], None], name: str) -> None:
         print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
     main()
     seconds = time.monotonic() - started
-    provenance.record(RECORD, name, here, seconds)
+    provenance.record(RECORD, name, here, seconds, graph())
     print(f"{name}: {seconds:.0f} s")
