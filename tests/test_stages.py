@@ -1,6 +1,7 @@
 """The graph in dvc.yaml against the code: each stage declares the modules that it imports, and its own params."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_a_stage_declares_exactly_the_params_that_it_reads(name: str) -> None:
     named = {name} if script_takes_its_name(name) else set()
     assert read | named == keys(STAGES[name])
     assert read <= SHARED | {name} | OTHERS.get(name, set())
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name.endswith("_seeds")])
+def test_the_seeds_of_one_model_do_not_hang_on_those_of_another(name: str) -> None:
+    own = f"seeds.{name.removesuffix('_seeds')}"
+    assert [key for key in STAGES[name]["params"] if key.startswith("seeds")] == [own]
+    script = (ROOT / STAGES[name]["cmd"].split()[1]).read_text()
+    assert re.findall(r"p\.(seeds\.\w+)", script) == [own]
 
 
 def test_the_stages_are_the_chapter_in_its_order() -> None:
