@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from benchmarks import pictures, rounds, tables
-from smallset import files, params
+from smallset.pipeline import params
+from smallset.storage import files
 
 ONE_SIDED = {"bank": ["ours"]}  # the book has no such step
 PARAMS = params.read(Path(__file__).parents[1] / "params.yaml")

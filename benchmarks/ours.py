@@ -10,20 +10,13 @@ import numpy as np
 
 from benchmarks import arithmetic
 from benchmarks.rounds import Setup, Work
-from smallset import (
-    augmentation,
-    bases,
-    caches,
-    extraction,
-    files,
-    heads,
-    images,
-    models,
-    params,
-    photos,
-    runtime,
-    training,
-)
+from smallset.bases import applications
+from smallset.frozen import caches, extraction
+from smallset.networks import heads, models, runtime
+from smallset.photos import augmentation, images, lists
+from smallset.pipeline import params
+from smallset.storage.backups import Backup
+from smallset.training import fitting
 
 P = params.read(Path(__file__).parents[1] / "params.yaml")
 SHARE = 4  # a photo and its views are as much work as nine photos: this part of the photos is enough
@@ -40,8 +33,8 @@ def prepare() -> None:
 
 def parts(setup: Setup) -> tuple[keras.Model, keras.Model]:
     """VGG16 as trunk and top, with random weights, which are as fast."""
-    tensors = bases.plain("VGG16").get_weights()
-    return bases.split(bases.build("VGG16", tensors, setup.size), "VGG16", None)
+    tensors = applications.plain("VGG16").get_weights()
+    return applications.split(applications.build("VGG16", tensors, setup.size), "VGG16", None)
 
 
 def convnet(setup: Setup) -> Work:
@@ -51,15 +44,14 @@ def convnet(setup: Setup) -> Work:
 
 def convnet_augmented(setup: Setup) -> Work:
     """An epoch of the stage convnet_augmented."""
-    augment = augmentation.build(P.augmentation, setup.size, P.seed)
     model = models.convnet(setup.size, 2, P.convnet_augmented)
-    return from_pixels(models.chain([augment, model], "convnet_augmented"), setup, P.convnet_augmented)
+    return from_pixels(model, setup, P.convnet_augmented, P.augmentation)
 
 
 def features(setup: Setup) -> Work:
     """Photos through trunk and top, float16 on disk: the stages activations and features without views."""
     trunk, top = parts(setup)
-    found = photos.find(setup.folder / "train")
+    found = photos(setup, "train")
     activations, target = setup.scratch / "activations/photos.npy", setup.scratch / "features/photos.npy"
     backup = new_backup(setup)
 
@@ -75,14 +67,14 @@ def features(setup: Setup) -> Work:
 def bank(setup: Setup) -> Work:
     """The same with all augmented views of each photo."""
     trunk, top = parts(setup)
-    augment = augmentation.build(P.augmentation, setup.size, P.seed)
-    found = photos.find(setup.folder / "train")
+    drawn = [augmentation.view(P.augmentation, setup.size, P.seed, number) for number in range(P.activations.views)]
+    found = photos(setup, "train")
     found = found.at(found.spread(len(found.files) // SHARE))
     activations, target = setup.scratch / "activations", setup.scratch / "features"
     plain, views, backup = "plain.npy", "views.npy", new_backup(setup)
 
     def run() -> None:
-        wanted = {activations / plain: extraction.PLAIN, activations / views: [augment] * P.activations.views}
+        wanted = {activations / plain: extraction.PLAIN, activations / views: drawn}
         extraction.from_photos(trunk, found, wanted, backup)
         backup.remove()
         for name in (plain, views):
@@ -114,7 +106,7 @@ def fine_tune(setup: Setup) -> Work:
     """An epoch of the stage fine_tune: top and head on the trunk's activations, views of them as well."""
     trunk, top = parts(setup)
     head = heads.book(top.output_shape[1:], 2, P.augmented.units, P.augmented.dropout)
-    counts = {split: len(photos.find(setup.folder / split).files) for split in setup.rows}
+    counts = {split: len(lists.find(setup.folder / split).files) for split in setup.rows}
     train = random_cache(setup, "train", counts["train"], trunk.output_shape[1:], (P.activations.views,))
     validation = random_cache(setup, "validation", counts["validation"], trunk.output_shape[1:])
     return epoch(models.chain([top, head], "tuned"), caches.load, train, validation, P.fine_tune, setup)
@@ -124,7 +116,7 @@ def random_cache(
     setup: Setup, split: str, rows: int, shape: tuple[int, ...], views: tuple[int, ...] = ()
 ) -> caches.Cache:
     """A cache of random values for `rows` photos, repeated if need be. Written past this process's memory."""
-    found = photos.find(setup.folder / split)
+    found = photos(setup, split)
     found = found.at(np.arange(rows) % len(found.files))
     path = setup.scratch / f"random/{split}.npy"
     values = caches.create(path, found, shape, views)
@@ -136,23 +128,30 @@ def random_cache(
     return caches.read(path, found)
 
 
-def from_pixels(model: keras.Model, setup: Setup, own: params.Training) -> Work:
+def from_pixels(
+    model: keras.Model, setup: Setup, own: params.Training, augment: params.Augmentation | None = None
+) -> Work:
     """An epoch on the photos."""
-    train, validation = (photos.find(setup.folder / split) for split in ("train", "validation"))
-    return epoch(model, partial(images.load, size=setup.size), train, validation, own, setup)
+    train, validation = (photos(setup, split) for split in ("train", "validation"))
+    return epoch(model, partial(images.load, size=setup.size, augment=augment), train, validation, own, setup)
+
+
+def photos(setup: Setup, split: str) -> lists.Photos:
+    """Those of a split, as `subset` lists them."""
+    return lists.digested(lists.find(setup.folder / split))
 
 
 def epoch(
     model: keras.Model,
-    load: training.Load,
-    train: training.Labelled,
-    validation: training.Labelled,
+    load: fitting.Load,
+    train: fitting.Labelled,
+    validation: fitting.Labelled,
     own: params.Training,
     setup: Setup,
 ) -> Work:
-    """An epoch as training.fit has it, validation and backup included, of a model that is compiled once."""
-    training.compiled(model, own)
-    callbacks = [*training.averaging(own), training.Progress(model, own, new_backup(setup))]
+    """An epoch as fitting.fit has it, validation and backup included, of a model that is compiled once."""
+    fitting.compiled(model, own)
+    callbacks = [*fitting.averaging(own), fitting.Progress(model, own, fitting.Run(P.seed, new_backup(setup)))]
 
     def run() -> None:
         model.fit(
@@ -167,9 +166,9 @@ def epoch(
     return Work(run, len(train.labels))
 
 
-def new_backup(setup: Setup) -> files.Backup:
+def new_backup(setup: Setup) -> Backup:
     """What a run that was killed would go on from: writing it is part of the work."""
-    return files.Backup(Path(tempfile.mkdtemp(dir=setup.scratch)) / "backup.npz", "benchmark")
+    return Backup(Path(tempfile.mkdtemp(dir=setup.scratch)) / "backup.npz", "benchmark")
 
 
 CASES: dict[str, Callable[[Setup], Work]] = {

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from smallset import drawing
+from smallset.sources import drawing
 
 DRAWN = 64  # pictures a class
 SIZE = 400  # px, about a photo's of dogs vs cats

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.rounds import Series
-from smallset import params
+from smallset.pipeline import params
 
 Results = Mapping[str, Mapping[str, Series]]  # case -> side -> its rounds
 

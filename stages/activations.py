@@ -2,24 +2,31 @@
 
 from pathlib import Path
 
-from smallset import augmentation, extraction, files, photos, runtime, saving, stage
+from smallset.frozen import caches, extraction
+from smallset.networks import runtime, saving
+from smallset.photos import augmentation, lists
+from smallset.pipeline import stage
+from smallset.storage import backups
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 TRUNK = Path("models/base/trunk.keras")
-ACTIVATIONS = Path("data/activations")
+PHOTOS = Path("data/activations/photos")
+VIEWS = Path("data/activations/views")
 
 
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    trunk = saving.load(TRUNK)
-    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
-    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
-    backup = stage.backup(ACTIVATIONS / "photos")
-    with files.whole(ACTIVATIONS / "photos", backup) as plain, files.whole(ACTIVATIONS / "views", backup) as bank:
-        views = {plain / "train.npy": extraction.PLAIN, bank / "train.npy": [augment] * p.activations.views}
+    trunk, size = saving.load(TRUNK), p.image.side
+    train, validation = lists.splits(LISTS, SUBSET)
+    views = [augmentation.view(p.augmentation, size, p.seed, number) for number in range(p.activations.views)]
+    backup = stage.backup(PHOTOS)
+    with backups.resumable(PHOTOS, backup) as plain, backups.resumable(VIEWS, backup) as bank:
         extraction.from_photos(trunk, validation, {plain / "validation.npy": extraction.PLAIN}, backup)
-        extraction.from_photos(trunk, train, views, backup)
+        wanted = {plain / "train.npy": extraction.PLAIN, bank / "train.npy": views}
+        extraction.from_photos(trunk, train, wanted, backup)
+        caches.keep_pixels(plain, validation, size)
     backup.remove()
 
 

@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
-from smallset import audit, files, photos, plots, stage
+from smallset.measures import audit
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.showing import plots
+from smallset.storage import files
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 RECORD = Path("metrics/subset.json")
 METRICS = Path("metrics")
 PICTURE = Path("plots/audit.png")
@@ -13,7 +18,7 @@ PICTURE = Path("plots/audit.png")
 
 def main() -> None:
     p = stage.load_params()
-    looks = audit.look({split: photos.find(SUBSET / split) for split in audit.SPLITS})
+    looks = audit.look({split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in audit.SPLITS})
     table, pairs = audit.flagged(looks.table), audit.pairs(looks, p.audit.near)
     left_out = json.loads(RECORD.read_text(encoding="utf-8"))["left_out"]
     files.write_json(METRICS / "audit.json", audit.summary(table, pairs, left_out))

@@ -4,20 +4,23 @@ from pathlib import Path
 
 import numpy as np
 
-from smallset import augmentation, images, photos, plots, runtime, stage
+from smallset.photos import augmentation, images, lists
+from smallset.pipeline import stage
+from smallset.showing import plots
 
 TRAIN = Path("data/subset/train")
+LIST = Path("metrics/subset/train.csv")
 PICTURE = Path("plots/augmented.png")
 DRAWS = 9
 
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
-    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
-    found = photos.find(TRAIN)
-    photo = images.pixels(found.at(found.spread(1)), p.image.side)
-    draws = [np.asarray(augment(photo, training=True))[0] for _ in range(DRAWS)]
+    found = lists.read(LIST, TRAIN)
+    one = found.at(found.spread(1))
+    photo, size = images.pixels(one, p.image.side), p.image.side
+    views = [augmentation.view(p.augmentation, size, p.seed, number) for number in range(DRAWS)]
+    draws = [np.asarray(view(photo, one))[0] for view in views]
     plots.save(plots.grid(draws, [""] * DRAWS, columns=3), PICTURE)
 
 

@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from smallset import augmentation, caches, files, heads, photos, runtime, saving, stage, transfer
+from smallset.frozen import caches
+from smallset.networks import heads, runtime, saving
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.training import fitting, transfer
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 BASE = Path("models/base")
 FEATURES = Path("data/features")
 HISTORY = Path("metrics/augmented/history.csv")
@@ -14,17 +19,14 @@ MODEL = Path("models/augmented.keras")
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    train = caches.read(FEATURES / "views/train.npy", photos.find(SUBSET / "train"))
-    validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
-    head = heads.book(train.views.shape[2:], len(train.photos.classes), p.augmented.units, p.augmented.dropout)
-    trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
-    backup = stage.backup(MODEL)
-    parts = [trunk, top], [head]
-    model, history, temperature = transfer.fit_views(*parts, train, validation, p.augmented, p.seed, backup, augment)
-    files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.photos.classes, temperature)
-    backup.remove()
+    train, validation = lists.splits(LISTS, SUBSET)
+    data = caches.data(FEATURES / "views", FEATURES / "photos", train, validation)
+    head = heads.book(data.train.views.shape[2:], len(train.classes), p.augmented.units, p.augmented.dropout)
+    base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
+    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    model, temperature = transfer.fit_views(base, [head], data, p.augmented, run, p.augmentation)
+    saving.save(model, MODEL, train.classes, temperature)
+    run.backup.remove()
 
 
 stage.run(main)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from smallset import bases, runtime, saving, stage, weights
+from smallset.bases import applications, weights
+from smallset.networks import runtime, saving
+from smallset.pipeline import stage
 
 BASE = Path("models/base")
 
@@ -12,7 +14,7 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     tensors = weights.fetch(p.base.name, p.base.weights)
     for folder, side in ((BASE, p.image.side), (BASE / "larger", p.larger.side)):
-        for part in bases.split(bases.build(p.base.name, tensors, side), p.base.name, p.base.cut):
+        for part in applications.split(applications.build(p.base.name, tensors, side), p.base.name, p.base.cut):
             saving.save(part, folder / f"{part.name}.keras")
 
 

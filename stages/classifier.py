@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
-from smallset import caches, files, heads, photos, runtime, saving, stage, transfer
+from smallset.frozen import caches
+from smallset.networks import heads, runtime, saving
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.training import fitting, transfer
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 BASE = Path("models/base")
-FEATURES = Path("data/features")
+PHOTOS = Path("data/features/photos")
 HISTORY = Path("metrics/classifier/history.csv")
 MODEL = Path("models/classifier.keras")
 
@@ -14,15 +19,14 @@ MODEL = Path("models/classifier.keras")
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    train = caches.read(FEATURES / "photos/train.npy", photos.find(SUBSET / "train"))
-    validation = caches.read(FEATURES / "photos/validation.npy", photos.find(SUBSET / "validation"))
-    head = heads.book(train.views.shape[2:], len(train.photos.classes), p.classifier.units, p.classifier.dropout)
-    trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    backup = stage.backup(MODEL)
-    model, history, temperature = transfer.fit([trunk, top], [head], train, validation, p.classifier, p.seed, backup)
-    files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.photos.classes, temperature)
-    backup.remove()
+    train, validation = lists.splits(LISTS, SUBSET)
+    data = caches.data(PHOTOS, PHOTOS, train, validation)
+    head = heads.book(data.train.views.shape[2:], len(train.classes), p.classifier.units, p.classifier.dropout)
+    base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
+    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    model, temperature = transfer.fit(base, [head], data, p.classifier, run)
+    saving.save(model, MODEL, train.classes, temperature)
+    run.backup.remove()
 
 
 stage.run(main)

@@ -1,38 +1,36 @@
 """8.2-8.3  All models side by side: a table, their curves, and what they get wrong. Arguments: the models' names."""
 
-import json
 import sys
 from pathlib import Path
 
-import pandas as pd
-
-from smallset import comparison, files, histories, photos, plots, significance, stage
+from smallset.measures import comparison, histories, significance
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.showing import plots
+from smallset.storage import files
 
 TEST = Path("data/subset/test")
+LIST = Path("metrics/subset/test.csv")
+SEEDS = Path("data/seeds")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
-TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be called 7, or None
 
 
 def main() -> None:
     p = stage.load_params()
-    names = sys.argv[1:]
-    measures = {name: json.loads((METRICS / f"{name}.json").read_text()) for name in names}
-    training = {name: pd.read_csv(METRICS / name / "history.csv") for name in names}
-    predictions = {
-        name: pd.read_csv(METRICS / name / "predictions.csv", dtype=TEXT, keep_default_na=False) for name in names
-    }
-    runs = comparison.read_runs(METRICS, names)
-    table, pairs = comparison.table(measures, training, runs), significance.pairs(predictions)
+    found, test = comparison.read(METRICS, SEEDS, sys.argv[1:]), lists.read(LIST, TEST)
+    runs = comparison.runs(found.measures, found.others, test.labels, p.seed)
+    table, pairs = comparison.table(found.measures, found.training, runs), significance.pairs(found.predictions)
+    if found.others:
+        files.write_csv(METRICS / "runs.csv", runs)
     files.write_csv(METRICS / "compare.csv", table)
     files.write_csv(METRICS / "pairs.csv", pairs)
     files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs))
-    files.write_csv(METRICS / "curves.csv", histories.curves(training))
-    plots.save(plots.curves(training, p.compare.smoothing), METRICS / "curves.png")
-    classes = photos.find(TEST).classes
+    files.write_csv(METRICS / "curves.csv", histories.curves(found.training))
+    plots.save(plots.curves(found.training, p.compare.smoothing), METRICS / "curves.png")
     with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
-        for name, rows in predictions.items():
-            plots.save(plots.confusion(rows, classes, name), confusion / f"{name}.png")
+        for name, rows in found.predictions.items():
+            plots.save(plots.confusion(rows, test.classes, name), confusion / f"{name}.png")
             plots.save(plots.mistakes(rows, TEST), mistakes / f"{name}.png")
 
 

@@ -4,9 +4,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from smallset import files, images, models, photos, runtime, saving, stage, training
+from smallset.networks import models, runtime, saving
+from smallset.photos import images, lists
+from smallset.pipeline import stage
+from smallset.training import fitting
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 MODELS = Path("models")
 METRICS = Path("metrics")
 
@@ -16,14 +20,12 @@ def main() -> None:
     p = stage.load_params()
     own = getattr(p, name)
     runtime.prepare(p.seed, p.precision)
-    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
+    train, validation = lists.splits(LISTS, SUBSET)
     model = models.convnet(p.image.side, len(train.classes), own)
-    backup = stage.backup(MODELS / f"{name}.keras")
-    load = partial(images.load, size=p.image.side)
-    history, temperature = training.fit(model, load, train, validation, own, p.seed, backup)
-    files.write_csv(METRICS / name / "history.csv", history)
+    run = fitting.Run(p.seed, stage.backup(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
+    temperature = fitting.fit(model, partial(images.load, size=p.image.side), train, validation, own, run)
     saving.save(model, MODELS / f"{name}.keras", train.classes, temperature)
-    backup.remove()
+    run.backup.remove()
 
 
 stage.run(main)

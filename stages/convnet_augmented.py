@@ -3,9 +3,13 @@
 from functools import partial
 from pathlib import Path
 
-from smallset import augmentation, files, images, models, photos, runtime, saving, stage, training
+from smallset.networks import models, runtime, saving
+from smallset.photos import images, lists
+from smallset.pipeline import stage
+from smallset.training import fitting
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 HISTORY = Path("metrics/convnet_augmented/history.csv")
 MODEL = Path("models/convnet_augmented.keras")
 
@@ -13,16 +17,13 @@ MODEL = Path("models/convnet_augmented.keras")
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
+    train, validation = lists.splits(LISTS, SUBSET)
     model = models.convnet(p.image.side, len(train.classes), p.convnet_augmented)
-    augment = augmentation.build(p.augmentation, p.image.side, p.seed)
-    load = partial(images.load, size=p.image.side)
-    backup = stage.backup(MODEL)
-    end_to_end = models.chain([augment, model], "convnet_augmented")
-    history, temperature = training.fit(end_to_end, load, train, validation, p.convnet_augmented, p.seed, backup)
-    files.write_csv(HISTORY, history)
+    load = partial(images.load, size=p.image.side, augment=p.augmentation)
+    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    temperature = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
     saving.save(model, MODEL, train.classes, temperature)
-    backup.remove()
+    run.backup.remove()
 
 
 stage.run(main)

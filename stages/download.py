@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from smallset import files, sources, stage
+from smallset.pipeline import stage
+from smallset.sources import filling
+from smallset.storage import files
 
 RAW = Path("data/raw")
 DOWNLOADS = Path("data/downloads")
@@ -13,7 +15,7 @@ def main() -> None:
     p = stage.load_params()
     with files.whole(RAW) as draft:
         draft.mkdir()
-        record = sources.fill(draft, DOWNLOADS, p.download, p.seed)
+        record = filling.fill(draft, DOWNLOADS, p.download, p.seed)
     files.write_json(METRICS, record)
 
 

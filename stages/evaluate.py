@@ -3,9 +3,14 @@
 import sys
 from pathlib import Path
 
-from smallset import calibration, evaluation, files, photos, runtime, saving, stage
+from smallset.measures import calibration, evaluation
+from smallset.networks import runtime, saving
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.storage import files
 
 TEST = Path("data/subset/test")
+LIST = Path("metrics/subset/test.csv")
 MODELS = Path("models")
 METRICS = Path("metrics")
 
@@ -14,7 +19,7 @@ def main() -> None:
     name = sys.argv[1]
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    model, test = MODELS / f"{name}.keras", photos.find(TEST)
+    model, test = MODELS / f"{name}.keras", lists.read(LIST, TEST)
     probability, temperature = evaluation.predict(saving.load(model), test), saving.temperature(model)
     sides = calibration.both(probability, temperature)
     files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability))

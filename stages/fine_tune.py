@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from smallset import augmentation, caches, files, photos, runtime, saving, stage, transfer
+from smallset.frozen import caches
+from smallset.networks import runtime, saving
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.training import fitting, transfer
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 ACTIVATIONS = Path("data/activations")
 START = Path("models/augmented.keras")
 HISTORY = Path("metrics/fine_tune/history.csv")
@@ -14,17 +19,14 @@ MODEL = Path("models/fine_tune.keras")
 def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    train = caches.read(ACTIVATIONS / "views/train.npy", photos.find(SUBSET / "train"))
-    validation = caches.read(ACTIVATIONS / "photos/validation.npy", photos.find(SUBSET / "validation"))
+    train, validation = lists.splits(LISTS, SUBSET)
+    data = caches.data(ACTIVATIONS / "views", ACTIVATIONS / "photos", train, validation)
     start = saving.load(START)
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
-    augment = augmentation.build(p.augmentation, start.input_shape[1], p.seed)
-    backup = stage.backup(MODEL)
-    parts = [trunk], [top, head]
-    model, history, temperature = transfer.fit_views(*parts, train, validation, p.fine_tune, p.seed, backup, augment)
-    files.write_csv(HISTORY, history)
-    saving.save(model, MODEL, train.photos.classes, temperature)
-    backup.remove()
+    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    model, temperature = transfer.fit_views([trunk], [top, head], data, p.fine_tune, run, p.augmentation)
+    saving.save(model, MODEL, train.classes, temperature)
+    run.backup.remove()
 
 
 stage.run(main)

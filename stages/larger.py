@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from smallset import augmentation, extraction, files, photos, runtime, saving, stage
+from smallset.frozen import caches, extraction
+from smallset.networks import runtime, saving
+from smallset.photos import augmentation, lists
+from smallset.pipeline import stage
+from smallset.storage import backups
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 TRUNK = Path("models/base/larger/trunk.keras")
 LARGER = Path("data/larger")
 
@@ -13,12 +18,13 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     trunk = saving.load(TRUNK)
-    train, validation = (photos.find(SUBSET / split) for split in ("train", "validation"))
-    mirror = [augmentation.mirror(p.larger.side)] if p.larger.mirror else []
+    train, validation = lists.splits(LISTS, SUBSET)
+    views = [None, augmentation.mirror] if p.larger.mirror else [None]
     backup = stage.backup(LARGER)
-    with files.whole(LARGER, backup) as folder:
+    with backups.resumable(LARGER, backup) as folder:
         extraction.from_photos(trunk, validation, {folder / "validation.npy": extraction.PLAIN}, backup)
-        extraction.from_photos(trunk, train, {folder / "train.npy": [None, *mirror]}, backup)
+        extraction.from_photos(trunk, train, {folder / "train.npy": views}, backup)
+        caches.keep_pixels(folder, validation, p.larger.side)
     backup.remove()
 
 

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from smallset import explanation, files, pictures, report, results, saving, stage
+from smallset.networks import saving
+from smallset.pipeline import stage
+from smallset.showing import explanation, pictures, report, results
+from smallset.storage import files
 
 METRICS = Path("metrics")
 PARAMS = Path("params.yaml")

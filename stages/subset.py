@@ -3,9 +3,12 @@
 import sys
 from pathlib import Path
 
-from smallset import files, splits, stage
+from smallset.pipeline import stage
+from smallset.sources import splits
+from smallset.storage import files
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 METRICS = Path("metrics/subset.json")
 
 
@@ -13,6 +16,9 @@ def main() -> None:
     p = stage.load_params()
     with files.whole(SUBSET) as draft:
         record = splits.copy_subset(Path(sys.argv[1]), draft, p.subset, p.seed)
+        listed = splits.listed(draft)
+    for split, table in listed.items():
+        files.write_csv(LISTS / f"{split}.csv", table)
     files.write_json(METRICS, record)
 
 

@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
-from smallset import caches, files, photos, plots, stage, suspects
+from smallset.frozen import caches
+from smallset.measures import suspects
+from smallset.photos import lists
+from smallset.pipeline import stage
+from smallset.showing import plots
+from smallset.storage import files
 
 SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 FEATURES = Path("data/features/photos")
 TABLE = Path("metrics/suspects.csv")
 PICTURE = Path("plots/suspects.png")
@@ -12,9 +18,8 @@ PICTURE = Path("plots/suspects.png")
 
 def main() -> None:
     p = stage.load_params()
-    cached = {
-        split: caches.read(FEATURES / f"{split}.npy", photos.find(SUBSET / split)) for split in ("train", "validation")
-    }
+    found = {split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("train", "validation")}
+    cached = {split: caches.read(FEATURES / f"{split}.npy", own) for split, own in found.items()}
     table = suspects.find(cached, p.seed)
     files.write_csv(TABLE, table)
     plots.save(plots.suspects(table, SUBSET), PICTURE)

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from smallset import drawing, photos
+from smallset.photos import lists
+from smallset.sources import drawing
 
 if TYPE_CHECKING:
     import keras
@@ -43,10 +44,10 @@ def document() -> Any:
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> photos.Photos:
+def drawn(tmp_path: Path) -> lists.Photos:
     """Five drawn pictures of each class, 80 px."""
     drawing.draw(tmp_path / "drawn", 5, 80, seed=0)
-    return photos.find(tmp_path / "drawn")
+    return lists.digested(lists.find(tmp_path / "drawn"))
 
 
 @pytest.fixture(scope="session")
@@ -54,21 +55,21 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .weights.h5 of VGG16 that was never trained: the right shapes, offline."""
     import keras
 
-    from smallset import bases
+    from smallset.bases import applications
 
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
-    bases.plain("VGG16").save_weights(path)
+    applications.plain("VGG16").save_weights(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def vgg16(random_weights: Path) -> "Callable[[int], keras.Model]":
     """VGG16's base with those weights, for photos of a given size."""
-    from smallset import bases, weights
+    from smallset.bases import applications, weights
 
     tensors = weights.from_file("VGG16", random_weights)
-    return lambda size: bases.build("VGG16", tensors, size)
+    return lambda size: applications.build("VGG16", tensors, size)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import keras
 
-from smallset import models, params
+from smallset.networks import models
+from smallset.pipeline import params
 
 BOOK = params.read(Path(__file__).parents[1] / "params.yaml").convnet
 

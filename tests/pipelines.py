@@ -38,7 +38,6 @@ PARAMS = {
     "pooled": TINY | {"learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "C": 0.01},
     "seeds": SEEDS,
 }
-REPORT = "plots/report.html"
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
@@ -47,7 +46,7 @@ class Pipeline:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".gitattributes"):
             shutil.copy(ROOT / name, folder)
         for name in ("stages", "src", ".dvc/plots"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -101,8 +100,6 @@ class Pipeline:
         folder = self.folder / name
         folder.mkdir()
         shutil.copy(ROOT / name / "dvc.yaml", folder)
-        for shared in ("stages", "src"):
-            (folder / shared).symlink_to(f"../{shared}")
         document = yaml.safe_load((ROOT / name / "params.yaml").read_text())
         for key, values in changes.items():
             document[key] |= values
@@ -117,6 +114,6 @@ class Pipeline:
         self.write_params(document, folder)
 
     def md5s(self, folder: str = ".") -> dict[str, str]:
-        """The digest of every output in dvc.lock but the report, which tells how long each stage took."""
+        """The digest of every output in dvc.lock."""
         stages = yaml.safe_load((self.folder / folder / "dvc.lock").read_text())["stages"].values()
-        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", []) if out["path"] != REPORT}
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}

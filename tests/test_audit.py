@@ -15,8 +15,10 @@ import yaml
 from PIL import Image, ImageEnhance, ImageFilter
 from pipelines import ROOT
 
-from smallset import audit, drawing, photos, splits
-from smallset.errors import SmallsetError
+from smallset.measures import audit
+from smallset.photos import lists
+from smallset.pipeline.errors import SmallsetError
+from smallset.sources import drawing, splits
 
 NEAR = 8
 TRAIN, TEST = "train/cat/cat.0.jpg", "test/cat/copy.png"
@@ -40,7 +42,7 @@ def subset(tmp_path: Path) -> Path:
 
 
 def look(subset: Path) -> audit.Looks:
-    return audit.look({split: photos.find(subset / split) for split in audit.SPLITS})
+    return audit.look({split: lists.find(subset / split) for split in audit.SPLITS})
 
 
 def pairs(subset: Path) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from smallset import bases
-from smallset.errors import SmallsetError
+from smallset.bases import applications
+from smallset.pipeline.errors import SmallsetError
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def pixels() -> np.ndarray:
 
 
 def test_the_base_has_the_books_weights(base: keras.Model) -> None:
-    trunk, top = bases.split(base, "VGG16", None)
+    trunk, top = applications.split(base, "VGG16", None)
     assert (base.count_params(), len(base.weights)) == (14_714_688, 26)
     assert (top.count_params(), len(top.trainable_weights)) == (7_079_424, 6)
     assert (trunk.count_params(), len(trunk.weights)) == (14_714_688 - 7_079_424, 20)
@@ -33,14 +33,14 @@ def test_the_base_has_the_books_weights(base: keras.Model) -> None:
 
 
 def test_the_shapes_are_the_books_at_180_px(vgg16: Callable[[int], keras.Model]) -> None:
-    trunk, top = bases.split(vgg16(180), "VGG16", None)
+    trunk, top = applications.split(vgg16(180), "VGG16", None)
     assert (trunk.output_shape, top.output_shape) == ((None, 11, 11, 512), (None, 5, 5, 512))
 
 
 def test_raw_pixels_give_what_keras_gives_for_preprocessed_ones(
     base: keras.Model, pixels: np.ndarray, random_weights: Path
 ) -> None:
-    plain = bases.plain("VGG16")
+    plain = applications.plain("VGG16")
     plain.load_weights(random_weights)
     expected = plain.predict(keras.applications.vgg16.preprocess_input(pixels.copy()), verbose=0)
     assert expected.std() > 0
@@ -48,7 +48,7 @@ def test_raw_pixels_give_what_keras_gives_for_preprocessed_ones(
 
 
 def test_top_after_trunk_is_the_base(base: keras.Model, pixels: np.ndarray) -> None:
-    trunk, top = bases.split(base, "VGG16", None)
+    trunk, top = applications.split(base, "VGG16", None)
     both = top.predict(trunk.predict(pixels, verbose=0), verbose=0)
     np.testing.assert_allclose(both, base.predict(pixels, verbose=0), rtol=1e-5)
 
@@ -63,11 +63,11 @@ FAMILIES = [
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones(name: str, pixels: np.ndarray) -> None:
-    plain = bases.plain(name, input_shape=(78, 78, 3))
-    whole = bases.build(name, plain.get_weights(), 78)
+    plain = applications.plain(name, input_shape=(78, 78, 3))
+    whole = applications.build(name, plain.get_weights(), 78)
     module = sys.modules[getattr(keras.applications, name).__module__]
     expected = np.asarray(plain(module.preprocess_input(pixels.copy())))
-    trunk, top = bases.split(whole, name, None)
+    trunk, top = applications.split(whole, name, None)
     found = top(trunk(pixels))
     assert expected.std() > 0
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
@@ -76,7 +76,7 @@ def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones
 
 def test_every_base_of_keras_applications_has_a_cut() -> None:
     models = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert set(bases.names()) == models
+    assert set(applications.names()) == models
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_every_base_of_keras_applications_has_a_cut() -> None:
 )
 def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int, cut: str | None, message: str) -> None:
     with pytest.raises(SmallsetError, match=f"params.yaml: {message}"):
-        bases.split(bases.build(name, bases.plain(name).get_weights(), size), name, cut)
+        applications.split(applications.build(name, applications.plain(name).get_weights(), size), name, cut)

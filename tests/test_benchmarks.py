@@ -8,7 +8,10 @@ import keras
 import pytest
 
 from benchmarks import arithmetic, growth, pictures, rounds, tables
-from smallset import bases, heads, models, params, photos
+from smallset.bases import applications
+from smallset.networks import heads, models
+from smallset.photos import lists
+from smallset.pipeline import params
 
 ROOT = Path(__file__).parents[1]
 P = params.read(ROOT / "params.yaml")
@@ -27,7 +30,7 @@ def results() -> dict[str, dict[str, rounds.Series]]:
 
 def test_vgg16_at_180_px_takes_974_gmac_of_which_block5_is_a_twelfth(vgg16: Callable[[int], keras.Model]) -> None:
     base = vgg16(180)
-    trunk, top = bases.split(base, "VGG16", None)
+    trunk, top = applications.split(base, "VGG16", None)
     assert arithmetic.flop(base) / 2e9 == pytest.approx(9.74, abs=0.005)
     assert arithmetic.flop(trunk) + arithmetic.flop(top) == arithmetic.flop(base)
     assert arithmetic.flop(top) / arithmetic.flop(base) == pytest.approx(0.088, abs=0.0005)
@@ -78,9 +81,9 @@ def test_growth_is_what_each_further_photo_costs() -> None:
     assert text.endswith("Peak memory 2.60 GiB, over the limit of 2.5 GiB.")
 
 
-def test_photos_are_linked_class_by_class_and_again_when_they_run_out(tmp_path: Path, drawn: photos.Photos) -> None:
+def test_photos_are_linked_class_by_class_and_again_when_they_run_out(tmp_path: Path, drawn: lists.Photos) -> None:
     pictures.link(drawn.folder, tmp_path / "many", count=14, skip=1)
-    found = photos.find(tmp_path / "many")
+    found = lists.find(tmp_path / "many")
     assert found.labels.tolist() == [0] * 7 + [1] * 7
     names = [Path(path).resolve().name for path in found.paths()[:7]]
     assert [re.findall(r"\d+", name)[0] for name in names] == ["1", "2", "3", "4", "0", "1", "2"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smallset import calibration
+from smallset.measures import calibration
 
 RANDOM = np.random.default_rng(0)
 DOG = RANDOM.uniform(size=30_000)

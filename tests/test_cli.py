@@ -12,7 +12,10 @@ from networks import convnet
 from typer.testing import CliRunner, Result
 
 import smallset
-from smallset import cli, evaluation, photos, saving
+from smallset.measures import evaluation
+from smallset.networks import saving
+from smallset.photos import decoding, lists
+from smallset.tools import cli
 
 COMMANDS = ("predict", "explain", "evaluate", "init", "export")
 
@@ -45,7 +48,7 @@ def test_help_comes_without_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: Path, drawn: photos.Photos) -> None:
+def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: Path, drawn: lists.Photos) -> None:
     script = "from smallset.cli import app; app()"
     command = [sys.executable, "-c", script, "predict", str(model), drawn.paths()[0], "--top", "9"]
     done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
@@ -54,7 +57,7 @@ def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: P
     assert float(row["probability"]) + float(row["probability_2"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: photos.Photos) -> None:
+def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: lists.Photos) -> None:
     (drawn.folder / "cat/고양이 7.txt").write_text("no photo")
     done = run("predict", model, drawn.folder, "--batch", 4)
     rows = list(csv.DictReader(done.stdout.splitlines()))
@@ -67,7 +70,7 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: phot
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_predict_reads_paths_from_stdin(model: Path, drawn: photos.Photos) -> None:
+def test_predict_reads_paths_from_stdin(model: Path, drawn: lists.Photos) -> None:
     paths = drawn.paths()[:3]
     done = run("predict", model, "-", "--format", "jsonl", stdin="\n".join(paths))
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -85,7 +88,7 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
     assert run("predict").exit_code == 2
 
 
-def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: photos.Photos, tmp_path: Path) -> None:
+def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: lists.Photos, tmp_path: Path) -> None:
     done = run("evaluate", model, drawn.folder, "--output", tmp_path / "out")
     assert done.exit_code == 0
     probability = evaluation.predict(saving.load(model), drawn)
@@ -94,7 +97,7 @@ def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: photos.Photos
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["classes.csv", "predictions.csv"]
 
 
-def test_evaluate_leaves_out_what_does_not_decode(model: Path, drawn: photos.Photos) -> None:
+def test_evaluate_leaves_out_what_does_not_decode(model: Path, drawn: lists.Photos) -> None:
     Path(drawn.paths()[0]).write_bytes(b"")
     done = run("evaluate", model, drawn.folder)
     assert done.exit_code == 1
@@ -102,7 +105,7 @@ def test_evaluate_leaves_out_what_does_not_decode(model: Path, drawn: photos.Pho
     assert "cat.0.jpg: does not decode" in done.stderr
 
 
-def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: photos.Photos) -> None:
+def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: lists.Photos) -> None:
     (drawn.folder / "dog").rename(drawn.folder / "fox")
     done = run("evaluate", model, drawn.folder)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -110,13 +113,13 @@ def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: photos.Phot
 
 
 def test_explain_writes_a_picture_once(
-    model: Path, drawn: photos.Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, drawn: lists.Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("explain", model, drawn.paths()[0], "--label", "dog")
     assert done.exit_code == 0
     assert done.stdout.startswith("cat.0.gradcam.png: dog 0.")
-    assert photos.decode("cat.0.gradcam.png").shape[2] == 3
+    assert decoding.decode("cat.0.gradcam.png").shape[2] == 3
     again = run("explain", model, drawn.paths()[0])
     assert again.exit_code == 2
     assert "cat.0.gradcam.png: expected a new file that ends in .png. Name another one" in again.stderr

@@ -1,13 +1,13 @@
 """Models side by side: the table, its intervals, and which differences are real."""
 
-from pathlib import Path
-
+import numpy as np
 import pandas as pd
 import pytest
 
-from smallset import comparison, histories, significance
+from smallset.measures import comparison, histories, significance
+from smallset.pipeline.errors import SmallsetError
 
-A = {"accuracy": 0.75, "loss": 0.5, "auc": 0.8, "n": 4}
+A = {"accuracy": 0.75, "loss": 0.5, "brier": 0.2, "ece": 0.1, "auc": 0.8, "n": 4}
 
 
 def answers(right: str) -> pd.DataFrame:
@@ -15,26 +15,33 @@ def answers(right: str) -> pd.DataFrame:
     return pd.DataFrame({"actual": ["cat"] * len(right), "predicted": ["cat" if at == "y" else "dog" for at in right]})
 
 
-def test_the_table_shows_the_epoch_that_was_kept_and_the_accuracy_s_interval(
-    tmp_path: Path, history: pd.DataFrame
-) -> None:
-    none = comparison.read_runs(tmp_path, ["a"])
+def test_the_table_shows_the_epoch_that_was_kept_and_the_accuracy_s_interval(history: pd.DataFrame) -> None:
+    none = comparison.runs({"a": A}, {}, np.zeros(4, np.int64), 7)
     table = comparison.table({"a": A}, {"a": history}, none).drop(columns=["mean", "sd", "seeds"])
     [row] = table.to_dict("records")
     low, high = row.pop("low"), row.pop("high")
     assert row == {"model": "a", **A, "val_accuracy": 0.8, "last_val_accuracy": pytest.approx(2.05 / 3), "epoch": 2}
     assert low < 0.75 < high
     text = comparison.markdown(table, significance.pairs({"a": answers("yyyn")}))
-    assert "| a | 0.7500 | 0.3006 | 0.9544 | 0.5000 | 0.8000 | 4 | 0.8000 | 0.6833 | 2 |" in text
+    assert "| a | 0.7500 | 0.3006 | 0.9544 | 0.5000 | 0.2000 | 0.1000 | 0.8000 | 4 | 0.8000 | 0.6833 | 2 |" in text
 
 
-def test_the_table_shows_mean_and_deviation_over_seeds(tmp_path: Path, history: pd.DataFrame) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/runs.csv").write_text("seed,accuracy\n1,0.7\n2,0.8\n")
-    table = comparison.table({"a": A, "b": A}, {"a": history, "b": history}, comparison.read_runs(tmp_path, ["a", "b"]))
-    text = comparison.markdown(table, significance.pairs({"a": answers("y")}))
-    assert "| 2 | 0.7500 | 0.0707 | 2 |" in text
+def test_the_table_shows_mean_and_deviation_over_seeds(history: pd.DataFrame) -> None:
+    labels = np.array([0, 0, 1, 1])
+    half = np.array([[[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.6, 0.4]]])  # of one run, right twice in four
+    runs = comparison.runs({"a": A, "b": A}, {"a": half}, labels, 7)
+    assert runs[["model", "seed", "accuracy"]].to_numpy().tolist() == [["a", 7, 0.75], ["a", 8, 0.5]]
+    assert runs.brier[1] == pytest.approx((0.01 + 0.64 + 0.01 + 0.36) / 4)
+    text = comparison.markdown(
+        comparison.table({"a": A, "b": A}, {"a": history, "b": history}, runs), significance.pairs({"a": answers("y")})
+    )
+    assert "| 2 | 0.6250 | 0.1768 | 2 |" in text
     assert "| 2 |  |  |  |" in text
+
+
+def test_runs_on_other_test_photos_are_refused() -> None:
+    with pytest.raises(SmallsetError, match="expected probabilities of 4 test photos, found 3. Run: dvc repro"):
+        comparison.runs({"a": A}, {"a": np.full((1, 3, 2), 0.5)}, np.zeros(4, np.int64), 7)
 
 
 def test_an_accuracy_of_0_975_on_2000_photos_carries_0_7_points() -> None:

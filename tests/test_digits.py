@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset import digits, photos
-from smallset.errors import SmallsetError
+from smallset.photos import decoding, lists
+from smallset.pipeline.errors import SmallsetError
+from smallset.sources import digits
 
 RANDOM = np.random.default_rng(0)
 ARRAYS: dict[str, Any] = {
@@ -43,13 +44,13 @@ def test_each_digit_is_a_png_in_its_class_and_split(tmp_path: Path, monkeypatch:
     target = tmp_path / "raw"
     target.mkdir()
     assert digits.fill(target) == source
-    found = photos.find(target)
+    found = lists.find(target)
     assert found.classes == tuple("0123456789")
     assert len(found.files) == 60
     listed = pd.read_csv(target / "photos.csv", dtype=str)
     assert listed.groupby("split").size().to_dict() == {"train": 36, "validation": 4, "test": 20}
     for row in (0, 37):
-        pixels = photos.decode(target / f"{row % 10}/train-{row}.png")
+        pixels = decoding.decode(target / f"{row % 10}/train-{row}.png")
         np.testing.assert_array_equal(pixels, np.repeat(ARRAYS["x_train"][row][..., None], 3, axis=-1))
     assert listed.loc[listed.file == "7/train-37.png", "split"].item() == "validation"
 
@@ -66,7 +67,7 @@ def test_without_a_file_keras_is_asked(tmp_path: Path, monkeypatch: pytest.Monke
     pairs = ((ARRAYS["x_train"], ARRAYS["y_train"]), (ARRAYS["x_test"], ARRAYS["y_test"]))
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: pairs)
     assert digits.fill(tmp_path) is None
-    assert len(photos.find(tmp_path).files) == 60
+    assert len(lists.find(tmp_path).files) == 60
 
 
 @pytest.mark.parametrize("broken", ["missing", "text", "arrays", "pickle", "rows", "short idx", "no idx", "few idx"])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pipelines import ROOT, Pipeline
 
-from smallset import drawing
+from smallset.sources import drawing
 
 FACES = {"heron": drawing.cat, "robin": drawing.dog, "wren": drawing.cat}
 PHOTOS = 10  # a class

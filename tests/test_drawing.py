@@ -6,7 +6,9 @@ import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from smallset import drawing, files, photos, sources
+from smallset.photos import decoding, lists
+from smallset.sources import drawing, filling
+from smallset.storage import files
 
 TRAINING = 200
 
@@ -15,14 +17,14 @@ def test_one_seed_draws_the_same_bytes_another_seed_others(tmp_path: Path) -> No
     digests = []
     for number, seed in enumerate((1, 1, 2)):
         drawing.draw(tmp_path / str(number), 3, 48, seed)
-        digests.append(sources.digest(photos.find(tmp_path / str(number))))
+        digests.append(filling.digest(lists.find(tmp_path / str(number))))
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_linear_model_on_pixels_stays_under_80_percent(tmp_path: Path) -> None:
     drawing.draw(tmp_path, 2 * TRAINING, 48, seed=1337)
-    found = photos.find(tmp_path)
-    pixels = np.array([photos.decode(path).ravel() for path in found.paths()], np.float32) / 255
+    found = lists.find(tmp_path)
+    pixels = np.array([decoding.decode(path).ravel() for path in found.paths()], np.float32) / 255
     train = np.arange(len(pixels)) % 2 == 0
     for strength in (1e-4, 1e-2, 1.0):
         model = LogisticRegression(C=strength, max_iter=500).fit(pixels[train], found.labels[train])

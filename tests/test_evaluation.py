@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from smallset import evaluation, photos
+from smallset.measures import evaluation
+from smallset.photos import decoding, lists
 
 LABELS = np.array([0, 0, 1, 1])
 DOG = np.array([0.1, 0.6, 0.4, 0.9])
 PROBABILITY = np.stack([1 - DOG, DOG], axis=1)
-FOUND = photos.Photos(Path(), ("cat", "dog"), ("cat/1", "cat/2", "dog/1", "dog/2"), LABELS)
+FOUND = lists.Photos(Path(), ("cat", "dog"), ("cat/1", "cat/2", "dog/1", "dog/2"), LABELS)
 
 
 def sure(labels: np.ndarray) -> np.ndarray:
@@ -55,7 +56,7 @@ def test_the_roc_curve_goes_from_corner_to_corner() -> None:
 
 def test_three_classes_are_measured_each_against_the_rest() -> None:
     labels = np.array([0, 0, 1, 2])
-    found = photos.Photos(Path(), ("a", "accuracy", "c"), ("a/1", "a/2", "accuracy/1", "c/1"), labels)
+    found = lists.Photos(Path(), ("a", "accuracy", "c"), ("a/1", "a/2", "accuracy/1", "c/1"), labels)
     probability = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.7, 0.2], [0.2, 0.2, 0.6]])
     measures = evaluation.measures(labels, probability)
     assert measures["accuracy"] == 0.75
@@ -74,9 +75,9 @@ def test_there_is_no_area_under_the_curve_without_a_photo_of_each_class() -> Non
     assert (measures["accuracy"], measures["auc"]) == (0.5, None)
 
 
-def test_predict_keeps_the_order_of_the_photos(drawn: photos.Photos) -> None:
+def test_predict_keeps_the_order_of_the_photos(drawn: lists.Photos) -> None:
     inputs = keras.Input((80, 80, 3))
     brightness = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(brightness))
-    expected = [photos.decode(path).mean(axis=(0, 1)).sum() / 255 for path in drawn.paths()]
+    expected = [decoding.decode(path).mean(axis=(0, 1)).sum() / 255 for path in drawn.paths()]
     assert evaluation.predict(model, drawn)[:, 1] == pytest.approx(expected, rel=1e-4)

@@ -12,8 +12,9 @@ from networks import convnet
 from numpy.typing import NDArray
 from PIL import Image
 
-from smallset import explanation, models, saving
-from smallset.errors import SmallsetError
+from smallset.networks import models, saving
+from smallset.pipeline.errors import SmallsetError
+from smallset.showing import explanation
 
 
 @pytest.fixture

@@ -13,8 +13,11 @@ import pytest
 import tensorflow as tf
 from networks import convnet
 
-from smallset import exporting, heads, models, photos, pooling, saving
-from smallset.errors import SmallsetError
+from smallset.networks import heads, models, saving
+from smallset.photos import lists
+from smallset.pipeline.errors import SmallsetError
+from smallset.tools import exporting
+from smallset.training import pooling
 
 CLASSES = ("cat", "dog", "고양이")
 FORMATS: list[exporting.Format] = ["onnx", "litert", "savedmodel"]
@@ -99,7 +102,7 @@ def test_another_runtime_gives_the_same_probabilities(to: exporting.Format, kind
 
 
 def test_the_check_takes_any_folder_of_photos_and_leaves_out_what_does_not_decode(
-    drawn: photos.Photos, tmp_path: Path
+    drawn: lists.Photos, tmp_path: Path
 ) -> None:
     model = saved(tmp_path, composition())
     (drawn.folder / "cat" / "note.txt").write_text("no photo")
@@ -123,7 +126,7 @@ def test_other_probabilities_are_an_error_and_leave_nothing(
 
 
 @pytest.mark.parametrize("to", ["onnx", "litert"])
-def test_int8_is_small_and_says_what_it_costs(to: exporting.Format, drawn: photos.Photos, tmp_path: Path) -> None:
+def test_int8_is_small_and_says_what_it_costs(to: exporting.Format, drawn: lists.Photos, tmp_path: Path) -> None:
     for package in PACKAGES[to]:
         pytest.importorskip(package)
     network = convnet(78, 2)
@@ -137,7 +140,7 @@ def test_int8_is_small_and_says_what_it_costs(to: exporting.Format, drawn: photo
     np.testing.assert_allclose(run(to, path, pixels), network.predict(pixels, verbose=0), atol=0.02)
 
 
-def test_int8_needs_class_folders_and_a_format_that_has_it(drawn: photos.Photos, tmp_path: Path) -> None:
+def test_int8_needs_class_folders_and_a_format_that_has_it(drawn: lists.Photos, tmp_path: Path) -> None:
     for to, folder in (("savedmodel", drawn.folder), ("onnx", None)):
         with pytest.raises(SmallsetError, match="--int8 needs --to onnx or --to litert, and --photos"):
             exporting.export(tmp_path / "model.keras", to, None, folder, int8=True)  # type: ignore[arg-type]

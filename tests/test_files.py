@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallset import files
+from smallset.storage import backups, files
+from smallset.storage.backups import Backup
 
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -54,15 +55,36 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
 
 
 def test_a_backup_is_of_the_same_inputs_and_undamaged_or_nothing(tmp_path: Path) -> None:
-    backup = files.Backup(tmp_path / "x.npz", "one")
+    backup = Backup(tmp_path / "x.npz", "one")
     assert backup.read() == {}
     backup.write({"a": np.arange(3)})
     assert backup.read()["a"].tolist() == [0, 1, 2]
-    assert files.Backup(backup.path, "other").read() == {}
+    assert Backup(backup.path, "other").read() == {}
     backup.path.write_bytes(backup.path.read_bytes()[:-30])
     assert backup.read() == {}
     backup.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_draft_of_a_run_that_was_killed_is_left_to_the_next_one_if_its_backup_is(tmp_path: Path) -> None:
+    target, backup = tmp_path / "out", Backup(tmp_path / "x.npz", "one")
+
+    def begin(kept: bool) -> None:
+        with pytest.raises(KeyboardInterrupt), backups.resumable(target, backup) as draft:
+            draft.mkdir(exist_ok=True)
+            (draft / "first").touch()
+            if kept:
+                backup.write({"done": np.array(1)})
+            raise KeyboardInterrupt
+
+    for kept in (False, True):
+        begin(kept)
+        assert not target.exists()
+        with backups.resumable(target, backup) as draft:
+            assert draft.exists() is kept
+            draft.mkdir(exist_ok=True)
+        assert (target / "first").exists() is kept
+        files.remove(target)
 
 
 def test_json_holds_no_nan(tmp_path: Path) -> None:

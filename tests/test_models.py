@@ -5,7 +5,8 @@ import pytest
 from networks import BOOK, convnet
 from pipelines import ROOT
 
-from smallset import heads, models, params
+from smallset.networks import heads, models
+from smallset.pipeline import params
 
 
 @pytest.mark.parametrize(

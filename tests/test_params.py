@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from smallset import params
-from smallset.errors import SmallsetError
+from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smallset import photos
-from smallset.errors import SmallsetError
+from smallset.photos import decoding, lists
+from smallset.pipeline.errors import SmallsetError
 
 
 def test_photos_are_in_numeric_order_with_their_labels(tmp_path: Path) -> None:
     for name in ("dog/dog.10.jpg", "dog/dog.9.jpg", "cat/cat.100.jpg", "cat/cat.20.jpg", "cat/.DS_Store"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = photos.find(tmp_path)
+    found = lists.find(tmp_path)
     assert found.classes == ("cat", "dog")
     assert found.files == ("cat/cat.20.jpg", "cat/cat.100.jpg", "dog/dog.9.jpg", "dog/dog.10.jpg")
     assert found.labels.tolist() == [0, 0, 1, 1]
@@ -25,13 +25,13 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "dog").mkdir()
     with pytest.raises(SmallsetError, match=r"cat: no photo there. Add photos of that class, or take its folder away"):
-        photos.find(tmp_path)
+        lists.find(tmp_path)
 
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     with pytest.raises(SmallsetError, match="expected a folder for each class, two or more; found 1: cat. Sort"):
-        photos.find(tmp_path)
+        lists.find(tmp_path)
 
 
 def plain(mode: str, colour: object) -> Image.Image:
@@ -74,7 +74,7 @@ def test_every_kind_of_photo_becomes_rgb(
     tmp_path: Path, image: Image.Image, name: str, options: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
     image.save(tmp_path / name, **options)
-    pixels = photos.decode(tmp_path / name)
+    pixels = decoding.decode(tmp_path / name)
     assert pixels.shape == (5, 7, 3)
     assert pixels.dtype == np.uint8
     assert (pixels == expected).all()
@@ -84,13 +84,13 @@ def test_a_phone_s_jpeg_is_halved_while_it_is_decoded(tmp_path: Path) -> None:
     for width, height in ((2048, 2060), (2047, 3000)):
         plain("RGB", RED).resize((width, height)).save(tmp_path / "x.jpg")
         halved = width == 2048
-        assert photos.decode(tmp_path / "x.jpg").shape == (height // (1 + halved), width // (1 + halved), 3)
+        assert decoding.decode(tmp_path / "x.jpg").shape == (height // (1 + halved), width // (1 + halved), 3)
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
     with pytest.raises(SmallsetError, match=r"bomb.png: does not decode as a photo: Image size \(100000000 pixels\)"):
-        photos.decode(tmp_path / "bomb.png")
+        decoding.decode(tmp_path / "bomb.png")
 
 
 def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
@@ -98,18 +98,18 @@ def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6  # orientation: a quarter turn
     image.save(tmp_path / "turned.jpg", exif=exif)
-    assert photos.decode(tmp_path / "turned.jpg").shape == (8, 4, 3)
+    assert decoding.decode(tmp_path / "turned.jpg").shape == (8, 4, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a photo"])
 def test_what_does_not_decode_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(SmallsetError, match=r"x.jpg: does not decode as a photo"):
-        photos.decode(tmp_path / "x.jpg")
+        decoding.decode(tmp_path / "x.jpg")
 
 
-def test_a_truncated_photo_does_not_decode(drawn: photos.Photos) -> None:
+def test_a_truncated_photo_does_not_decode(drawn: lists.Photos) -> None:
     path = Path(drawn.paths()[0])
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(SmallsetError, match="truncated"):
-        photos.decode(path)
+        decoding.decode(path)

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset import drawing, evaluation, photos, plots
+from smallset.measures import evaluation
+from smallset.photos import lists
+from smallset.showing import plots
+from smallset.sources import drawing
 
 
 def sure(labels: np.ndarray) -> np.ndarray:
@@ -15,7 +18,7 @@ def sure(labels: np.ndarray) -> np.ndarray:
 
 
 def test_figures_are_equal_to_the_byte_and_mistakes_are_the_surest(
-    tmp_path: Path, history: pd.DataFrame, drawn: photos.Photos
+    tmp_path: Path, history: pd.DataFrame, drawn: lists.Photos
 ) -> None:
     for name in ("1.png", "2.png"):
         plots.save(plots.curves({"a": history, "b": history}), tmp_path / name)
@@ -29,7 +32,7 @@ def test_figures_are_equal_to_the_byte_and_mistakes_are_the_surest(
     assert [text.get_text() for text in plots.mistakes(none, drawn.folder).axes[0].texts] == ["no mistakes"]
 
 
-def test_mistakes_that_are_equally_sure_are_shown_class_by_class(drawn: photos.Photos) -> None:
+def test_mistakes_that_are_equally_sure_are_shown_class_by_class(drawn: lists.Photos) -> None:
     table = evaluation.predictions(drawn, sure(1 - drawn.labels))
     titles = [ax.get_title() for ax in plots.mistakes(table, drawn.folder).axes if ax.get_title()]
     assert [title[:3] for title in titles] == ["cat", "dog"] * 5
@@ -44,7 +47,7 @@ def test_the_confusion_matrix_counts_photos(count: int) -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == classes
 
 
-def test_pairs_and_suspects_are_shown_with_their_names(drawn: photos.Photos) -> None:
+def test_pairs_and_suspects_are_shown_with_their_names(drawn: lists.Photos) -> None:
     drawn.folder.rename(drawn.folder.parent / "train")
     files = {"file": "cat/cat.0.jpg", "other_file": "dog/dog.1.jpg", "split": "train", "other_split": "train"}
     pairs = pd.DataFrame([files | {"kind": "near", "transform": transform} for transform in ("none", "mirrored")] * 7)

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from smallset import caches, evaluation, params, photos, pooling
+from smallset.frozen import caches
+from smallset.networks import models
+from smallset.photos import lists
+from smallset.pipeline import params
+from smallset.training import pooling
 
 P = params.PooledTraining(
     batch=4,
@@ -46,11 +50,11 @@ def test_a_solved_head_is_logistic_regression_also_where_channels_are_negative_o
     pooling.solve(head.layers[-1], inputs, labels, P)
     scaler = StandardScaler().fit(inputs)
     expected = LogisticRegression(C=P.C, class_weight="balanced").fit(scaler.transform(inputs), labels)
-    given = evaluation.probabilities(head.predict(features, verbose=0))
+    given = models.per_class(head.predict(features, verbose=0))
     np.testing.assert_allclose(given, expected.predict_proba(scaler.transform(inputs)), atol=2e-3)
 
 
-def test_all_views_of_the_cache_teach_it(tmp_path: Path, drawn: photos.Photos) -> None:
+def test_all_views_of_the_cache_teach_it(tmp_path: Path, drawn: lists.Photos) -> None:
     path = tmp_path / "larger/train.npy"
     values = caches.create(path, drawn, (2, 2, 3), (2,))
     values[:] = np.random.default_rng(0).normal(size=values.shape)

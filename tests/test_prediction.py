@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from smallset import evaluation, photos, prediction
-from smallset.errors import SmallsetError
+from smallset.measures import evaluation
+from smallset.photos import lists
+from smallset.pipeline.errors import SmallsetError
+from smallset.tools import prediction
 
 CLASSES = ("cat", "dog", "고양이")
 ANSWER: prediction.Answer = ('a "b", 고양이\n.jpg', np.array([0.25, 0.75]), "")
@@ -27,7 +29,7 @@ def colour(classes: int) -> keras.Model:
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_answers_are_the_probabilities_of_the_evaluation(drawn: photos.Photos, outputs: int) -> None:
+def test_answers_are_the_probabilities_of_the_evaluation(drawn: lists.Photos, outputs: int) -> None:
     model = colour(outputs)
     answers = list(prediction.answers(model, drawn.paths(), batch=4))
     assert [path for path, _, _ in answers] == drawn.paths()
@@ -35,7 +37,7 @@ def test_answers_are_the_probabilities_of_the_evaluation(drawn: photos.Photos, o
     np.testing.assert_allclose(rows, evaluation.predict(model, drawn), rtol=0, atol=1e-6)
 
 
-def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: photos.Photos) -> None:
+def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: lists.Photos) -> None:
     model, paths = colour(1), drawn.paths()
     Path(paths[1]).write_bytes(b"no photo")
     (_, first, _), (path, _, error), (_, third, _) = prediction.answers(model, [*paths[:2], paths[2]], 8)
@@ -45,7 +47,7 @@ def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: pho
     np.testing.assert_allclose([first, third], alone, atol=1e-6)
 
 
-def test_paths_are_taken_as_answers_are_and_none_is_held(drawn: photos.Photos) -> None:
+def test_paths_are_taken_as_answers_are_and_none_is_held(drawn: lists.Photos) -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
@@ -73,7 +75,7 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
         prediction.find(str(tmp_path), [])
 
 
-def test_paths_on_stdin_keep_blanks_and_bytes(drawn: photos.Photos) -> None:
+def test_paths_on_stdin_keep_blanks_and_bytes(drawn: lists.Photos) -> None:
     lines = [b"a b.jpg \n", b"\n", "고양이.jpg\r\n".encode(), b"\xff.jpg"]
     paths = list(prediction.find("-", lines))
     assert paths == ["a b.jpg ", "고양이.jpg", "\udcff.jpg"]
@@ -110,14 +112,14 @@ def test_a_table_is_aligned_with_characters_of_two_columns() -> None:
     assert lines == ["고양이       1.0000  x.jpg\n", "dog          1.0000  x.jpg\n"]
 
 
-def test_labels_follow_the_order_of_the_model(drawn: photos.Photos) -> None:
+def test_labels_follow_the_order_of_the_model(drawn: lists.Photos) -> None:
     turned = prediction.labelled(drawn.folder, ("dog", "cat"))
     assert turned.files == drawn.files
     assert turned.labels.tolist() == [1] * 5 + [0] * 5
     assert prediction.labelled(drawn.folder, ("cat", "dog")).labels.tolist() == drawn.labels.tolist()
 
 
-def test_a_class_may_be_missing_and_photos_may_lie_deeper(drawn: photos.Photos) -> None:
+def test_a_class_may_be_missing_and_photos_may_lie_deeper(drawn: lists.Photos) -> None:
     (drawn.folder / "dog/more").mkdir()
     (drawn.folder / "dog/dog.4.jpg").rename(drawn.folder / "dog/more/4.jpg")
     found = prediction.labelled(drawn.folder, ("ant", "cat", "dog"))
@@ -125,12 +127,12 @@ def test_a_class_may_be_missing_and_photos_may_lie_deeper(drawn: photos.Photos) 
     assert "dog/more/4.jpg" in found.files
 
 
-def test_other_class_folders_are_an_error_that_names_both(drawn: photos.Photos) -> None:
+def test_other_class_folders_are_an_error_that_names_both(drawn: lists.Photos) -> None:
     with pytest.raises(SmallsetError, match=r"drawn: expected class folders .*, of cat, fox; found cat, dog\. Rename"):
         prediction.labelled(drawn.folder, ("cat", "fox"))
 
 
-def test_what_does_not_decode_is_not_measured(drawn: photos.Photos) -> None:
+def test_what_does_not_decode_is_not_measured(drawn: lists.Photos) -> None:
     rows = np.linspace(0, 1, 10)
     pairs = zip(drawn.files, rows, strict=True)
     given = [(file, np.array([1 - p, p]), "" if index else "broken") for index, (file, p) in enumerate(pairs)]

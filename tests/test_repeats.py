@@ -1,27 +1,20 @@
-"""Runs with other seeds: one row for each, the same for the same seed, and nothing left behind."""
+"""Runs with other seeds: each depends on its seed alone, and that of the saved model gives the saved model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
-from smallset import (
-    caches,
-    calibration,
-    evaluation,
-    files,
-    heads,
-    models,
-    params,
-    photos,
-    pooling,
-    repeats,
-    saving,
-    training,
-    transfer,
-)
+from smallset.frozen import caches, extraction
+from smallset.measures import evaluation
+from smallset.networks import heads, models, saving
+from smallset.photos import images, lists
+from smallset.pipeline import params
+from smallset.storage.backups import Backup
+from smallset.training import fitting, pooling, repeats, transfer
 
 SHAPE = (2, 2, 4)
 P = params.HeadTraining(
@@ -37,7 +30,6 @@ P = params.HeadTraining(
 )
 POOLED = params.PooledTraining(**P.model_dump(exclude={"units", "dropout"}), C=0.1)
 Parts = list[keras.Model]
-SAVED = dict.fromkeys(repeats.SCORES, 0.5) | {"auc": 0.5}
 
 
 @pytest.fixture
@@ -48,14 +40,23 @@ def trunk() -> keras.Model:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, drawn: photos.Photos, trunk: keras.Model) -> Iterator[caches.Cache]:
-    with repeats.features(trunk, drawn, tmp_path / "trunk/test.npy", files.Backup(tmp_path / "x.npz", "")) as found:
-        yield found
+def cache(tmp_path: Path, drawn: lists.Photos, trunk: keras.Model) -> caches.Cache:
+    return extracted(trunk, drawn, tmp_path / "trunk/test.npy")
+
+
+def extracted(part: keras.Model, found: lists.Photos, path: Path) -> caches.Cache:
+    extraction.from_photos(part, found, {path: extraction.PLAIN}, Backup(path.with_suffix(".npz"), ""))
+    return caches.read(path, found)
+
+
+def data(cache: caches.Cache) -> caches.Data:
+    """Training and validation on the same rows."""
+    return caches.Data(cache, cache, images.pixels(cache.photos, 8))
 
 
 @pytest.fixture
-def backup(tmp_path: Path) -> files.Backup:
-    return files.Backup(tmp_path / "backups/.part.runs.npz", "one")
+def backup(tmp_path: Path) -> Backup:
+    return Backup(tmp_path / "backups/.part.runs.npz", "one")
 
 
 @pytest.fixture
@@ -65,26 +66,22 @@ def top() -> keras.Model:
     return keras.Model(inputs, keras.layers.Conv2D(4, 1, activation="relu")(inputs), name="top")
 
 
-def test_each_seed_has_a_row_that_depends_on_it_alone(
-    trunk: keras.Model, cache: caches.Cache, backup: files.Backup
-) -> None:
-    plan = repeats.of_head(trunk, cache, cache, P)
-    table = repeats.table(plan, cache.photos, SAVED, 5, 3, backup)
-    assert table.columns.tolist() == ["seed", "accuracy", "loss", "brier", "ece"]
-    assert table.seed.tolist() == [5, 6, 7]
-    assert table.iloc[0, 1:].tolist() == [0.5] * 4
-    assert table.loss.nunique() == 3
-    other = repeats.table(plan, cache.photos, SAVED, 6, 2, replace(backup, fingerprint="other"))
-    assert other.iloc[1].tolist() == table.iloc[2].tolist()
+def test_each_run_depends_on_its_seed_alone(cache: caches.Cache, backup: Backup) -> None:
+    plan = repeats.of_head(data(cache), P)
+    found = repeats.probabilities(plan, cache, range(6, 8), backup)
+    assert found.shape == (2, 10, 2)
+    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-6)
+    assert not np.array_equal(found[0], found[1])
+    other = repeats.probabilities(plan, cache, range(7, 9), replace(backup, fingerprint="other"))
+    np.testing.assert_array_equal(other[0], found[1])
     backup.remove()
     assert not list(backup.path.parent.iterdir())
 
 
-def test_one_seed_is_the_saved_model_s_and_costs_nothing(
-    trunk: keras.Model, cache: caches.Cache, backup: files.Backup
-) -> None:
-    plan = repeats.of_head(trunk, cache, cache, P)
-    assert repeats.table(plan, cache.photos, SAVED, 5, 1, backup).to_numpy().tolist() == [[5, 0.5, 0.5, 0.5, 0.5]]
+def test_without_other_seeds_or_views_there_is_no_run(cache: caches.Cache, backup: Backup) -> None:
+    assert repeats.probabilities(repeats.of_head(data(cache), P), cache, range(6, 6), backup).shape == (0, 10, 2)
+    none = replace(data(cache), train=replace(cache, values=cache.views[:0]))
+    assert repeats.probabilities(repeats.of_head(none, P), cache, range(6, 8), backup).shape == (0, 10, 2)
     assert not backup.path.parent.exists()
 
 
@@ -93,70 +90,68 @@ class Killed(Exception):  # noqa: N818
 
 
 @pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
-def test_a_table_that_was_killed_goes_on_and_ends_the_same(
-    trunk: keras.Model,
+def test_runs_that_were_killed_go_on_and_end_the_same(
     top: keras.Model,
     cache: caches.Cache,
-    backup: files.Backup,
+    backup: Backup,
     model: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def table() -> list[list[float]]:
-        head = repeats.of_head(trunk, cache, cache, P)
+    def runs() -> list[list[float]]:
+        head = repeats.of_head(data(cache), P)
         plan = {
             "classifier": lambda: head,
-            "fine_tune": lambda: repeats.of_fine_tune(trunk, top, head, cache, cache, P, backup),
-            "pooled": lambda: repeats.of_pooled(trunk, top, cache, cache, POOLED),
+            "fine_tune": lambda: repeats.of_fine_tune(top, head, data(cache), P, backup),
+            "pooled": lambda: repeats.of_pooled(top, data(cache), POOLED),
         }[model]()
-        return repeats.table(plan, cache.photos, SAVED, 5, 3, backup).to_numpy().tolist()
+        return repeats.probabilities(plan, cache, range(6, 8), backup).tolist()
 
     weights = top.get_weights()
-    whole = table()
+    whole = runs()
     backup.remove()
     top.set_weights(weights)
     epochs = []
 
-    def end(self: training.Progress, epoch: int, logs: dict[str, float]) -> None:
+    def end(self: fitting.Progress, epoch: int, logs: dict[str, float]) -> None:
         epochs.append(epoch)
         if len(epochs) == killed_at:
             raise Killed
         plain(self, epoch, logs)
 
-    plain, killed_at = training.Progress.on_epoch_end, 5 if model != "fine_tune" else 11
-    monkeypatch.setattr(training.Progress, "on_epoch_end", end)
+    plain, killed_at = fitting.Progress.on_epoch_end, 5 if model != "fine_tune" else 11
+    monkeypatch.setattr(fitting.Progress, "on_epoch_end", end)
     with pytest.raises(Killed):
-        table()
+        runs()
     top.set_weights(weights)
-    assert table() == whole
+    assert runs() == whole
     assert len(epochs) == (7 if model != "fine_tune" else 13)  # one of them twice
 
 
 @pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
 def test_the_saved_model_s_seed_gives_the_saved_model(
     tmp_path: Path,
-    drawn: photos.Photos,
+    drawn: lists.Photos,
     trunk: keras.Model,
     top: keras.Model,
     cache: caches.Cache,
-    backup: files.Backup,
+    backup: Backup,
     model: str,
 ) -> None:
     p = P.model_copy(update={"dropout": 0.0}) if model == "fine_tune" else P  # a head that is loaded draws anew
-    base = models.chain([trunk, top], "base")
-    with repeats.features(base, drawn, tmp_path / "base/test.npy", backup) as features:
-        head = repeats.of_head(base, features, features, p)
-        plan, test = {
-            "classifier": (head, features),
-            "fine_tune": (repeats.of_fine_tune(trunk, top, head, cache, cache, P, backup), cache),
-            "pooled": (repeats.of_pooled(trunk, top, cache, cache, POOLED), cache),
-        }[model]
-        weights = top.get_weights()
-        runs = {seed: repeats.scores(repeats.trained(plan, seed, backup), test, P.batch) for seed in (5, 6)}
-        top.set_weights(weights)
-        saved = stages(trunk, top, cache, features, p, tmp_path / "model.keras")[model]()
-    loss = calibration.loss(drawn.labels, evaluation.predict(saved, drawn))
-    assert runs[5][1] == pytest.approx(loss, rel=0.001)
-    assert runs[6][1] != pytest.approx(loss, rel=0.001)
+    features = extracted(models.chain([trunk, top], "base"), drawn, tmp_path / "base/test.npy")
+    head = repeats.of_head(data(features), p)
+    plan, test = {
+        "classifier": (head, features),
+        "fine_tune": (repeats.of_fine_tune(top, head, data(cache), P, backup), cache),
+        "pooled": (repeats.of_pooled(top, data(cache), POOLED), cache),
+    }[model]
+    weights = top.get_weights()
+    same, other = repeats.probabilities(plan, test, range(5, 7), backup)
+    top.set_weights(weights)
+    saved = stages(trunk, top, cache, features, p, tmp_path / "model.keras")[model]()
+    expected = evaluation.predict(saved, drawn)
+    np.testing.assert_allclose(same, expected, atol=1e-3)
+    assert np.abs(other - expected).max() > 5e-3
 
 
 def stages(
@@ -171,7 +166,8 @@ def stages(
 
     def fit(frozen: Parts, tuned: Parts, cache: caches.Cache, p: params.Training) -> keras.Model:
         keras.utils.set_random_seed(5)
-        model, *_ = transfer.fit(frozen, tuned, cache, cache, p, 5, files.Backup(path.with_suffix(".npz"), str(tuned)))
+        run = fitting.Run(5, Backup(path.with_suffix(".npz"), str(tuned)))
+        model, _ = transfer.fit(frozen, tuned, data(cache), p, run)
         return model
 
     def classifier() -> keras.Model:
@@ -188,12 +184,3 @@ def stages(
         return fit([trunk], [top, pooling.head(top, cache, POOLED)], cache, POOLED)
 
     return {"classifier": classifier, "fine_tune": fine_tune, "pooled": pooled}
-
-
-def test_features_of_the_test_photos_go_when_they_are_not_needed_any_more(tmp_path: Path, drawn: photos.Photos) -> None:
-    inputs = keras.Input((8, 8, 3))
-    base = keras.Model(inputs, keras.layers.AveragePooling2D(4)(inputs))
-    with repeats.features(base, drawn, tmp_path / "features/test.npy", files.Backup(tmp_path / "x.npz", "")) as found:
-        assert found.values.shape == (10, 2, 2, 3)
-        assert found.labels.tolist() == drawn.labels.tolist()
-    assert not list((tmp_path / "features").iterdir())

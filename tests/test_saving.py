@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from networks import convnet
 
-from smallset import bases, files, heads, models, saving
-from smallset.errors import SmallsetError
+from smallset.bases import applications
+from smallset.networks import heads, models, saving
+from smallset.pipeline.errors import SmallsetError
+from smallset.storage import files
 
 
 def test_a_model_built_and_saved_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -26,7 +28,7 @@ def test_a_model_built_and_saved_twice_gives_the_same_bytes(tmp_path: Path) -> N
 def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallset(
     tmp_path: Path, vgg16: Callable[[int], keras.Model]
 ) -> None:
-    trunk, top = bases.split(vgg16(78), "VGG16", None)
+    trunk, top = applications.split(vgg16(78), "VGG16", None)
     whole = models.chain([trunk, top, heads.book(top.output_shape[1:], 3, 4, 0.5)], "smallset")
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
     np.save(tmp_path / "pixels.npy", pixels)

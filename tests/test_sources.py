@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from smallset import arrangements, params, photos, sources, splits
-from smallset.errors import SmallsetError
+from smallset.photos import lists
+from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
+from smallset.sources import arrangements, filling, splits
 
 NOWHERE = "http://127.0.0.1:9/archive.zip"  # the discard port: refused at once
 
@@ -81,7 +83,7 @@ def fill(document: Any, tmp_path: Path, **download: object) -> dict[str, Any]:
     p = params.parse(document | {"download": document["download"] | download})
     target = tmp_path / "raw"
     target.mkdir()
-    return sources.fill(target, tmp_path / "downloads", p.download, seed=0)
+    return filling.fill(target, tmp_path / "downloads", p.download, seed=0)
 
 
 def test_the_first_mirror_that_answers_is_taken(document: Any, tmp_path: Path, server: Server, archive: bytes) -> None:
@@ -139,11 +141,11 @@ def test_a_local_archive_is_used_instead(
     assert (record["archive"], record["sha256"]) == ("mine.zip", hashlib.sha256(archive).hexdigest())
 
 
-def test_a_folder_is_copied_and_left_as_it_was(document: Any, tmp_path: Path, drawn: photos.Photos) -> None:
+def test_a_folder_is_copied_and_left_as_it_was(document: Any, tmp_path: Path, drawn: lists.Photos) -> None:
     before = {path: Path(path).stat() for path in drawn.paths()}
     record = fill(document, tmp_path, source="folder", folder=str(drawn.folder))
     assert record["photos"] == {"cat": 5, "dog": 5}
-    assert photos.find(tmp_path / "raw").files == drawn.files
+    assert lists.find(tmp_path / "raw").files == drawn.files
     after = {path: Path(path).stat() for path in drawn.paths()}
     for path, stat in before.items():
         assert (after[path].st_mtime_ns, after[path].st_mode, after[path].st_nlink) == (
@@ -168,7 +170,7 @@ def take(document: Any, tmp_path: Path, table: str | None = None) -> tuple[dict[
     name = None if table is None else str(tmp_path / "table.csv")
     fill(document, tmp_path, source="folder", folder=str(tmp_path / "own"), table=name)
     index = tmp_path / "raw/photos.csv"
-    found = photos.find(tmp_path / "raw")
+    found = lists.find(tmp_path / "raw")
     return (
         {file: Path(path).read_text() for file, path in zip(found.files, found.paths(), strict=True)},
         index.read_text(encoding="utf-8").splitlines() if index.exists() else [],
@@ -362,7 +364,7 @@ def test_a_folder_or_table_that_is_not_there_is_named(
         fill(document, tmp_path, source="folder", **download)
 
 
-def test_an_index_serves_the_subset(document: Any, tmp_path: Path, drawn: photos.Photos) -> None:
+def test_an_index_serves_the_subset(document: Any, tmp_path: Path, drawn: lists.Photos) -> None:
     splits_ = ["train", "train", "train", "validation", "test"]
     lines = [f"{file},{file[:3]},{splits_[number % 5]}" for number, file in enumerate(drawn.files)]
     (tmp_path / "table.csv").write_text("\n".join(["file,label,split", *lines]))

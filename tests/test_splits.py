@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from smallset import params, photos, splits
-from smallset.errors import SmallsetError
+from smallset.photos import decoding, lists
+from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
+from smallset.sources import splits
 
 Draw = Callable[..., Path]
 COUNTS = {"train": 2, "validation": 1, "test": 1}
@@ -23,7 +25,7 @@ def subset(raw: Path, by: str = "count", sizes: dict[str, Any] | None = None, se
 
 def copies(raw: Path, seed: int = 0) -> dict[str, list[str]]:
     """<class>/<file> by split."""
-    return {split: list(photos.find(raw.parent / f"subset{seed}" / split).files) for split in COUNTS}
+    return {split: list(lists.find(raw.parent / f"subset{seed}" / split).files) for split in COUNTS}
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def draw(tmp_path: Path) -> Draw:
 
 def know(raw: Path, **columns: Callable[[str], str]) -> None:
     """Write photos.csv with columns made from each file's name."""
-    files = photos.find(raw).files
+    files = lists.find(raw).files
     known = {name: [rule(file) for file in files] for name, rule in columns.items()}
     labels = [file.partition("/")[0] for file in files]
     pd.DataFrame({"file": files, "label": labels, **known}).to_csv(raw / "photos.csv", index=False)
@@ -66,7 +68,7 @@ def test_the_first_photos_go_to_train_the_next_to_validation_the_next_to_test(dr
     }
 
 
-def test_a_copy_shares_nothing_with_the_original(drawn: photos.Photos) -> None:
+def test_a_copy_shares_nothing_with_the_original(drawn: lists.Photos) -> None:
     subset(drawn.folder, "count", COUNTS)
     original, copy = drawn.folder / "cat/cat.0.jpg", drawn.folder.parent / "subset0/train/cat/cat.0.jpg"
     assert original.read_bytes() == copy.read_bytes()
@@ -87,7 +89,7 @@ def test_a_photo_that_does_not_decode_is_left_out_with_its_reason(draw: Draw, by
 def test_each_photo_is_decoded_once_and_no_more_than_are_needed(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = draw(cat=9, dog=9)
     seen: list[Path] = []
-    monkeypatch.setattr(photos, "decode", seen.append)
+    monkeypatch.setattr(decoding, "decode", seen.append)
     subset(raw, "count", COUNTS)
     assert len(seen) == 8
     subset(raw, "fraction", FRACTIONS, seed=1)
@@ -95,7 +97,7 @@ def test_each_photo_is_decoded_once_and_no_more_than_are_needed(draw: Draw, monk
     assert len({*seen[8:]}) == 18
 
 
-def test_too_few_photos_says_how_many_there_are(drawn: photos.Photos) -> None:
+def test_too_few_photos_says_how_many_there_are(drawn: lists.Photos) -> None:
     message = r"cat: expected 9 photos that decode \(7 train \+ 1 validation \+ 1 test\), found 5. Lower the counts"
     with pytest.raises(SmallsetError, match=message):
         subset(drawn.folder, "count", COUNTS | {"train": 7})
@@ -115,7 +117,7 @@ def test_fractions_are_of_each_class_disjoint_and_in_numeric_order(
     files = [file for files in chosen.values() for file in files]
     assert len({*files}) == len(files)
     for split, fraction in fractions.items():
-        assert chosen[split] == [file for file in photos.find(raw).files if file in chosen[split]]
+        assert chosen[split] == [file for file in lists.find(raw).files if file in chosen[split]]
         for label, count in {"cat": 20, "dog": 50, "horse": 110}.items():
             assert abs(record["photos"][split][label] - fraction * count) <= 3 * grouped
     if grouped:
@@ -126,7 +128,7 @@ def test_fractions_are_of_each_class_disjoint_and_in_numeric_order(
 
 def test_one_seed_draws_the_same_photos_and_another_others(draw: Draw) -> None:
     raw = draw(cat=20, dog=20)
-    table = splits.index(photos.find(raw))
+    table = splits.index(lists.find(raw))
     one, again, other = (splits.by_fraction(table, FRACTIONS, seed).tolist() for seed in (0, 0, 1))
     assert one == again != other
 
@@ -219,7 +221,7 @@ def test_a_class_that_is_not_in_every_split_is_an_error(
 
 
 def test_no_photo_that_decodes_is_an_error(five: Path) -> None:
-    for path in photos.find(five).paths():
+    for path in lists.find(five).paths():
         Path(path).write_bytes(b"")
     with pytest.raises(SmallsetError, match="cat: no photo of it for train: 0 photos"):
         subset(five, "fraction", FRACTIONS)

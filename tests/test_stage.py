@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from smallset import images, photos, stage
-from smallset.errors import SmallsetError
+from smallset.photos import images, lists
+from smallset.pipeline import stage
+from smallset.pipeline.errors import SmallsetError
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_what_a_person_can_mend_is_one_line(error: BaseException, message: str) 
     assert message in str(ended.value)
 
 
-def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: photos.Photos) -> None:
+def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: lists.Photos) -> None:
     broken = Path(drawn.paths()[3])
     broken.write_bytes(broken.read_bytes()[:100])
 

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from smallset import caches, photos, suspects
-from smallset.errors import SmallsetError
+from smallset.frozen import caches
+from smallset.measures import suspects
+from smallset.photos import lists
+from smallset.pipeline.errors import SmallsetError
 
 CLASSES = ("cat", "dog", "horse")
 CHANNELS = 16
@@ -25,7 +27,7 @@ def features(labels: NDArray[np.int64], seed: int) -> NDArray[np.float16]:
 def cached(folder: Path, split: str, values: NDArray[np.float16], labels: NDArray[np.int64]) -> caches.Cache:
     """A cache on disk of photos that need not be there."""
     files = tuple(f"{CLASSES[label]}/{split}.{number}.jpg" for number, label in enumerate(labels))
-    found = photos.Photos(folder / split, CLASSES[: labels.max() + 1], files, labels)
+    found = lists.Photos(folder / split, CLASSES[: labels.max() + 1], files, labels)
     caches.create(folder / f"features/photos/{split}.npy", found, values.shape[1:])[:] = values
     return caches.read(folder / f"features/photos/{split}.npy", found)
 

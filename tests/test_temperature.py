@@ -7,7 +7,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import special
 
-from smallset import calibration, temperature
+from smallset.measures import calibration
+from smallset.networks import temperature
 
 N = 20_000
 

@@ -13,8 +13,13 @@ import tensorflow as tf
 from networks import BOOK
 from numpy.typing import NDArray
 
-from smallset import augmentation, files, images, models, params, photos, training
-from smallset.errors import SmallsetError
+from smallset.networks import models
+from smallset.photos import images, lists
+from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
+from smallset.storage import backups
+from smallset.storage.backups import Backup
+from smallset.training import fitting
 
 P = params.Training(
     batch=8, epochs=6, learning_rate=0.3, epsilon=1e-7, ema_momentum=None, class_weights=None, calibrate=False
@@ -57,11 +62,12 @@ def model() -> keras.Model:
 
 
 def fit(folder: Path, network: keras.Model, data: Points | None = None, **changes: Any) -> pd.DataFrame:
-    backup = files.Backup(folder / "backup.npz", "one")
+    backup = Backup(folder / "backup.npz", "one")
     p = P.model_copy(update=changes)
-    history, _ = training.fit(network, load, data or points(), data or points(), p, 0, backup)
+    history = folder / "history.csv"
+    fitting.fit(network, load, data or points(), data or points(), p, fitting.Run(0, backup, history))
     backup.remove()
-    return history
+    return pd.read_csv(history)
 
 
 @pytest.mark.parametrize("ema_momentum", [None, 0.5])
@@ -73,6 +79,19 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept(tmp_path: Path, ema_m
     trained.compile(loss="binary_crossentropy")
     assert history.val_loss.to_numpy().argmin() < P.epochs - 1
     assert trained.evaluate(load(points(), 8), verbose=0)[0] == pytest.approx(history.val_loss.min(), rel=1e-4)
+
+
+def test_the_history_can_be_watched_epoch_by_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    plain = fitting.Progress.on_epoch_end
+
+    def end(self: fitting.Progress, epoch: int, logs: dict[str, float]) -> None:
+        plain(self, epoch, logs)
+        seen.append(len(pd.read_csv(tmp_path / "history.csv")))
+
+    monkeypatch.setattr(fitting.Progress, "on_epoch_end", end)
+    fit(tmp_path, model(), epochs=3)
+    assert seen == [1, 2, 3]
 
 
 def test_averaged_weights_are_not_the_plain_ones(tmp_path: Path) -> None:
@@ -88,8 +107,8 @@ def test_one_seed_gives_one_result(tmp_path: Path) -> None:
 
 
 def test_classes_count_alike_however_many_photos_they_have(tmp_path: Path) -> None:
-    assert training.class_weights(np.array([0, 0, 0, 1, 2, 2])) == {0: 2 / 3, 1: 2.0, 2: 1.0}
-    assert training.class_weights(points().labels) is None
+    assert fitting.class_weights(np.array([0, 0, 0, 1, 2, 2])) == {0: 2 / 3, 1: 2.0, 2: 1.0}
+    assert fitting.class_weights(points().labels) is None
     trained, rare = model(), points((60, 4))
     weighted, plain = (fit(tmp_path, trained, rare, class_weights=way, epochs=1) for way in (None, "balanced"))
     assert not weighted.equals(plain)
@@ -117,35 +136,37 @@ class KilledError(Exception):
     """As if the process had ended."""
 
 
-def train(folder: Path, document: Any, found: photos.Photos, **changes: Any) -> tuple[keras.Model, pd.DataFrame]:
+def train(folder: Path, document: Any, found: lists.Photos, **changes: Any) -> tuple[keras.Model, pd.DataFrame]:
     """A tiny convnet with everything that draws at random: augmentation, dropout, order; and averaged weights."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    augment = augmentation.build(params.parse(document).augmentation, SIZE, 0)
-    network = models.chain([augment, models.convnet(SIZE, 2, BOOK)], "network")
+    load = partial(images.load, size=SIZE, augment=params.parse(document).augmentation)
+    network = models.convnet(SIZE, 2, BOOK.model_copy(update={"dropout": 0.5}))
     p = P.model_copy(update={"batch": 4, "epochs": 4, "learning_rate": 1e-3, "ema_momentum": 0.9} | changes)
-    backup = files.Backup(folder / "backup.npz", str(p))
-    history, _ = training.fit(network, partial(images.load, size=SIZE), found, found, p, 1, backup)
-    return network, history
+    backup = Backup(folder / "backup.npz", str(p))
+    history = folder / "history.csv"
+    fitting.fit(network, load, found, found, p, fitting.Run(1, backup, history))
+    return network, pd.read_csv(history)
 
 
 @pytest.mark.parametrize("steps", [None, 4])
 def test_a_run_that_was_killed_goes_on_to_the_bit(
-    tmp_path: Path, drawn: photos.Photos, document: Any, monkeypatch: pytest.MonkeyPatch, steps: int | None
+    tmp_path: Path, drawn: lists.Photos, document: Any, monkeypatch: pytest.MonkeyPatch, steps: int | None
 ) -> None:
     whole, expected = train(tmp_path / "whole", document, drawn, steps=steps)
-    write = files.Backup.write
+    write = Backup.write
 
-    def kill(backup: files.Backup, arrays: files.Arrays) -> None:
+    def kill(backup: Backup, arrays: backups.Arrays) -> None:
         if len(arrays["history"]) == 3:
             raise KilledError
         write(backup, arrays)
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(files.Backup, "write", kill)
+        patch.setattr(Backup, "write", kill)
         train(tmp_path, document, drawn, steps=steps)
     epochs: list[int] = []
-    monkeypatch.setattr(files.Backup, "write", lambda _, arrays: epochs.append(len(arrays["history"])))
+    monkeypatch.setattr(Backup, "write", lambda _, arrays: epochs.append(len(arrays["history"])))
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 2  # the epochs that the backup has
     resumed, history = train(tmp_path, document, drawn, steps=steps)
     assert epochs == [3, 4]
     assert history.equals(expected)

@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from smallset import bases, saving, weights
-from smallset.errors import SmallsetError
+from smallset.bases import applications, weights
+from smallset.networks import saving
+from smallset.pipeline.errors import SmallsetError
 
 
 def test_null_gives_the_same_random_weights_for_one_seed() -> None:
@@ -24,7 +25,7 @@ def test_null_gives_the_same_random_weights_for_one_seed() -> None:
 
 def test_a_path_is_read(random_weights: Path) -> None:
     tensors = weights.fetch("VGG16", str(random_weights))
-    model = bases.plain("VGG16")
+    model = applications.plain("VGG16")
     model.load_weights(random_weights)
     assert weights.digest(tensors) == weights.digest(model.get_weights())
 
@@ -36,8 +37,8 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
 
 
 def test_an_onnx_graph_gives_the_tensors_in_keras_order() -> None:
-    tensors = bases.plain("VGG16").get_weights()
-    names = [f"functional_1/{layer.name}_1" for layer in bases.plain("VGG16").layers if layer.weights]
+    tensors = applications.plain("VGG16").get_weights()
+    names = [f"functional_1/{layer.name}_1" for layer in applications.plain("VGG16").layers if layer.weights]
     initializers = []
     for name, kernel, bias in zip(names, tensors[::2], tensors[1::2], strict=True):
         oihw = kernel.transpose(3, 2, 0, 1).copy()
@@ -80,17 +81,17 @@ def test_when_no_way_is_open_each_is_listed_with_its_failure(monkeypatch: pytest
 def test_efficientnet_s_imagenet_weights_give_what_keras_s_own_graph_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = bases.plain("EfficientNetB0")
+    plain = applications.plain("EfficientNetB0")
     mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     tensors = [mean, deviation**2, *plain.get_weights()[2:]]
     monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
     monkeypatch.setattr(weights, "from_hub", lambda _: tensors)
-    saving.save(bases.build("EfficientNetB0", weights.imagenet("EfficientNetB0"), 78), tmp_path / "ours.keras")
+    saving.save(applications.build("EfficientNetB0", weights.imagenet("EfficientNetB0"), 78), tmp_path / "ours.keras")
     # What Keras builds for the word imagenet, but with these tensors in place of its download.
     efficientnet = sys.modules[keras.applications.EfficientNetB0.__module__]
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: "nowhere")
     monkeypatch.setattr(keras.Model, "load_weights", lambda self, *_, **__: self.set_weights(tensors))
-    theirs = bases.plain("EfficientNetB0", weights="imagenet", input_shape=(78, 78, 3))
+    theirs = applications.plain("EfficientNetB0", weights="imagenet", input_shape=(78, 78, 3))
     theirs.save(tmp_path / "theirs.keras")
     monkeypatch.undo()
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)

@@ -1,10 +1,22 @@
-"""Small image data sets, a pretrained base, and a pipeline anyone can rerun."""
+"""Small image data sets, a pretrained base, and a pipeline anyone can rerun.
+
+A photo's way through the rooms: sources, photos, bases and networks, frozen, training, measures, showing. Below them
+are storage and pipeline, which all of them use; above them tools, the commands. Imports go that way alone.
+"""
 
 import os
+import sys
+from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow logs pages; its exceptions still come
+from smallset.pipeline import quiet
 
-if "DVC_STAGE" in os.environ:  # here, since DVC may be killed in the seconds that the import of TensorFlow takes
-    from smallset import following
+quiet.start()
 
-    following.start()
+if "DVC_STAGE" in os.environ:  # before all else, since another smallset may lack what the stage's script imports
+    from smallset.pipeline import origin
+
+    origin.check(Path(__file__).parent, Path(sys.argv[0]))
+
+    from smallset.pipeline import following
+
+    following.start()  # here, since DVC may be killed in the seconds that the import of TensorFlow takes

@@ -1,0 +1,81 @@
+"""Pretrained convolutional bases of keras.applications, each cut in two: a trunk that stays frozen, and a top."""
+
+import difflib
+import re
+import sys
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from smallset.pipeline.errors import SmallsetError
+
+# The layer at which a base is cut, the last one of such a name: the end of its last stage but one. In VGG16 the block
+# above costs 8.8 % of the base, so that cached trunk outputs make fine-tuning 4.9 times cheaper.
+CUTS = {
+    r"VGG\d+": r"block4_pool",
+    r"ResNet\d+(V2)?": r"conv4_block\d+_out",
+    r"DenseNet\d+": r"pool4_pool",
+    r"InceptionV3": r"mixed7",
+    r"InceptionResNetV2": r"block17_20_ac",
+    r"Xception": r"add(_\d+)?",
+    r"MobileNet": r"conv_pw_11_relu",
+    r"MobileNetV2": r"block_12_add",
+    r"MobileNetV3Small": r"expanded_conv_7_add",
+    r"MobileNetV3Large": r"expanded_conv_11_add",
+    r"EfficientNetB\d": r"block5\w_add",
+    r"EfficientNetV2\w+": r"block5\w_add",
+    r"ConvNeXt\w+": r".*_downsampling_block_2",
+    r"NASNet\w+": r"normal_concat_\d+",  # each cell has two inputs: only the last activation lies above a cut
+}
+
+
+def names() -> list[str]:
+    """The bases that keras.applications has and CUTS knows."""
+    return [name for name in dir(keras.applications) if any(re.fullmatch(family, name) for family in CUTS)]
+
+
+def plain(name: str, **arguments: object) -> keras.Model:
+    """A base as keras.applications has it: no top, no preprocessing, and random weights but for other `arguments`."""
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise SmallsetError(f"params.yaml: base: name: expected one of {', '.join(names())}; found {name!r}.{hint}")
+    return getattr(keras.applications, name)(**{"weights": None, "include_top": False} | arguments)
+
+
+def build(name: str, tensors: list[NDArray[np.float32]], size: int) -> keras.Model:
+    """Map (n, size, size, 3) RGB pixels in 0..255 to features (n, h, w, c); VGG16 at 180 px to (n, 5, 5, 512).
+
+    The base's own preprocessing is inside, so that nothing that holds the base can forget it.
+    tensors: values in the order of `plain(name).weights`; VGG16 has 14,714,688 in 26 tensors.
+    """
+    pixels = keras.Input((size, size, 3), name="pixels")
+    preprocess = sys.modules[getattr(keras.applications, name).__module__].preprocess_input
+    try:
+        model = plain(name, input_tensor=preprocess(pixels))
+    except ValueError as error:
+        raise SmallsetError(f"params.yaml: image: side: {name} does not take photos of {size} px: {error}") from None
+    model.set_weights(tensors)
+    return keras.Model(pixels, model.output, name="base")
+
+
+def split(base: keras.Model, name: str, cut: str | None) -> tuple[keras.Model, keras.Model]:
+    """Cut a base into (trunk, top): top(trunk(pixels)) is base(pixels), with the same weights.
+
+    cut: the layer whose output the trunk ends with; None: the one that `CUTS` has for a base of that name.
+    """
+    layers = [layer.name for layer in base.layers[1:]]
+    pattern = cut or next(at for family, at in CUTS.items() if re.fullmatch(family, name))
+    at = [layer for layer in layers if layer == cut or (cut is None and re.fullmatch(pattern, layer))]
+    if not at:
+        raise SmallsetError(f"params.yaml: base: cut: {name} has no layer {cut!r}. It has: {', '.join(layers)}")
+    activations = base.get_layer(at[-1]).output
+    try:
+        top = keras.Model(activations, base.output, name="top")
+    except ValueError:
+        raise SmallsetError(
+            f"params.yaml: base: cut: what follows {at[-1]!r} in {name} needs more than its output. "
+            f"Choose the end of a block."
+        ) from None
+    return keras.Model(base.input, activations, name="trunk"), top

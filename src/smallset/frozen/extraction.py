@@ -1,0 +1,92 @@
+"""Run part of a network over photos or cached rows, once, piece by piece onto the disk."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from smallset.frozen import caches
+from smallset.photos import images
+from smallset.photos.augmentation import View
+from smallset.photos.lists import Photos
+from smallset.pipeline import progress
+from smallset.pipeline.errors import SmallsetError
+from smallset.storage.backups import Backup
+
+BATCH = 32  # photos; moves speed and memory, no result
+
+Step = Callable[[tf.Tensor], tf.Tensor]
+Views = Sequence[View | None]  # what a photo passes before the trunk: an augmentation, a mirror, or nothing
+PLAIN: Views = (None,)
+
+
+def from_photos(trunk: keras.Model, found: Photos, wanted: Mapping[Path, Views], backup: Backup) -> None:
+    """Write trunk(view) for views of every photo to each file that is wanted, (n, ...) or (views, n, ...).
+
+    Every photo is decoded once for all of them. A run that was killed goes on after its last batch, and ends with the
+    same bits as one that was not: a view is drawn for its photo alone.
+    """
+    name = next(iter(wanted)).stem
+    done = resumed(backup, name, wanted)
+    axes = {path: () if views == PLAIN else (len(views),) for path, views in wanted.items()}
+    values = [caches.create(path, found, trunk.output_shape[1:], axis, not done) for path, axis in axes.items()]
+    if done == len(found.files):
+        return
+    outputs = [view for mapped in values for view in mapped.reshape(-1, *mapped.shape[-4:])]
+    views = [view for several in wanted.values() for view in several]
+    for more in extract(compiled(trunk), found, done, views, outputs, trunk.input_shape[1]):
+        for written in values:
+            written.flush()
+        backup.write(backup.read() | {name: np.array(more)})
+
+
+def resumed(backup: Backup, name: str, paths: Iterable[Path]) -> int:
+    """The rows that an earlier run wrote to all paths; 0 without one."""
+    return int(backup.read().get(name, 0)) if all(path.is_file() for path in paths) else 0
+
+
+def extract(
+    step: Step, found: Photos, done: int, views: Views, outputs: Sequence[caches.Array], size: int
+) -> Iterator[int]:
+    """Write step(view) for each view to the rows of its output, (n, ...), from row `done` on; yield the rows so far."""
+    rest = np.arange(done, len(found.files))
+    with progress.bar(total=len(rest) * len(views), what=found.folder.name, unit=" photos") as bar:
+        for pixels, _ in images.load(found.at(rest), size, BATCH):
+            rows = np.arange(done, done + len(pixels))
+            for view, output in zip(views, outputs, strict=True):
+                output[rows] = _float16(step(view(pixels, found.at(rows)) if view else pixels))
+                bar.update(len(rows))
+            done += len(rows)
+            yield done
+
+
+def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:
+    """Write top(row) for every row of every view to `path`, in the same order."""
+    output = caches.create(path, cache.photos, top.output_shape[1:], cache.values.shape[:-4])
+    targets = output.reshape(-1, *output.shape[-4:])
+    step, starts = compiled(top), range(0, len(cache.photos.files), BATCH)
+    with progress.bar(total=len(cache.views) * len(starts), what=path.stem, unit=f" x {BATCH} rows") as bar:
+        for source, target in zip(cache.views, targets, strict=True):
+            for at in starts:
+                target[at : at + BATCH] = _float16(step(source[at : at + BATCH].astype(np.float32)))
+                bar.update()
+
+
+def compiled(part: keras.Model) -> Step:
+    """One graph for any batch size."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)])
+    def step(x: tf.Tensor) -> tf.Tensor:
+        return part(x, training=False)
+
+    return step
+
+
+def _float16(values: tf.Tensor) -> caches.Array:
+    """float16 holds up to 65,504; VGG16's activations reach a few thousand."""
+    narrow: caches.Array = values.numpy().astype(np.float16)
+    if not np.isfinite(narrow).all():
+        raise SmallsetError("an activation is too large for float16: are these VGG16's weights, and pixels in 0..255?")
+    return narrow

@@ -1,0 +1,96 @@
+"""What a saved model is worth on photos that it has never seen."""
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from smallset.measures import calibration
+from smallset.measures.calibration import Probabilities
+from smallset.networks import models
+from smallset.photos import images, lists
+from smallset.pipeline import progress
+
+BATCH = 32  # photos; moves speed and memory, no result
+
+
+def predict(model: keras.Model, found: lists.Photos) -> Probabilities:
+    """P(class) of each photo, (n, classes), from one pass in the order of `found`."""
+    pixels = images.load(found, model.input_shape[1], BATCH)
+    model.jit_compile = False  # XLA compiles for seconds and is no faster
+    batches = images.passing(len(found.files), BATCH)
+    with progress.bar(total=batches, what="predicting", unit=f" x {BATCH} photos") as bar:
+        told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda *_, **__: bar.update())
+        return models.per_class(model.predict(pixels, verbose=0, callbacks=[told]))
+
+
+def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
+    """What the model is worth on n photos, with the area under the ROC curve, and the mean F1 of the classes.
+
+    With more than two classes the area is the mean over each class against the rest; without a photo of each, None.
+    """
+    classes = np.arange(probability.shape[1])
+    predicted = probability.argmax(1)
+    areas = _areas(labels, probability)
+    return {
+        "accuracy": _rounded(metrics.accuracy_score(labels, predicted)),
+        "loss": _rounded(calibration.loss(labels, probability)),
+        "brier": _rounded(calibration.brier(labels, probability)),
+        "ece": _rounded(calibration.ece(labels, probability)),
+        "auc": _rounded(sum(areas) / len(areas)) if areas else None,
+        "f1": _rounded(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
+        "n": len(labels),
+    }
+
+
+def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]:
+    """The area under each curve of `roc`; none unless every class has photos."""
+    classes = range(probability.shape[1])
+    if not all((labels == label).any() for label in classes):
+        return []
+    return [metrics.roc_auc_score(labels == label, probability[:, label]) for label in _curves(len(classes))]
+
+
+def _curves(classes: int) -> range:
+    """The classes that have a ROC curve. Of two only the second: 1 - p rounds what p keeps apart."""
+    return range(1, 2) if classes == 2 else range(classes)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
+
+
+def by_class(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
+    """A row for each class and one of their mean: class, precision, recall, f1, and n, the photos of that class."""
+    scores = metrics.precision_recall_fscore_support(
+        found.labels, probability.argmax(1), labels=range(len(found.classes)), zero_division=0
+    )
+    table = pd.DataFrame(dict(zip(["precision", "recall", "f1", "n"], scores, strict=True)))
+    mean = table.mean().to_frame().T.assign(n=len(found.labels))
+    table = pd.concat([table, mean], ignore_index=True).astype({"n": int})
+    table.insert(0, "class", [*found.classes, "mean"])
+    return table
+
+
+def predictions(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
+    """A row for each photo: file, actual and predicted class, and the probability of the predicted class."""
+    classes = np.array(found.classes)
+    return pd.DataFrame(
+        {
+            "file": found.files,
+            "actual": classes[found.labels],
+            "predicted": classes[probability.argmax(1)],
+            "probability": probability.max(1),
+        }
+    )
+
+
+def roc(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
+    """The corners of ROC curves, each class's against the rest: class, false_positive_rate, true_positive_rate."""
+    curves = []
+    for label in _curves(len(found.classes)):
+        false, true, _ = metrics.roc_curve(found.labels == label, probability[:, label])
+        names = {"class": found.classes[label]}
+        curves.append(pd.DataFrame(names | {"false_positive_rate": false, "true_positive_rate": true}))
+    return pd.concat(curves)

@@ -1,0 +1,1 @@
+"""What computes: convnets, heads, how parts become one model, how TensorFlow runs it, how its file is written."""

@@ -1,0 +1,81 @@
+"""Model files that are whole, and the same to the byte when the model is the same."""
+
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from smallset.pipeline.errors import SmallsetError
+from smallset.storage import files
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+SHARED = re.compile(rb'("shared_object_id": )(\d+)')
+
+
+def save(model: keras.Model, path: Path, classes: Sequence[str] = (), temperature: float = 1.0) -> None:
+    """Write a .keras file without the dates and memory addresses that Keras leaves in one.
+
+    Its metadata.json keeps the classes, what the outputs are in their order, and the temperature by which the logits
+    have been divided.
+    """
+    known = {"date_saved": "1980-01-01@00:00:00", "classes": list(classes), "temperature": temperature}
+    with tempfile.TemporaryDirectory() as folder, files.whole(path) as draft:
+        dated = Path(folder) / path.name
+        model.save(dated)
+        with zipfile.ZipFile(dated) as old, zipfile.ZipFile(draft, "w") as new:
+            for name in sorted(old.namelist()):
+                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name), known))
+
+
+def load(path: Path) -> keras.Model:
+    """Read a .keras file with Keras's safe_mode, which runs no code from the file."""
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from error
+
+
+def _cure(path: Path) -> str:
+    """In a pipeline folder DVC knows how a model is made, whichever stage makes it."""
+    if path.resolve().is_relative_to(Path.cwd() / "models") and Path("dvc.yaml").is_file():
+        return f"Run: dvc repro {path}"
+    return "Get the file again, or take one that a smallset pipeline saved."
+
+
+def classes(path: Path) -> tuple[str, ...]:
+    """The names of a model's classes, in the order of its outputs; of one sigmoid, the second is the probable one."""
+    return tuple(_known(path)["classes"])
+
+
+def temperature(path: Path) -> float:
+    """By what the logits of a model have been divided; 1 where they have not."""
+    return float(_known(path).get("temperature", 1.0))
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What the file's metadata.json says, the names of the classes among it."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            known: dict[str, Any] = json.loads(file.read("metadata.json"))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        known = {}
+    if not known.get("classes"):
+        raise SmallsetError(
+            f"{path}: not a model file with the names of its classes. Take one that a smallset pipeline saved."
+        )
+    return known
+
+
+def _canonical(name: str, content: bytes, known: Mapping[str, object]) -> bytes:
+    """metadata.json with what is known, config.json with shared objects numbered, not named by address."""
+    if name == "metadata.json":
+        return json.dumps(json.loads(content) | known, sort_keys=True).encode()
+    if name == "config.json":
+        numbers: dict[bytes, int] = {}
+        return SHARED.sub(lambda match: match[1] + b"%d" % numbers.setdefault(match[2], len(numbers)), content)
+    return content

@@ -1,0 +1,102 @@
+"""Which photos there are and in what order: those of class folders, and those that `subset` has listed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from natsort import natsorted
+from numpy.typing import NDArray
+
+from smallset.pipeline.errors import SmallsetError
+from smallset.storage import files
+
+COLUMNS = ["file", "label", "digest"]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos below a folder, sorted by class and in numeric order."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]  # relative to folder: cat/cat.0.jpg
+    labels: NDArray[np.int64]  # (n,), index into classes
+    digests: tuple[str, ...] = ()  # sha256 of each file's bytes, by which a photo is itself under any name; of a list
+
+    def paths(self) -> list[str]:
+        """The files with their folder."""
+        return [str(self.folder / file) for file in self.files]
+
+    def at(self, rows: NDArray[np.int64]) -> "Photos":
+        """The photos of these rows."""
+        digests = tuple(self.digests[row] for row in rows) if self.digests else ()
+        return replace(self, files=tuple(self.files[row] for row in rows), labels=self.labels[rows], digests=digests)
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Up to `count` rows, evenly spaced, so that every class has its share."""
+        return np.unique(np.linspace(0, len(self.files) - 1, count).astype(np.int64))
+
+    def table(self) -> pd.DataFrame:
+        """A row for each photo: file, label (the class's name), digest."""
+        labels = np.array(self.classes, dtype=object)[self.labels]
+        return pd.DataFrame({"file": self.files, "label": labels, "digest": self.digests})
+
+
+def find(folder: Path) -> Photos:
+    """List the photos of `folder`/<class>/; SmallsetError unless two classes or more have photos."""
+    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    if len(classes) < 2:
+        raise SmallsetError(
+            f"{folder}: expected a folder for each class, two or more; found {len(classes)}: {', '.join(classes)}. "
+            f"Sort the photos into one folder a class."
+        )
+    by_class = [files_of(folder / name) for name in classes]
+    return Photos(
+        folder,
+        classes,
+        tuple(f"{name}/{path.name}" for name, paths in zip(classes, by_class, strict=True) for path in paths),
+        np.repeat(np.arange(len(classes)), [len(paths) for paths in by_class]),
+    )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = natsorted(files, key=lambda path: path.name)
+    if not paths:
+        raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
+    return paths
+
+
+def digested(found: Photos) -> Photos:
+    """The same with the digest of each file."""
+    return replace(found, digests=tuple(files.sha256(Path(path)) for path in found.paths()))
+
+
+def read(path: Path, folder: Path) -> Photos:
+    """The photos below `folder` that a list names: a CSV with COLUMNS, as `Photos.table` gives it.
+
+    The list stands for the photos: it names the bytes of each. Nothing looks at the folder before a photo is decoded.
+    """
+    table = rows(path)
+    classes = tuple(sorted(set(table.label)))
+    labels = np.array([classes.index(label) for label in table.label], np.int64)
+    return Photos(folder, classes, tuple(table.file), labels, tuple(table.digest))
+
+
+def splits(tables: Path, folder: Path, names: Sequence[str] = ("train", "validation")) -> list[Photos]:
+    """The photos of each split, below its folder in `folder`, by the lists in `tables`."""
+    return [read(tables / f"{name}.csv", folder / name) for name in names]
+
+
+def rows(path: Path) -> pd.DataFrame:
+    """The rows of a list, all text: a class may be called 7, or None."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        table = pd.DataFrame()
+    if list(table.columns) != COLUMNS or table.empty:
+        raise SmallsetError(f"{path}: expected a list of photos with the columns {', '.join(COLUMNS)}. Run: dvc repro")
+    return table

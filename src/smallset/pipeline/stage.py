@@ -1,0 +1,109 @@
+"""What each stage script needs around its main(): its params, one clear error, and a note of what it was made with."""
+
+import errno
+import hashlib
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from smallset.pipeline import params, provenance
+from smallset.pipeline.errors import SmallsetError
+from smallset.storage import files
+from smallset.storage.backups import Backup
+
+RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
+LOG = Path("data/runs.jsonl")  # every run's time and machine; nobody's
+LISTS = ("outs", "metrics", "plots")  # what a stage makes, in dvc.yaml
+
+
+def graph() -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml, with the root that its vars name put in."""
+    text = Path("dvc.yaml").read_text(encoding="utf-8")
+    [root] = [entry["root"] for entry in load(text).get("vars", []) if "root" in entry] or ["."]
+    stages: dict[str, dict[str, Any]] = load(text.replace("${root}", root))["stages"]
+    return stages
+
+
+def load(text: str) -> dict[str, Any]:
+    """A YAML document as DVC reads it."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def declared() -> dict[str, Any]:
+    """What dvc.yaml says of the stage that DVC is running (its name is in DVC_STAGE)."""
+    # subset, evaluate@convnet, or sample/dvc.yaml:subset when DVC runs all pipelines
+    name = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
+    if not name:
+        raise SmallsetError(f"A stage is run by DVC, which knows its params: dvc repro {Path(sys.argv[0]).stem}")
+    return graph()[name]
+
+
+def load_params() -> params.Params:
+    """The params that dvc.yaml declares for the stage."""
+    return params.read(Path("params.yaml")).only(declared().get("params", []))
+
+
+def backup(output: Path) -> Backup:
+    """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps."""
+    inputs = repr((sys.argv, load_params(), provenance.facts(), digest(map(Path, declared()["deps"]))))
+    return Backup(files.part(output.with_suffix(".npz")), hashlib.sha256(inputs.encode()).hexdigest())
+
+
+def made(item: str) -> list[Path]:
+    """What dvc.yaml says that the stage makes. item: of a matrix, as convnet."""
+    outputs = [out for kind in LISTS for out in declared().get(kind, [])]
+    names = [out if isinstance(out, str) else next(iter(out)) for out in outputs]
+    return [Path(name.replace("${item.model}", item)) for name in names]
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """sha256 over the names and the bytes of all files at and below the paths."""
+    total = hashlib.sha256()
+    for path in (path for top in paths for path in below(top)):
+        total.update(f"{path} {files.sha256(path)}\n".encode())
+    return total.hexdigest()
+
+
+def below(path: Path) -> Iterator[Path]:
+    """The file, or the files of the folder and its folders, in order; what Python compiles is left out."""
+    found = [path] if path.is_file() else sorted(inner for inner in path.rglob("*") if inner.is_file())
+    return (inner for inner in found if inner.parent.name != "__pycache__")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call main(); print how long it took, or the error without its traceback. End on SIGTERM."""
+    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
+    try:
+        recorded(main, name)
+    except KeyboardInterrupt:
+        sys.exit(f"\n{name}: interrupted. Go on with: dvc repro")
+    except MemoryError as error:
+        sys.exit(f"\n{name}: not enough memory. {error} Close other programs, or lower the stage's batch.")
+    except (SmallsetError, OSError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sys.exit(f"\n{name}: {error}{'. The disk is full: make room, then dvc repro' if full else ''}")
+    except Exception as error:
+        if not (inner := re.search(r"SmallsetError: (.*)", str(error))):  # what TensorFlow's input pipeline wraps
+            raise
+        sys.exit(f"\n{name}: {inner[1]}. Run: dvc repro --force subset")
+
+
+def recorded(main: Callable[[], None], name: str) -> None:
+    """Call main(), say how long it took, and note it and what it was made with; say first what has changed since."""
+    started, here = time.monotonic(), provenance.facts()
+    if changed := provenance.differences(provenance.read(RECORD).get(name, here), here):
+        print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
+    main()
+    seconds = time.monotonic() - started
+    provenance.log(LOG, name, here, seconds)
+    provenance.record(RECORD, name, here, digest(made(name.partition("@")[2])), graph())
+    print(f"{name}: {seconds:.0f} s")

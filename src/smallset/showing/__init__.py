@@ -1,0 +1,1 @@
+"""What people look at: figures, charts, heat maps, the report and the model card."""

@@ -1,0 +1,146 @@
+"""Photos for the report: small JPEGs that are part of the page, each with its caption and a text in its place."""
+
+import base64
+import io
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from smallset.showing import plots
+
+SIDE = 240  # px at most; a phone shows two in a row
+QUALITY = 78
+CERTAIN = 0.99995  # what four digits would round to 1
+
+MISTAKES = 12  # of the best model; of each other one half as many
+EXAMPLES = 4  # photos that it gets right, and as many that it gets wrong, under its heat map
+DUPLICATES = 8  # pairs
+SUSPECTS = 12
+
+
+Row = Mapping[Hashable, Any]  # of a table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data URI, its size in px, and what says in words what it shows."""
+
+    uri: str
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture or two under one caption: a name and a line on it. wrong: whether it shows an error."""
+
+    pictures: tuple[Picture, ...]
+    name: str
+    words: str
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All photos of the report; empty where a pipeline has none to show."""
+
+    mistakes: Mapping[str, Sequence[Figure]]  # of each model, its surest
+    heat: Sequence[Figure]
+    duplicates: Sequence[Figure]
+    suspects: Sequence[Figure]
+    augmented: Picture | None
+
+
+def picture(pixels: NDArray[np.uint8], alt: str) -> Picture:
+    """Pixels (h, w, 3) as a JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY, optimize=True)
+    uri = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Picture(uri, pixels.shape[1], pixels.shape[0], alt)
+
+
+def drawn(path: Path, alt: str) -> Picture | None:
+    """A picture that another stage has made, reduced; None where there is none."""
+    return picture(plots.thumbnail(path, SIDE), alt) if path.is_file() else None
+
+
+def sure(probability: float) -> str:
+    """A probability in four digits, but none as 1: no model is certain."""
+    return f"{probability:.4f}" if probability < CERTAIN else "> 0.9999"
+
+
+def mistakes(predictions: Mapping[str, pd.DataFrame], best: str, test: Path) -> dict[str, list[Figure]]:
+    """Each model's most confident mistakes on the photos below `test`, most of them of the best one."""
+    return {
+        model: [
+            Figure((picture(plots.thumbnail(test / row["file"], SIDE), _alt(model, row)),), *_caption(row), wrong=True)
+            for row in plots.surest_mistakes(rows).head(MISTAKES if model == best else MISTAKES // 2).to_dict("records")
+        ]
+        for model, rows in predictions.items()
+    }
+
+
+def examples(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A few rows that are right, of every class, and the surest ones that are wrong."""
+    right = predictions[predictions.actual == predictions.predicted]
+    rows = np.unique(np.linspace(0, len(right) - 1, min(EXAMPLES, len(right))).astype(int))
+    return pd.concat([right.iloc[rows], plots.surest_mistakes(predictions).head(EXAMPLES)])
+
+
+def heat(model: str, chosen: pd.DataFrame, overlays: Sequence[NDArray[np.uint8]], test: Path) -> list[Figure]:
+    """Each of the `chosen` rows as it is and under its heat map."""
+    figures = []
+    for row, pixels in zip(chosen.to_dict("records"), overlays, strict=True):
+        plain = picture(plots.thumbnail(test / row["file"], SIDE), _alt(model, row))
+        hot = picture(pixels, f"The same under its heat map: red is what speaks for {row['predicted']}")
+        figures.append(Figure((plain, hot), *_caption(row), wrong=row["actual"] != row["predicted"]))
+    return figures
+
+
+def _caption(row: Row) -> tuple[str, str]:
+    """A file's name, and what was predicted of it."""
+    actual, predicted = row["actual"], row["predicted"]
+    verb = "is" if actual == predicted else f"is {actual}, predicted"
+    return row["file"], f"{verb} {predicted}, {sure(row['probability'])}"
+
+
+def _alt(model: str, row: Row) -> str:
+    says = f"{model} says {row['predicted']} with probability {sure(row['probability'])}"
+    return f"Test photo {row['file']} of the class {row['actual']}; {says}"
+
+
+def duplicates(pairs: pd.DataFrame, subset: Path) -> list[Figure]:
+    """Pairs of photos below `subset`/<split>/<class>/ that look alike, first those that flatter the test accuracy."""
+    if pairs.empty:
+        return []
+    worst = pairs.sort_values(["crosses_splits", "crosses_classes", "distance"], ascending=[False, False, True])
+    return [_pair(row, subset) for row in worst.head(DUPLICATES).to_dict("records")]
+
+
+def _pair(row: Row, subset: Path) -> Figure:
+    found = []
+    for prefix, file in (("", row["file"]), ("other_", row["other_file"])):
+        name = f"{row[f'{prefix}split']}/{row[f'{prefix}class']}/{Path(file).name}"
+        found.append((name, picture(plots.thumbnail(subset / name, SIDE), f"Photo {name}, one of a pair")))
+    kinds = {"bytes": "the same file", "pixels": "the same pixels", "near": f"alike, distance {row['distance']:g}"}
+    transform = "" if row["transform"] in ("", "none", "identity") else f", {row['transform']}"
+    (name, left), (other, right) = found
+    return Figure((left, right), f"{name} and {other}", f"{kinds[row['kind']]}{transform}")
+
+
+def suspects(table: pd.DataFrame, subset: Path) -> list[Figure]:
+    """The photos below `subset`/<split>/<class>/ whose label is most doubtful."""
+    figures = []
+    for row in table.head(SUSPECTS).to_dict("records"):
+        name = f"{row['split']}/{row['label']}/{Path(row['file']).name}"
+        shown = picture(plots.thumbnail(subset / name, SIDE), f"Photo {name}, labelled {row['label']}")
+        words = f"labelled {row['label']}, looks like {row['suspected']}, {sure(row['probability'])}"
+        figures.append(Figure((shown,), name, words))
+    return figures

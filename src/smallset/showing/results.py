@@ -1,0 +1,129 @@
+"""What a pipeline has left in its metrics folder, read back for the report. A stage that it has not leaves nothing."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from smallset.measures import significance
+from smallset.pipeline import provenance
+from smallset.pipeline.errors import SmallsetError
+
+# Columns of names: a class may be called 7, or None.
+NAMES = [
+    "file",
+    "class",
+    "split",
+    "label",
+    "suspected",
+    "other_file",
+    "other_class",
+    "other_split",
+    "other",
+    "actual",
+    "predicted",
+]
+NUMBERS = ["auc", "mean", "sd", "seeds"]  # that a model may be without
+TEXT = dict.fromkeys([*NAMES, "model", "when", "kind", "transform", "words"], str)
+
+# Accuracies of the same models on the same 4,000 photos: the book's first edition (validation photos), its second
+# edition, and mean ± standard deviation (runs) of published executions of its notebook.
+PUBLISHED = {
+    "convnet": ("0.71", "0.690–0.738", "0.712 ± 0.020 (9)"),
+    "convnet_augmented": ("0.82", "0.829–0.844", "0.825 ± 0.015 (6)"),
+    "classifier": ("0.90", "0.98 (validation)", "0.969"),
+    "augmented": ("–", "0.971", "0.976 ± 0.002 (5)"),
+    "fine_tune": ("0.92", "0.974", "0.977 ± 0.002 (5)"),
+}
+
+Tables = dict[str, pd.DataFrame]  # model to its table; without the models that have none
+Content = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables, empty where the pipeline has not the stage that writes them."""
+
+    comparison: pd.DataFrame  # model, accuracy, low, high, loss, [brier, ece,] auc, …, epoch, mean, sd, seeds
+    pairs: pd.DataFrame  # model, other, model_only, other_only, p, words
+    history: Tables  # epoch, accuracy, loss, val_accuracy, val_loss
+    predictions: Tables  # file, actual, predicted, probability
+    roc: Tables  # class, false_positive_rate, true_positive_rate
+    reliability: Tables  # when (before | after), confidence, accuracy, n
+    calibration: Tables  # when, temperature, loss, brier, ece
+    duplicates: (
+        pd.DataFrame
+    )  # kind, transform, distance, file, split, class, other_file, …, crosses_splits, crosses_classes
+    suspects: pd.DataFrame  # rank, file, split, label, suspected, probability
+    audit: Content  # what was found to how often
+    download: Content
+    subset: Content
+    stages: provenance.Record  # what each was made with
+    params: str  # the text of params.yaml
+
+    @property
+    def best(self) -> str:
+        """The model with the highest test accuracy; of equal ones that with the lowest loss."""
+        order = self.comparison.sort_values(["accuracy", "loss"], ascending=[False, True], kind="stable")
+        return str(order.model.iloc[0])
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in order."""
+        predictions = self.predictions[self.best]
+        return sorted({*predictions.actual, *predictions.predicted})
+
+    @property
+    def published(self) -> bool:
+        """Whether the book's accuracies are of these photos."""
+        return self.download.get("source") == "dogs-vs-cats"
+
+    def rivals(self, *, real: bool) -> list[str]:
+        """The models that differ from the best one by more than chance, or those that do not."""
+        if self.pairs.empty:
+            return []
+        rows = self.pairs[(self.pairs.model == self.best) | (self.pairs.other == self.best)]
+        rows = rows[(rows.p < 1 - significance.CONFIDENCE) == real]
+        return [str(row.other if row.model == self.best else row.model) for row in rows.itertuples()]
+
+
+def read(metrics: Path, params: Path) -> Results:
+    """Everything below `metrics`; SmallsetError when the models were not compared."""
+    comparison = table(metrics / "compare.csv")
+    if comparison.empty:
+        raise SmallsetError(f"{metrics / 'compare.csv'} has no model. Run: dvc repro compare")
+    by_model = {
+        kind: _tables(metrics, comparison.model, f"{kind}.csv")
+        for kind in ("history", "predictions", "roc", "reliability", "calibration")
+    }
+    return Results(
+        comparison,
+        table(metrics / "pairs.csv"),
+        **by_model,
+        duplicates=table(metrics / "audit/pairs.csv"),
+        suspects=table(metrics / "suspects.csv"),
+        audit=_content(metrics / "audit.json"),
+        download=_content(metrics / "download.json"),
+        subset=_content(metrics / "subset.json"),
+        stages=provenance.read(metrics / "provenance.json"),
+        params=params.read_text(encoding="utf-8"),
+    )
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A CSV as this package writes them; an empty table where there is none, or it has no row."""
+    if not path.is_file():
+        return pd.DataFrame()
+    return pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
+
+
+def _tables(metrics: Path, models: Iterable[str], name: str) -> Tables:
+    found = {model: table(metrics / model / name) for model in models}
+    return {model: rows for model, rows in found.items() if not rows.empty}
+
+
+def _content(path: Path) -> Content:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

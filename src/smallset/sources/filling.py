@@ -1,0 +1,66 @@
+"""Photos from the source that params.yaml names, in class folders, and a record of what was read."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from smallset.photos import lists
+from smallset.pipeline import params, progress
+from smallset.pipeline.errors import SmallsetError
+from smallset.sources import archives, arrangements, digits, drawing, mirrors
+from smallset.storage import files
+
+
+def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[str, object]:
+    """Fill `target`/<class>/ from the source in params.yaml; return what metrics/download.json records.
+
+    downloads: a folder that keeps a mirror's archive, whole or in part, so that a broken download is resumed.
+    The sha256 is the archive's, or where there is none that of all photos.
+    """
+    archive = None
+    if p.source == "sample" and p.sample:
+        drawing.draw(target, p.sample.photos, p.sample.side, seed)
+    elif p.source == "folder":
+        copy_folder(p.folder, p.table, target)
+    elif p.source == "mnist":
+        archive = digits.fill(target)
+    else:
+        archive = mirrors.local_archive() or mirrors.from_mirrors(p.mirrors, downloads)
+        archives.unpack(archive, target)
+    found = lists.find(target)
+    return {
+        "source": "sample: drawn by smallset, not photographed" if p.source == "sample" else p.source,
+        "archive": archive.name if archive else None,
+        "sha256": files.sha256(archive) if archive and archive.is_file() else digest(found),
+        "photos": {name: int((found.labels == label).sum()) for label, name in enumerate(found.classes)},
+    }
+
+
+def digest(found: lists.Photos) -> str:
+    """sha256 over each photo's name and bytes, in order: equal whichever archive they came in."""
+    total = hashlib.sha256()
+    for file, path in zip(found.files, found.paths(), strict=True):
+        total.update(f"{file}\0{files.sha256(Path(path))}\n".encode())
+    return total.hexdigest()
+
+
+def copy_folder(name: str | None, table: str | None, target: Path) -> None:
+    """Copy the user's photos to class folders, and list in photos.csv what is known of splits and groups.
+
+    The originals are only read.
+    """
+    folder = Path(name).expanduser() if name else None
+    if folder is None or not folder.is_dir():
+        raise SmallsetError(f"params.yaml: download: folder: expected a folder of photos, found {name!r}.")
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise SmallsetError(
+            f"params.yaml: download: folder: expected a folder of photos alone, found {name!r}, which holds this "
+            f"pipeline's data. Move the photos to a folder of their own."
+        )
+    own = arrangements.read(folder, Path(table).expanduser() if table else None)
+    rows = list(zip(own["source"], own["file"], strict=True))
+    for source, file in progress.bar(rows, what="copying", unit=" photos"):
+        (target / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / source, target / file)
+    if {"split", "group"} & set(own):
+        files.write_csv(target / arrangements.INDEX, own.drop(columns="source"))

@@ -1,0 +1,51 @@
+"""What a run that is under way keeps, for the one that goes on with the same inputs when it was killed."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallset.storage import files
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Backup:
+    """Arrays in a file, and the fingerprint of the run that they are of."""
+
+    path: Path
+    fingerprint: str  # of all that the run depends on
+
+    def write(self, arrays: Arrays) -> None:
+        """Replace what there was."""
+        with files.whole(self.path) as draft, draft.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays, fingerprint=np.array(self.fingerprint))
+
+    def read(self) -> Arrays:
+        """What was written last; nothing when that was of other inputs, or is damaged."""
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                same = str(arrays["fingerprint"]) == self.fingerprint
+                return {name: arrays[name] for name in arrays.files if name != "fingerprint"} if same else {}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return {}
+
+    def remove(self) -> None:
+        """The outputs are written."""
+        files.remove(self.path)
+
+
+@contextmanager
+def resumable(path: Path, backup: Backup) -> Iterator[Path]:
+    """As files.whole, but a draft that was begun is left to the run that goes on; the backup tells what is in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not backup.read():
+        files.remove(files.part(path))
+    yield files.part(path)
+    files.put(path)

@@ -1,0 +1,70 @@
+"""Outputs that appear whole or not at all, and the few formats that results are written in."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a draft path beside `path`; it becomes `path` when the block ends well, and is removed when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = part(path)
+    remove(draft)
+    try:
+        yield draft
+        put(path)
+    finally:
+        remove(draft)
+
+
+def put(path: Path) -> None:
+    """Give the draft of `path` its name, in place of what has it."""
+    old = part(path, "old")
+    remove(old)
+    if path.is_dir() or path.is_symlink():
+        path.rename(old)  # a folder cannot be replaced, nor a link by a folder
+    part(path).replace(path)
+    remove(old)
+
+
+def part(path: Path, kind: str = "") -> Path:
+    """The name beside `path` of something unfinished; git and DVC ignore such names."""
+    return path.with_name(f".part.{kind}{'.' if kind else ''}{path.name}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder that may not be there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of the file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Keys in the order given; NaN is an error."""
+    with whole(path) as draft:
+        draft.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Six significant digits: what a person compares, and more than one seed determines."""
+    with whole(path) as draft:
+        table.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8."""
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -1,0 +1,219 @@
+"""The command line, `smallset`. Results go to stdout, all else to stderr.
+
+Each command imports what it needs: TensorFlow takes seconds, and --help, a wrong option and completion do without it.
+"""
+
+import io
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from smallset.pipeline import progress, quiet
+from smallset.pipeline.errors import SmallsetError
+
+if TYPE_CHECKING:
+    from smallset.tools.prediction import Answer
+
+CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
+BATCH = 32  # photos, as in the stage evaluate
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=CODES)
+
+
+def made(path: Path) -> Path:
+    """The path of a model file; an error tells who makes it where there is none."""
+    if not path.is_file():
+        raise typer.BadParameter(
+            f"File '{path}' does not exist. A pipeline makes it: dvc repro, in the pipeline's folder."
+        )
+    return path
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a pipeline's models/.")]
+Named = Annotated[
+    list[str], typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line.")
+]
+Form = Annotated[
+    Literal["table", "csv", "jsonl"] | None,
+    typer.Option("--format", help="Default: a table on a terminal, else CSV.", show_default=False),
+]
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One with a folder of photos for each class."),
+]
+Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error that has words for the user into its words on stderr and exit code 2."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of stdout has enough; Typer ends quietly
+        raise
+    except (SmallsetError, OSError) as error:
+        print(f"smallset: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@app.callback()
+def prepare() -> None:
+    """Label photos with a model of a smallset pipeline, see what it looked at, measure it, or begin a pipeline."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # UTF-8 into pipes everywhere; odd file names as the bytes they are
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+@app.command(epilog=CODES)
+@reported()
+def predict(
+    model: Model,
+    photo: Named,
+    form: Form = None,
+    top: Annotated[int, typer.Option(min=1, help="Labels for each photo, the likeliest first.")] = 1,
+    batch: Batch = BATCH,
+) -> None:
+    """Print the labels of photos and their probabilities.
+
+    One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom, hidden files left
+    out. A file that does not decode as a photo is named on stderr, and has a row with its error in CSV and JSON lines.
+    """
+    from smallset.networks import saving
+    from smallset.tools import prediction
+
+    classes, network = saving.classes(model), saving.load(model)
+    top, kind = min(top, len(classes)), form or ("table" if sys.stdout.isatty() else "csv")
+    named = itertools.chain.from_iterable([prediction.find(name, sys.stdin.buffer) for name in photo])
+    paths = named if "-" in photo else list(named)
+    print(prediction.header(kind, classes, top), end="", flush=True)
+    unread = 0
+    for answer in _progress(prediction.answers(network, paths, batch), paths, hidden=sys.stdout.isatty()):
+        unread += _complain([answer])
+        print(prediction.line(kind, answer, classes, top), end="", flush=True)
+    raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def explain(
+    model: Model,
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="A .png that does not exist yet. Default: <photo>.gradcam.png here.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The class to explain. Default: the likeliest.")] = None,
+) -> None:
+    """Show where a photo speaks for a class (Grad-CAM).
+
+    Writes a heat map over the photo, red where most speaks for the class, and prints its path, the class and its
+    probability. (Selvaraju et al. 2017; Chollet 2021, section 9.4.3.)
+    """
+    target = output or Path(f"{photo.stem}.gradcam.png")
+    if target.exists() or target.suffix != ".png":
+        raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
+    from smallset.networks import saving
+    from smallset.photos import decoding
+    from smallset.showing import explanation, plots
+
+    pixels = decoding.decode(photo)
+    figure, name, probability = explanation.explain(saving.load(model), saving.classes(model), pixels, label)
+    plots.save(figure, target)
+    print(f"{target}: {name} {probability:.4f}")
+
+
+@app.command(epilog=CODES)
+@reported()
+def evaluate(
+    model: Model,
+    folder: Folder,
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for predictions.csv and classes.csv, replaced where they exist.")
+    ] = None,
+    batch: Batch = BATCH,
+) -> None:
+    """Measure a model on labelled photos.
+
+    Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
+    the model was trained on. Files that do not decode are named on stderr and not counted.
+    """
+    from smallset.measures import evaluation
+    from smallset.networks import saving
+    from smallset.storage import files
+    from smallset.tools import prediction
+
+    found = prediction.labelled(folder, saving.classes(model))
+    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch), found.files))
+    unread = _complain(answers)
+    found, probability = prediction.decoded(found, answers)
+    print(json.dumps(evaluation.measures(found.labels, probability), indent=2, allow_nan=False, ensure_ascii=False))
+    if output is not None:
+        files.write_csv(output / "predictions.csv", evaluation.predictions(found, probability))
+        files.write_csv(output / "classes.csv", evaluation.by_class(found, probability))
+    raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def init(
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="The new pipeline's folder.")],
+    photos: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Your photos: a folder that holds one folder for each class.")
+    ],
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Without class folders, their labels: file, label[, split][, group]."),
+    ] = None,
+) -> None:
+    """Begin a pipeline for your own photos.
+
+    Makes a folder with its own params, data, models and metrics, in a clone of smallset's repository.
+    """
+    from smallset.tools import initialising
+
+    print(initialising.create(name, photos, table))
+
+
+@app.command(epilog=CODES)
+@reported()
+def export(
+    model: Model,
+    to: Annotated[Literal["onnx", "litert", "savedmodel"], typer.Option(help="The format.")],
+    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
+    ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Quantise to 8 bits (onnx, litert), measured on the class folders of --photos."),
+    ] = False,
+) -> None:
+    """Write a model in the format of another runtime.
+
+    The file takes the same raw pixels and gives the same probabilities, which is checked on photos.
+    """
+    with quiet.nowhere():  # the converters log pages
+        from smallset.tools import exporting
+
+        text = exporting.export(model, to, output, photos, int8)
+    print(text)
+
+
+def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = False) -> Iterable["Answer"]:
+    """The answers under a bar on stderr, or lines there where that is no terminal."""
+    total = len(paths) if isinstance(paths, Sized) else None
+    return answers if hidden else progress.bar(answers, total=total, unit=" photos")
+
+
+def _complain(answers: Iterable["Answer"]) -> int:
+    """Name each file that does not decode on stderr; return their number."""
+    from tqdm import tqdm
+
+    lines = [f"{path}: {error}" for path, _, error in answers if error]
+    for line in lines:
+        tqdm.write(line, file=sys.stderr)  # above the bar
+    return len(lines)

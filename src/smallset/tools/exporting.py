@@ -1,0 +1,203 @@
+"""Saved models for other runtimes: ONNX, LiteRT and SavedModel, each run and compared with Keras before it stays.
+
+All take what the .keras file takes, raw RGB pixels: the preprocessing is inside. The packages of the extra `export` are
+imported where they are needed: a SavedModel does without them.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from smallset.networks import models, saving
+from smallset.photos import lists
+from smallset.pipeline.errors import SmallsetError
+from smallset.sources import drawing
+from smallset.storage import files
+from smallset.tools import prediction
+
+TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives about 1e-6, swapped colours 0.1
+BATCH = 16  # photos at a time; moves memory and speed, no result
+CHECKED = 32  # photos on which Keras and the exported model are compared
+CALIBRATION = 100  # photos that show int8 the range of each activation
+ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "savedmodel": "_savedmodel"}
+
+Format = Literal["onnx", "litert", "savedmodel"]
+Pixels = NDArray[np.float32]  # (n, size, size, 3), RGB in 0..255
+Run = Callable[[Pixels], NDArray[np.float32]]  # pixels to what a saved model gives: (n, 1) or (n, classes)
+
+
+def export(model: Path, to: Format, output: Path | None, folder: Path | None, int8: bool) -> str:
+    """Write a .keras file in another format and say what came of it; SmallsetError, and no file, unless both agree.
+
+    output: default beside the model. folder: of photos to compare on, with int8 of class folders; default drawn ones.
+    """
+    target = _target(model, to, output, int8)
+    if int8 and (to == "savedmodel" or folder is None):
+        raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
+    classes, network = saving.classes(model), named(saving.load(model))
+    size = network.input_shape[1]
+    found = prediction.labelled(folder, classes) if int8 and folder else None
+    examples = pixels(folder, size, CALIBRATION if int8 else CHECKED)
+    with files.whole(target) as draft:
+        original, exported = from_keras(network), _convert(network, classes, to, draft, examples, int8)
+        difference = largest_difference(original, exported, examples)
+        if not int8 and not difference <= TOLERANCE:
+            raise SmallsetError(
+                f"{target}: expected the probabilities of {model} within {TOLERANCE:g}, found a difference of "
+                f"{difference:.2g} on {len(examples)} photos. Nothing was written. Choose another format with --to."
+            )
+        accuracy = f"\n{accuracies(original, exported, found, size)}" if found else ""
+    kind = "drawn pictures" if folder is None else "photos"
+    compared = f"largest difference from Keras: {difference:.1e} on {len(examples)} {kind}"
+    return f"{_description(target, network, classes)}\n{compared}{accuracy}"
+
+
+def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
+    """Where the export goes: somewhere new, with the ending that its runtimes look for."""
+    path = output or model.with_name(f"{model.stem}{'_int8' if int8 else ''}{ENDINGS[to]}")
+    if path.exists():
+        raise SmallsetError(f"{path}: exists already. Move it away, or name another path with --output.")
+    if to != "savedmodel" and path.suffix != ENDINGS[to]:
+        raise SmallsetError(f"{path}: expected a path that ends in {ENDINGS[to]}. Name one with --output.")
+    return path
+
+
+def _description(path: Path, network: keras.Model, classes: Sequence[str]) -> str:
+    """What is in the file and what it takes and gives, as three lines."""
+    size, outputs = network.input_shape[1], network.output_shape[1]
+    written = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+    order = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
+    return (
+        f"{path}: {written / 1e6:.1f} MB\n"
+        f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255\n"
+        f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: {order}"
+    )
+
+
+def pixels(folder: Path | None, size: int, count: int) -> Pixels:
+    """Up to `count` photos of a folder and of its folders, evenly spaced, that decode; without it 8 drawn ones."""
+    if folder is None:
+        faces = enumerate([drawing.cat, drawing.dog] * 4)
+        drawn = [drawing.picture(face, size, np.random.default_rng(number)) for number, face in faces]
+        return np.stack([np.asarray(picture, np.float32) for picture in drawn])
+    paths = prediction.below(folder)
+    rows = np.unique(np.linspace(0, len(paths) - 1, count).astype(np.int64))
+    batches = prediction.load([paths[row] for row in rows], size, BATCH)
+    decoded = np.concatenate([values.numpy()[errors.numpy() == b""] for _, values, errors in batches])
+    if not len(decoded):
+        raise SmallsetError(f"{folder}: expected photos, found {len(rows)} files that do not decode. Add photos.")
+    return decoded
+
+
+def named(model: keras.Model) -> keras.Model:
+    """The model with an input `pixels` and an output `probability`: their names in every format."""
+    inputs = keras.Input(model.input_shape[1:], name="pixels")
+    output = keras.layers.Identity(name="probability")(model(inputs))
+    return keras.Model(inputs, {"probability": output}, name="smallset")
+
+
+def _convert(network: keras.Model, classes: Sequence[str], to: Format, path: Path, examples: Pixels, int8: bool) -> Run:
+    """Write the model to `path`, with int8 calibrated on the examples, and return what runs that file."""
+    ways = {"onnx": (to_onnx, from_onnx), "litert": (to_litert, from_litert), "savedmodel": (to_saved, from_saved)}
+    write, read = ways[to]
+    try:
+        write(network, classes, path, examples if int8 else None)
+        run = read(path)
+        run(examples[:1])  # an operation that the runtime lacks shows here at the latest
+    except ModuleNotFoundError as error:
+        raise SmallsetError(f'--to {to} needs {error.name}, not installed. Run: pip install -e ".[export]"') from None
+    except Exception as error:  # each converter has kinds of its own
+        raise SmallsetError(f"--to {to}: the model does not convert: {error}. Choose another format.") from error
+    return run
+
+
+def to_onnx(network: keras.Model, classes: Sequence[str], path: Path, calibration: Pixels | None) -> None:
+    """ONNX, with the classes as JSON in its metadata_props.
+
+    tf2onnx itself, not Keras's export to ONNX: that leaves VGG16's mean colour out, a constant and no weight.
+    """
+    import onnx
+    from tf2onnx import convert
+
+    graph, _ = convert.from_keras(network, [tf.TensorSpec(network.input_shape, tf.float32, name="pixels")])
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    if calibration is not None:
+        from onnxruntime import quantization
+
+        rows = iter([{"pixels": row[None]} for row in calibration])
+        reader = SimpleNamespace(get_next=lambda: next(rows, None))
+        quantization.quantize_static(graph, path, reader, per_channel=True)
+        graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {"classes": json.dumps(classes, ensure_ascii=False)})
+    onnx.save(graph, path)
+
+
+def to_litert(network: keras.Model, classes: Sequence[str], path: Path, calibration: Pixels | None) -> None:
+    """LiteRT, formerly TensorFlow Lite, with labels.txt in a zip at its end, as its metadata writers put it there."""
+    int8: dict[str, object] = {}
+    if calibration is not None:
+        int8["optimizations"] = [tf.lite.Optimize.DEFAULT]
+        int8["representative_dataset"] = lambda: ([row[None]] for row in calibration)
+    network.export(path, format="litert", verbose=False, **int8)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(zipfile.ZipInfo("labels.txt", saving.EPOCH), "\n".join(classes))
+
+
+def to_saved(network: keras.Model, classes: Sequence[str], path: Path, _: Pixels | None) -> None:
+    """SavedModel, with assets.extra/labels.txt, a folder that TensorFlow leaves to its users."""
+    network.export(path, format="tf_saved_model", verbose=False)
+    files.write_text(path / "assets.extra" / "labels.txt", "\n".join(classes))
+
+
+def from_keras(network: keras.Model) -> Run:
+    """Run the model of `named`."""
+    return lambda pixels: network(pixels, training=False)["probability"].numpy()
+
+
+def from_onnx(path: Path) -> Run:
+    """Run a .onnx file with ONNX Runtime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(["probability"], {"pixels": pixels})[0]
+
+
+def from_litert(path: Path) -> Run:
+    """Run a .tflite file with LiteRT's interpreter."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    signature = Interpreter(model_path=str(path)).get_signature_runner()
+    return lambda pixels: signature(pixels=pixels)["probability"]
+
+
+def from_saved(path: Path) -> Run:
+    """Run a SavedModel with TensorFlow, without Keras."""
+    loaded = tf.saved_model.load(str(path))
+    return lambda pixels: loaded.signatures["serving_default"](pixels=tf.constant(pixels))["probability"].numpy()
+
+
+def largest_difference(original: Run, exported: Run, examples: Pixels) -> float:
+    """The largest absolute difference of a probability; NaN if either gives one."""
+    batches = np.split(examples, range(BATCH, len(examples), BATCH))
+    return float(np.max([np.abs(original(batch) - exported(batch)).max() for batch in batches]))
+
+
+def accuracies(original: Run, exported: Run, found: lists.Photos, size: int) -> str:
+    """What both models get right of the photos that decode, in words."""
+    right, count, start = np.zeros(2, int), 0, 0
+    for _, values, errors in prediction.load(found.paths(), size, BATCH):
+        labels, decoded = found.labels[start : start + len(errors)], errors.numpy() == b""
+        outputs = [models.per_class(run(values.numpy())) for run in (original, exported)]
+        right += [int((decoded & (output.argmax(1) == labels)).sum()) for output in outputs]
+        count, start = count + int(decoded.sum()), start + len(errors)
+    before, after = right / count
+    return f"accuracy on {count} photos: {after:.4f}, before int8 {before:.4f}"

@@ -1,0 +1,94 @@
+"""The same training with other seeds: how far a result hangs on chance."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from smallset.frozen import caches
+from smallset.networks import heads, models
+from smallset.pipeline import params
+from smallset.storage.backups import Backup
+from smallset.training import fitting, pooling
+
+Probabilities = NDArray[np.float32]  # (runs, n, classes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and on what."""
+
+    build: Callable[[int], keras.Model]  # untrained, for a seed that Keras has been given
+    data: caches.Data
+    p: params.Training
+
+
+def of_head(data: caches.Data, p: params.HeadTraining) -> Plan:
+    """The book's head on a base's features."""
+
+    def build(_: int) -> keras.Model:
+        return heads.book(data.train.views.shape[2:], len(data.train.photos.classes), p.units, p.dropout)
+
+    return Plan(build, data, p)
+
+
+def of_fine_tune(top: keras.Model, head: Plan, data: caches.Data, p: params.Training, backup: Backup) -> Plan:
+    """A base's top, on its trunk's activations, and a head that is trained before with the same seed."""
+    weights = top.get_weights()
+
+    def build(seed: int) -> keras.Model:
+        own = trained(head, seed, beside(backup, "head"))
+        top.set_weights(weights)
+        return models.chain([top, own], "tuned")
+
+    return Plan(build, data, p)
+
+
+def of_pooled(top: keras.Model, data: caches.Data, p: params.PooledTraining) -> Plan:
+    """A base's top, on its trunk's activations, and the head that is solved for it: the seed draws the order alone."""
+    tuned = models.chain([top, pooling.head(top, data.train, p)], "tuned")
+    weights = tuned.get_weights()
+
+    def build(_: int) -> keras.Model:
+        tuned.set_weights(weights)
+        return tuned
+
+    return Plan(build, data, p)
+
+
+def probabilities(plan: Plan, test: caches.Cache, seeds: Sequence[int], backup: Backup) -> Probabilities:
+    """What a run with each of the seeds gives for the test photos.
+
+    Without cached views there is no run: training is end to end then, and takes too long to be repeated. One that was
+    killed goes on with the run it was in.
+    """
+    shape = (0, len(test.photos.files), len(test.photos.classes))
+    found = list(backup.read().get("found", np.empty(shape, np.float32)))
+    for seed in seeds[len(found) :] if len(plan.data.train.views) else ():
+        part = trained(plan, seed, beside(backup, "run"))
+        output = part.predict(caches.load(test, plan.p.batch), verbose=0)
+        found.append(models.per_class(output).astype(np.float32))
+        backup.write(backup.read() | {"found": np.array(found)})
+    for kind in ("run", "head"):
+        beside(backup, kind).remove()
+    return np.array(found, np.float32).reshape(-1, *shape[1:])
+
+
+def trained(plan: Plan, seed: int, backup: Backup) -> keras.Model:
+    """What the plan builds for a seed, trained as its stage does.
+
+    The saved model's seed gives the saved model; fine_tune's but for dropout, which draws anew where a head is loaded.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    part = plan.build(seed)
+    own = replace(backup, fingerprint=f"{backup.fingerprint} {seed}")
+    fitting.fit(part, caches.load, plan.data.train, plan.data.validation, plan.p, fitting.Run(seed, own))
+    return part
+
+
+def beside(backup: Backup, kind: str) -> Backup:
+    """Another backup of the same inputs."""
+    return replace(backup, path=backup.path.with_suffix(f".{kind}.npz"))

@@ -1,0 +1,82 @@
+"""Train the last parts of a composition on the cached outputs of the parts before, and put all of it together."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import keras
+import numpy as np
+
+from smallset.frozen import caches
+from smallset.networks import models
+from smallset.photos import images
+from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
+from smallset.training import fitting
+
+TOLERANCE = 0.05  # float16 storage and bfloat16 products give about 0.01 of the features; swapped colours 0.3 and more
+
+Parts = Sequence[keras.Model]
+Result = tuple[keras.Model, float]  # the model from pixels to probabilities, and its temperature
+
+
+def fit(frozen: Parts, tuned: Parts, data: caches.Data, p: params.Training, run: fitting.Run) -> Result:
+    """Train `tuned` on cached outputs of `frozen`.
+
+    Before training and before the model is returned, both ways are compared on photos: SmallsetError when they differ.
+    """
+    rows, pixels = data.checked
+    cached = data.validation.views[0, rows].astype(np.float32)
+    part, whole = models.chain(tuned, "tuned"), join(frozen, tuned)
+    features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
+    agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
+    temperature = fitting.fit(part, caches.load, data.train, data.validation, p, run)
+    difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
+    agree(float(np.abs(difference).max(axis=1).mean()), "after training, probabilities")
+    return whole, temperature
+
+
+def fit_views(
+    frozen: Parts, tuned: Parts, data: caches.Data, p: params.Training, run: fitting.Run, augment: params.Augmentation
+) -> Result:
+    """As `fit`, on augmented views. Where none are cached, the book's way: fresh ones in each epoch, end to end."""
+    if len(data.train.views):
+        return fit(frozen, tuned, data, p, run)
+    whole = join(frozen, tuned)
+    load = partial(images.load, size=whole.input_shape[1], augment=augment)
+    return whole, fitting.fit(whole, load, data.train.photos, data.validation.photos, p, run)
+
+
+def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.Model:
+    """All parts as one model, of which `tuned` alone has trainable weights."""
+    for part in frozen:
+        part.trainable = False
+    for part in tuned:
+        part.trainable = True
+        if part.name == "top":  # pretrained: its batches are too small and too alike to replace ImageNet's statistics
+            freeze_normalisation(part)
+    inputs = x = keras.Input(frozen[0].input_shape[1:])
+    for part in frozen:
+        x = part(x, training=False)  # also where the whole is trained: EfficientNet would drop some of its blocks
+    for part in tuned:
+        x = part(x)
+    return keras.Model(inputs, x, name="smallset")
+
+
+def freeze_normalisation(part: keras.Model) -> None:
+    """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones."""
+    for layer in part.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def agree(error: float, when: str) -> None:
+    """Raise SmallsetError when pixels and cache differ by more than float16 and bfloat16 explain.
+
+    error: of features relative to their norm, of probabilities the largest difference of each photo, mean over photos.
+    """
+    print(f"{when}: the model on pixels and on the cached rows differ by {error:.2%}")
+    if not error <= TOLERANCE:
+        raise SmallsetError(
+            f"{when}: the model on pixels and on the cached rows should agree within {TOLERANCE:.0%}, "
+            f"but differ by {error:.1%}. The cache is of other weights or preprocessing: dvc repro -f activations"
+        )

@@ -1,0 +1,56 @@
+"""8.3    Train a model again with other seeds: what each run gives for the test photos. Argument: the model's name."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from smallset.frozen import caches
+from smallset.networks import runtime, saving
+from smallset.photos import lists
+from smallset.pipeline import params, stage
+from smallset.storage import files
+from smallset.storage.backups import Backup
+from smallset.training import repeats
+
+SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
+BASE = Path("models/base")
+DATA = Path("data")
+TESTED = {"classifier": "features", "augmented": "features", "fine_tune": "activations", "pooled": "larger"}
+
+
+def plan(name: str, p: params.Params, backup: Backup) -> repeats.Plan:
+    """What is trained under that name, and on what."""
+    match name:
+        case "classifier":
+            return repeats.of_head(data("features/photos", "features/photos"), p.classifier)
+        case "augmented":
+            return repeats.of_head(data("features/views", "features/photos"), p.augmented)
+        case "fine_tune":
+            own, top = data("activations/views", "activations/photos"), saving.load(BASE / "top.keras")
+            return repeats.of_fine_tune(top, plan("augmented", p, backup), own, p.fine_tune, backup)
+        case _:
+            return repeats.of_pooled(saving.load(BASE / "larger/top.keras"), data("larger", "larger"), p.pooled)
+
+
+def data(views: str, photos: str) -> caches.Data:
+    """The caches in two folders of data/."""
+    return caches.data(DATA / views, DATA / photos, *lists.splits(LISTS, SUBSET))
+
+
+def main() -> None:
+    name = sys.argv[1]
+    p = stage.load_params()
+    runtime.prepare(p.seed, p.precision)
+    output = DATA / f"seeds/{name}.npy"
+    test = caches.read(DATA / f"test_features/{TESTED[name]}.npy", lists.read(LISTS / "test.csv", SUBSET / "test"))
+    backup = stage.backup(output)
+    others = range(p.seed + 1, p.seed + getattr(p.seeds, name))
+    found = repeats.probabilities(plan(name, p, backup), test, others, backup)
+    with files.whole(output) as draft, draft.open("wb") as file:
+        np.save(file, found)
+    backup.remove()
+
+
+stage.run(main)
