@@ -51,8 +51,9 @@ def test_every_stage_leaves_its_results(pipeline: Pipeline) -> None:
 
 
 def test_the_first_of_the_seeds_is_the_saved_model_s(pipeline: Pipeline) -> None:
+    several = pd.read_csv(pipeline.folder / "metrics/runs.csv")
     for model, count in SEEDS.items():
-        runs = pd.read_csv(pipeline.folder / f"metrics/{model}/runs.csv")
+        runs = several[several.model == model].reset_index()
         assert runs.seed.tolist() == list(range(1337, 1337 + count))
         measures = json.loads((pipeline.folder / f"metrics/{model}.json").read_text())
         assert runs.loss[0] == pytest.approx(measures["loss"], rel=1e-5)
@@ -69,10 +70,12 @@ def test_a_second_run_runs_nothing(pipeline: Pipeline) -> None:
     assert pipeline.repro() == set()
 
 
-def test_a_clone_without_the_cache_has_nothing_to_run(pipeline: Pipeline, tmp_path: Path) -> None:
-    pipeline.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+@pytest.mark.parametrize("setting", ["core.symlinks=false", "core.autocrlf=true"])  # as on Windows
+def test_a_clone_without_the_cache_has_nothing_to_run(pipeline: Pipeline, tmp_path: Path, setting: str) -> None:
+    pipeline.run("git", "clone", "--quiet", "--config", setting, ".", str(tmp_path / "clone"))
     answer = pipeline.run("dvc", "--cd", str(tmp_path / "clone"), "repro", "--dry", "--allow-missing")
     assert "Running stage" not in answer
+    assert pipeline.run("git", "-C", str(tmp_path / "clone"), "status", "--porcelain") == ""
 
 
 def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(pipeline: Pipeline) -> None:
@@ -96,13 +99,31 @@ def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(p
 def test_more_test_photos_train_nothing(pipeline: Pipeline) -> None:
     pipeline.set("subset", "test", 7)
     evaluated = {f"evaluate@{model}" for model in MODELS}
-    assert pipeline.repro() == {"subset", "audit", *evaluated, *REPEATED, "compare", "report"}
+    assert pipeline.repro() == {"subset", "audit", *evaluated, "test_features", *REPEATED, "compare", "report"}
 
 
-def test_an_edited_plot_retrains_nothing(pipeline: Pipeline) -> None:
-    with (pipeline.folder / "src/smallset/plots.py").open("a") as file:
-        file.write("\n# edited\n")
-    assert pipeline.repro() == {"audit", "augmentation", "suspects", "compare", "report"}
+def test_an_edit_in_a_room_that_learns_nothing_retrains_nothing(pipeline: Pipeline) -> None:
+    before = pipeline.md5s()
+    for module in ("sources/archives", "measures/significance", "showing/plots", "tools/cli", "pipeline/params"):
+        with (pipeline.folder / f"src/smallset/{module}.py").open("a") as file:
+            file.write("\n# edited\n")
+    evaluated = {f"evaluate@{model}" for model in MODELS}
+    looked_at = {"audit", "augmentation", "suspects", *evaluated, "compare", "report"}
+    assert pipeline.repro("--no-run-cache") == {"download", "subset", *looked_at}
+    assert pipeline.md5s() == before
+
+
+def test_a_stage_that_would_run_another_clone_s_smallset_stops(pipeline: Pipeline) -> None:
+    answer = pipeline.run("dvc", "repro", "--force", "subset", code=255, PYTHONPATH=str(ROOT / "src"))
+    assert f"this would run the smallset in {ROOT / 'src/smallset'}, but DVC tracks the one in {pipeline.folder}" in answer
+    assert f'pip install -e "{pipeline.folder}"' in answer
+    assert "Traceback" not in answer
+
+
+def test_a_stage_s_log_has_no_start_lines_of_tensorflow(pipeline: Pipeline) -> None:
+    answer = pipeline.run("python", "stages/base.py", DVC_STAGE="base")
+    assert answer.splitlines()[-1].startswith("base: ")
+    assert not [word for word in ("oneDNN", "absl", "cuda", "cpu_feature_guard", "I0000") if word in answer]
 
 
 def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
@@ -111,6 +132,9 @@ def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
     stages += [f"evaluate@{model}" for model in MODELS]
     assert pipeline.repro("--force", "--no-run-cache") == set(stages)
     assert pipeline.md5s() == before
+    assert pipeline.run("git", "status", "--porcelain") == ""
+    runs = [json.loads(line) for line in (pipeline.folder / "data/runs.jsonl").read_text().splitlines()]
+    assert {run["stage"] for run in runs} == set(stages)
 
 
 def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
