@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_an_edit_where_photos_come_from_to_measures_to_what_is_shown_or_to_words
     assert touched.isdisjoint(LEARNING), touched & LEARNING
 
 
+def test_every_room_has_a_purpose_a_layer_and_a_line_in_contributing() -> None:
+    rooms = {path.name for path in ROOMS.iterdir() if (path / "__init__.py").is_file()}
+    assert all(ast.get_docstring(ast.parse((ROOMS / room / "__init__.py").read_text())) for room in rooms)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    layers = [room for layer in project["importlinter"]["contracts"][0]["layers"] for room in layer.split(" | ")]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert set(layers) == rooms
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == layers
+
+
 def script_takes_its_name(name: str) -> bool:
     """True for convnet, which reads the params of the model that it is told to train."""
     return "getattr(p, name)" in source(name)
@@ -165,13 +176,25 @@ def test_a_pipeline_folder_runs_the_shared_stages(pipeline: str) -> None:
         shared = as_in_the_reference(STAGES[name.removesuffix("_unpooled")])
         if "audit" not in graph:
             shared["deps"] = [dep for dep in shared["deps"] if dep != AUDITED]
-        several = ("matrix", "cmd", "deps", "outs") if name in ("evaluate", "compare", "report") else ()
+        several = ("matrix", "cmd", "deps", "plots") if name in ("evaluate", "compare", "report") else ()
         for key, value in as_in_the_reference(stage).items():
             assert key in several or value == shared[key], (name, key)
     text = (ROOT / pipeline / "dvc.yaml").read_text()
     assert "\nvars:\n  - root: ..\n\nstages:\n" in text
     if pipeline == "sample":
         assert text == (ROOT / "dvc.yaml").read_text().replace("  - root: .\n", "  - root: ..\n")
+
+
+def test_no_stage_depends_on_a_folder_in_which_dvc_keeps_a_gitignore() -> None:
+    # Its lines change their order with what is checked out, and the folder's digest with them.
+    cached = [
+        out
+        for stage in STAGES.values()
+        for out in stage.get("outs", []) + stage.get("plots", [])
+        if isinstance(out, str)  # the others have cache: false
+    ]
+    parents = {str(Path(out).parent) for out in cached}
+    assert not [(name, dep) for name, stage in STAGES.items() for dep in stage["deps"] if dep in parents]
 
 
 def test_no_file_is_a_link() -> None:
@@ -186,7 +209,7 @@ def test_compare_reads_what_every_model_of_the_pipeline_leaves(pipeline: str) ->
     names = declared["evaluate"]["matrix"]["model"]
     assert declared["compare"]["cmd"].split()[2:] == names
     metrics = {f"metrics/{name}{part}" for name in names for part in (".json", "")} | {"metrics/subset/test.csv"}
-    data = {"data/seeds"} if any(name.endswith("_seeds") for name in declared) else set()
+    data = {f"data/seeds/{name}.npy" for name in names if f"{name}_seeds" in declared}
     assert {dep for dep in declared["compare"]["deps"] if not dep.startswith("${root}")} == metrics | data
 
 

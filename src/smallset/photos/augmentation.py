@@ -43,11 +43,14 @@ def drawn(p: params.Augmentation, size: int, seed: int, number: int, found: Phot
 
 
 def _transform(p: params.Augmentation, size: int, random: np.random.Generator) -> Transforms:
-    """One photo's. All seven numbers are drawn whatever is switched on, so that one param does not move another."""
+    """One photo's, (8,). All numbers are drawn whatever is switched on, so that one param does not move another."""
     mirrored, upturned, turn, right, down, slide, high, wide = random.uniform(-1, 1, 8)
     angle, shear = 2 * math.pi * p.rotation * turn, math.sin(math.radians(p.shear)) * slide
     flip = np.diag(
-        [-1.0 if mirrored < 0 and p.flip != "vertical" else 1.0, -1.0 if upturned < 0 and "vertical" in p.flip else 1.0]
+        [
+            1.0 if p.flip == "vertical" else math.copysign(1, mirrored),
+            math.copysign(1, upturned) if "vertical" in p.flip else 1.0,
+        ]
     )
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     zoom = np.diag([1 + p.zoom * (high if p.keep_aspect else wide), 1 + p.zoom * high])

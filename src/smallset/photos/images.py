@@ -10,6 +10,7 @@ from smallset.photos import augmentation, decoding
 from smallset.photos.lists import Photos
 from smallset.pipeline import params, provenance
 
+Choose = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 Read = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -55,36 +56,42 @@ def load(
     endless passes, each in another order and, to augment, in other views, from batch `start` on; without, one pass in
     the order of `found`, as the photos are.
     """
-    count = len(found.files)
     turned = augment if seed is not None else None
-
-    def order(number: np.int64) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        chosen = rows(int(number), count, batch, seed)
-        if turned is None or seed is None:
-            return chosen, np.zeros((len(chosen), 8), np.float32)
-        return chosen, augmentation.drawn(turned, size, seed, int(number) // passing(count, batch), found.at(chosen))
-
-    def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chosen, transforms = tf.numpy_function(order, [number], (tf.int64, tf.float32), stateful=False)
-        return tf.ensure_shape(chosen, (None,)), tf.ensure_shape(transforms, (None, 8))
-
-    batches = numbers(count, batch, seed, start)
-    read = reader(found, size, turned.fill if turned else None)
-    singles = batches.map(shaped).unbatch().map(read, num_parallel_calls=provenance.threads())
-    sizes = [len(rows(number, count, batch, None)) for number in range(start, start + passing(count, batch))]
+    batches = numbers(len(found.files), batch, seed, start)
+    chosen = batches.map(chooser(found, size, batch, seed, turned)).unbatch()
+    singles = chosen.map(reader(found, size, turned), num_parallel_calls=provenance.threads())
+    places = range(start, start + passing(len(found.files), batch))
+    sizes = [len(rows(number, len(found.files), batch, None)) for number in places]
     known = tf.data.experimental.assert_cardinality(batches.cardinality())  # or Keras warns of the end
     return singles.batch(1).rebatch(sizes).apply(known).prefetch(2)
 
 
-def reader(found: Photos, size: int, fill: str | None) -> Read:
+def chooser(found: Photos, size: int, batch: int, seed: int | None, augment: params.Augmentation | None) -> Choose:
+    """A function, for tf.data, of a batch's number: its rows (b,), and for each its transform (b, 8), if any."""
+    count = len(found.files)
+
+    def choose(number: np.int64) -> tuple[NDArray[np.int64], augmentation.Transforms]:
+        chosen = rows(int(number), count, batch, seed)
+        if augment is None or seed is None:
+            return chosen, np.zeros((len(chosen), 8), np.float32)
+        return chosen, augmentation.drawn(augment, size, seed, int(number) // passing(count, batch), found.at(chosen))
+
+    def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen, transforms = tf.numpy_function(choose, [number], (tf.int64, tf.float32), stateful=False)
+        return tf.ensure_shape(chosen, (None,)), tf.ensure_shape(transforms, (None, 8))
+
+    return shaped
+
+
+def reader(found: Photos, size: int, augment: params.Augmentation | None) -> Read:
     """A function, for tf.data, of a row's number and transform: its pixels (size, size, 3) and label (1,), float32."""
     paths, labels = tf.constant(found.paths()), tf.constant(found.labels[:, None], tf.float32)
 
     def read(row: tf.Tensor, transform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.numpy_function(_decode, [paths[row]], tf.uint8, stateful=False)
         resized = tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), (size, size))
-        if fill is not None:
-            resized = augmentation.moved(resized[None], transform[None], fill)[0]
+        if augment is not None:
+            resized = augmentation.moved(resized[None], transform[None], augment.fill)[0]
         return tf.ensure_shape(resized, (size, size, 3)), labels[row]
 
     return read

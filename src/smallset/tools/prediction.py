@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from smallset.networks import models
 from smallset.photos import decoding, images, lists
+from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import arrangements
 
@@ -52,7 +53,7 @@ def load(paths: Iterable[str], size: int, batch: int) -> tf.data.Dataset:
         pixels = tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), (size, size))
         return name, tf.ensure_shape(pixels, (size, size, 3)), tf.ensure_shape(error, ())
 
-    return names.map(read, num_parallel_calls=os.cpu_count()).batch(batch).prefetch(2)
+    return names.map(read, num_parallel_calls=provenance.threads()).batch(batch).prefetch(2)
 
 
 def _decode(name: bytes) -> tuple[NDArray[np.uint8], bytes]:
