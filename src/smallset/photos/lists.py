@@ -82,7 +82,8 @@ def read(path: Path, folder: Path) -> Photos:
     """
     table = rows(path)
     classes = tuple(sorted(set(table.label)))
-    labels = np.array([classes.index(label) for label in table.label], np.int64)
+    number = {label: index for index, label in enumerate(classes)}
+    labels = np.array([number[label] for label in table.label], np.int64)
     return Photos(folder, classes, tuple(table.file), labels, tuple(table.digest))
 
 

@@ -20,7 +20,7 @@ from smallset.storage.backups import Backup
 
 RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
 LOG = Path("data/runs.jsonl")  # every run's time and machine; nobody's
-LISTS = ("outs", "metrics", "plots")  # what a stage makes, in dvc.yaml
+OUTPUTS = ("outs", "metrics", "plots")  # the keys of what a stage makes, in dvc.yaml
 
 
 def graph() -> dict[str, dict[str, Any]]:
@@ -58,7 +58,7 @@ def backup(output: Path) -> Backup:
 
 def made(item: str) -> list[Path]:
     """What dvc.yaml says that the stage makes. item: of a matrix, as convnet."""
-    outputs = [out for kind in LISTS for out in declared().get(kind, [])]
+    outputs = [out for kind in OUTPUTS for out in declared().get(kind, [])]
     names = [out if isinstance(out, str) else next(iter(out)) for out in outputs]
     return [Path(name.replace("${item.model}", item)) for name in names]
 
@@ -67,7 +67,7 @@ def digest(paths: Iterable[Path]) -> str:
     """sha256 over the names and the bytes of all files at and below the paths."""
     total = hashlib.sha256()
     for path in (path for top in paths for path in below(top)):
-        total.update(f"{path} {files.sha256(path)}\n".encode())
+        total.update(f"{path.as_posix()} {files.sha256(path)}\n".encode())
     return total.hexdigest()
 
 
