@@ -11,6 +11,8 @@ from pipelines import ROOT, Pipeline
 
 from smallset.sources import drawing
 
+pytestmark = pytest.mark.slow
+
 FACES = {"heron": drawing.cat, "robin": drawing.dog, "wren": drawing.cat}
 PHOTOS = 10  # a class
 

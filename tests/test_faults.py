@@ -10,6 +10,8 @@ import psutil
 import pytest
 from pipelines import Pipeline
 
+pytestmark = pytest.mark.slow
+
 ORPHAN = 5.0  # s, within which a stage ends when DVC has
 
 

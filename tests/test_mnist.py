@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from pipelines import Pipeline
 
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, object] = {"epochs": 2, "batch": 4}
 SIDE = 28
 SPLITS = {"train": 200, "test": 50}

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from pipelines import MODELS, ROOT, SEEDS, Pipeline
 
+pytestmark = pytest.mark.slow
+
 REPEATED = {f"{model}_seeds" for model in SEEDS}
 
 

@@ -25,9 +25,11 @@ class Lines:
         self.file.flush()
 
 
-def bar(items: Iterable[Any] | None = None, *, total: int | None = None, what: str = "", unit: str = "") -> "tqdm[Any]":
-    """A tqdm over the items, or one to be updated, on stderr."""
+def bar(
+    items: Iterable[Any] | None = None, *, total: int | None = None, what: str = "", unit: str = "", leave: bool = True
+) -> "tqdm[Any]":
+    """A tqdm over the items, or one to be updated, on stderr. leave: whether it stays there when all is done."""
     if sys.stderr.isatty():
-        return tqdm(items, desc=what or None, total=total, unit=unit)
+        return tqdm(items, desc=what or None, total=total, unit=unit, leave=leave)
     calm: dict[str, Any] = {"delay": EVERY, "mininterval": EVERY, "maxinterval": EVERY, "ascii": True, "ncols": 100}
-    return tqdm(items, desc=what or None, total=total, unit=unit, file=Lines(sys.stderr), **calm)
+    return tqdm(items, desc=what or None, total=total, unit=unit, leave=leave, file=Lines(sys.stderr), **calm)

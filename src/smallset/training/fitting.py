@@ -1,6 +1,5 @@
 """Training: the book's optimizer and loss, the weights of the lowest validation loss."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from smallset.networks import temperature
 from smallset.photos import images
-from smallset.pipeline import params
+from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 from smallset.storage.backups import Backup
@@ -52,9 +51,9 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
     temperature is fitted to `validation` at last, else it is 1.
     """
     compiled(model, p)
-    progress = Progress(model, p, run)
+    keeper = Progress(model, p, run)
     steps = p.steps or images.passing(len(train.labels), p.batch)
-    done = len(progress.history)
+    done = len(keeper.history)
     rows, known = load(train, batch=p.batch, seed=run.seed, start=done * steps), load(validation, batch=p.batch)
     model.fit(
         weighted(rows, train.labels, p),
@@ -62,12 +61,12 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
         epochs=p.epochs,
         initial_epoch=done,
         steps_per_epoch=steps,
-        callbacks=[*averaging(p), keras.callbacks.TerminateOnNaN(), progress],
+        callbacks=[*averaging(p), keras.callbacks.TerminateOnNaN(), keeper],
         shuffle=False,  # the rows have their own order
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=2,
     )
-    progress.table()
-    model.set_weights(progress.kept)
+    keeper.table()
+    model.set_weights(keeper.kept)
     return temperature.fit(model, known, validation.labels) if p.calibrate else 1.0
 
 
@@ -121,8 +120,17 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             print(f"after epoch {len(self.history)}, which is in {run.backup.path}")
             self.show()
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Show how far the epoch has come."""
+        self.bar = progress.bar(total=self.params["steps"], what=f"epoch {epoch + 1}", unit=" batches", leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """One more."""
+        self.bar.update()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
         """Keep the weights if none before were better, and back everything up."""
+        self.bar.close()
         self.history.append([logs.get(name, np.nan) for name in HISTORY])
         if self.table().val_loss.argmin() == len(self.history) - 1:
             self.kept = averaged(self.model)
