@@ -1,4 +1,4 @@
-"""Which photos there are, in what order, and one decoder for all of them."""
+"""One decoder for all photos."""
 
 from pathlib import Path
 from typing import Any
@@ -9,29 +9,6 @@ from PIL import Image
 
 from smallset.photos import decoding, lists
 from smallset.pipeline.errors import SmallsetError
-
-
-def test_photos_are_in_numeric_order_with_their_labels(tmp_path: Path) -> None:
-    for name in ("dog/dog.10.jpg", "dog/dog.9.jpg", "cat/cat.100.jpg", "cat/cat.20.jpg", "cat/.DS_Store"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = lists.find(tmp_path)
-    assert found.classes == ("cat", "dog")
-    assert found.files == ("cat/cat.20.jpg", "cat/cat.100.jpg", "dog/dog.9.jpg", "dog/dog.10.jpg")
-    assert found.labels.tolist() == [0, 0, 1, 1]
-
-
-def test_an_empty_class_is_named(tmp_path: Path) -> None:
-    (tmp_path / "cat").mkdir()
-    (tmp_path / "dog").mkdir()
-    with pytest.raises(SmallsetError, match=r"cat: no photo there. Add photos of that class, or take its folder away"):
-        lists.find(tmp_path)
-
-
-def test_one_class_is_too_few(tmp_path: Path) -> None:
-    (tmp_path / "cat").mkdir()
-    with pytest.raises(SmallsetError, match="expected a folder for each class, two or more; found 1: cat. Sort"):
-        lists.find(tmp_path)
 
 
 def plain(mode: str, colour: object) -> Image.Image:
