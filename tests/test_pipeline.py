@@ -115,7 +115,9 @@ def test_an_edit_in_a_room_that_learns_nothing_retrains_nothing(pipeline: Pipeli
 
 def test_a_stage_that_would_run_another_clone_s_smallset_stops(pipeline: Pipeline) -> None:
     answer = pipeline.run("dvc", "repro", "--force", "subset", code=255, PYTHONPATH=str(ROOT / "src"))
-    assert f"this would run the smallset in {ROOT / 'src/smallset'}, but DVC tracks the one in {pipeline.folder}" in answer
+    assert (
+        f"this would run the smallset in {ROOT / 'src/smallset'}, but DVC tracks the one in {pipeline.folder}" in answer
+    )
     assert f'pip install -e "{pipeline.folder}"' in answer
     assert "Traceback" not in answer
 
