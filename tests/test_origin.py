@@ -1,10 +1,16 @@
 """A stage runs its own project's smallset or none; commands and other people's scripts run whichever they find."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from smallset.pipeline import origin
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -28,3 +34,24 @@ def test_another_project_s_code_stops_with_the_cure(project: Path) -> None:
 @pytest.mark.parametrize("script", ["other/bin/smallset", "elsewhere/stages/mine.py"])
 def test_what_is_no_stage_of_smallset_s_is_let_alone(project: Path, script: str) -> None:
     origin.check(project / "other/src/smallset", project / script)
+
+
+def test_a_copy_for_an_experiment_runs_its_own_code(tmp_path: Path) -> None:
+    installed, copy = tmp_path / "src", tmp_path / ".dvc/tmp/exps/tmp1"
+    for source, name in ((installed, "installed"), (copy / "src", "copied")):
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        with (source / "smallset/storage/files.py").open("a") as file:
+            file.write(f"\nNAME = {name!r}\n")
+    (copy / "stages").mkdir()
+    (copy / "stages/x.py").write_text(
+        "import sys\nfrom smallset.storage import files\nprint(files.NAME, sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "stages/x.py", "convnet"],
+        cwd=copy,
+        env=os.environ | {"DVC_STAGE": "x", "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "copied ['convnet']\n", done.stderr
