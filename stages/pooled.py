@@ -1,4 +1,4 @@
-"""8.3+   Fine-tune the top and a linear classifier of its pooled features, on larger photos."""
+"""8.3+   Go on training the top of the base together with the head of `linear`, slowly, on larger photos."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from smallset.frozen import caches
 from smallset.networks import runtime, saving
 from smallset.photos import lists
 from smallset.pipeline import stage
-from smallset.training import fitting, pooling, transfer
+from smallset.training import fitting, transfer
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
-BASE = Path("models/base/larger")
 LARGER = Path("data/larger")
+START = Path("models/linear.keras")
 HISTORY = Path("metrics/pooled/history.csv")
 MODEL = Path("models/pooled.keras")
 
@@ -21,8 +21,8 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
     data = caches.data(LARGER, LARGER, train, validation)
-    trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    head = pooling.head(top, data.train, p.pooled)
+    start = saving.load(START)
+    trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     model, temperature = transfer.fit([trunk], [top, head], data, p.pooled, run)
     saving.save(model, MODEL, train.classes, temperature)

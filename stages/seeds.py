@@ -15,7 +15,7 @@ from smallset.training import repeats
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
-BASE = Path("models/base")
+MODELS = Path("models")
 DATA = Path("data")
 TESTED = {"classifier": "features", "augmented": "features", "fine_tune": "activations", "pooled": "larger"}
 
@@ -28,10 +28,12 @@ def plan(name: str, p: params.Params, backup: Backup) -> repeats.Plan:
         case "augmented":
             return repeats.of_head(data("features/views", "features/photos"), p.augmented)
         case "fine_tune":
-            own, top = data("activations/views", "activations/photos"), saving.load(BASE / "top.keras")
+            own, top = data("activations/views", "activations/photos"), saving.load(MODELS / "base/top.keras")
             return repeats.of_fine_tune(top, plan("augmented", p, backup), own, p.fine_tune, backup)
         case _:
-            return repeats.of_pooled(saving.load(BASE / "larger/top.keras"), data("larger", "larger"), p.pooled)
+            start = saving.load(MODELS / "linear.keras")
+            top, head = (start.get_layer(part) for part in ("top", "head"))
+            return repeats.of_pooled(top, head, data("larger", "larger"), p.pooled)
 
 
 def data(views: str, photos: str) -> caches.Data:

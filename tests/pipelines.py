@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune", "pooled"]
+MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune", "linear", "pooled"]
 TINY = {
     "batch": 8,
     "epochs": 2,
@@ -35,7 +35,8 @@ PARAMS = {
     "augmented": TINY | HEAD,
     "fine_tune": TINY | {"learning_rate": 1e-5, "calibrate": False},
     "larger": {"side": 96, "mirror": True},
-    "pooled": TINY | {"learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "C": 0.01},
+    "linear": {"C": 0.01, "class_weights": "balanced", "calibrate": False},
+    "pooled": TINY | {"learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "patience": None},
     "seeds": SEEDS,
 }
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

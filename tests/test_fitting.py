@@ -132,6 +132,20 @@ def test_steps_make_epochs_of_the_photos_again_and_again(tmp_path: Path) -> None
     assert history.val_loss.iloc[1] == twice.val_loss.iloc[3]
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_training_ends_after_so_many_epochs_without_a_lower_validation_loss(tmp_path: Path, patience: int) -> None:
+    whole, stopped = model(), model()
+    every = fit(tmp_path, whole, epochs=12)
+    lowest = every.val_loss.cummin()
+    waited = np.arange(12) - [int(every.val_loss[: epoch + 1].argmin()) for epoch in range(12)]
+    last = int((waited >= patience).argmax())
+    assert 0 < last < 11
+    history = fit(tmp_path, stopped, epochs=12, patience=patience)
+    assert history.equals(every[: last + 1])
+    stopped.compile(loss="binary_crossentropy")
+    assert stopped.evaluate(load(points(), 8), verbose=0)[0] == pytest.approx(lowest[last], rel=1e-4)
+
+
 class KilledError(Exception):
     """As if the process had ended."""
 
@@ -174,3 +188,38 @@ def test_a_run_that_was_killed_goes_on_to_the_bit(
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     train(tmp_path, document, drawn, steps=steps, learning_rate=1e-4)
     assert epochs == [3, 4, 1, 2, 3, 4]
+
+
+def ending(folder: Path, killed: int | None = None, **changes: Any) -> tuple[keras.Model, pd.DataFrame, list[int]]:
+    """A training on points with patience, killed once `killed` epochs are in the backup; and the epochs it wrote."""
+    keras.backend.clear_session()
+    network, write, written = model(), Backup.write, []
+    p = P.model_copy(update={"epochs": 12, "patience": 2, "ema_momentum": 0.5, "calibrate": True} | changes)
+    backup = Backup(folder / "backup.npz", "one")
+
+    def kill(backup: Backup, arrays: backups.Arrays) -> None:
+        write(backup, arrays)
+        written.append(len(arrays["history"]))
+        if written[-1] == killed:
+            raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backup, "write", kill)
+        fitting.fit(network, load, points(), points(), p, fitting.Run(0, backup, folder / "history.csv"))
+    return network, pd.read_csv(folder / "history.csv"), written
+
+
+def test_a_killed_run_with_patience_ends_where_one_that_was_not_does(tmp_path: Path) -> None:
+    whole, expected, written = ending(tmp_path / "whole")
+    last = len(expected)
+    assert 2 < last < 12
+    assert written == list(range(1, last + 1))
+    for killed in range(1, last + 1):  # the last time right before the end: nothing is left to train
+        folder = tmp_path / str(killed)
+        with pytest.raises(KilledError):
+            ending(folder, killed)
+        resumed, history, written = ending(folder)
+        assert written == list(range(killed + 1, last + 1))
+        assert history.equals(expected)
+        for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -47,10 +47,12 @@ def test_the_defaults_are_the_books_but_for_some_epochs(document: Any) -> None:
     }
 
 
-def test_pooled_has_values_of_its_own(document: Any) -> None:
+def test_linear_and_pooled_have_values_of_their_own(document: Any) -> None:
     p = params.parse(document)
-    assert (p.larger.side, p.larger.mirror, p.pooled.C) == (256, True, 0.01)
+    assert (p.larger.side, p.larger.mirror, p.linear.C) == (256, True, None)
     assert (p.pooled.epochs, p.pooled.learning_rate, p.pooled.ema_momentum) == (4, 1e-5, 0.98)
+    stages = (p.convnet, p.convnet_augmented, p.classifier, p.augmented, p.fine_tune, p.pooled)
+    assert [stage.patience for stage in stages] == [None] * 6
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,9 @@ def test_pooled_has_values_of_its_own(document: Any) -> None:
         ("base.name", "VGG61", "base: name: expected one of .*VGG16.*; found 'VGG61'. Did you mean 'VGG1"),
         ("base.name", "efficientnetlite0", "base: name: .* Did you mean 'EfficientNetLite0'[?]$"),
         ("base.name", "dinosaur", "base: name: .*; found 'dinosaur'[.]$"),
+        ("linear.C", 0, "linear: C: expected greater than 0, found 0"),
+        ("pooled.C", 0.01, "pooled: unknown key 'C'. Expected: batch, .*, patience"),
+        ("pooled.patience", 0, "pooled: patience: expected greater than 0, found 0"),
         ("subset.exclude", [12], "subset: exclude: 0: expected a valid string, found 12"),
         ("audit.leakage", "fail", "audit: leakage: expected 'error' or 'warning', found 'fail'"),
         ("audit.near", 17, "audit: near: expected less than or equal to 16, found 17"),

@@ -28,7 +28,8 @@ P = params.HeadTraining(
     units=4,
     dropout=0.5,
 )
-POOLED = params.PooledTraining(**P.model_dump(exclude={"units", "dropout"}), C=0.1)
+POOLED = params.Training(**P.model_dump(exclude={"units", "dropout"}))
+LINEAR = params.Linear(C=0.1, class_weights=None, calibrate=False)
 Parts = list[keras.Model]
 
 
@@ -91,6 +92,7 @@ class Killed(Exception):  # noqa: N818
 
 @pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
 def test_runs_that_were_killed_go_on_and_end_the_same(
+    trunk: keras.Model,
     top: keras.Model,
     cache: caches.Cache,
     backup: Backup,
@@ -102,7 +104,7 @@ def test_runs_that_were_killed_go_on_and_end_the_same(
         plan = {
             "classifier": lambda: head,
             "fine_tune": lambda: repeats.of_fine_tune(top, head, data(cache), P, backup),
-            "pooled": lambda: repeats.of_pooled(top, data(cache), POOLED),
+            "pooled": lambda: repeats.of_pooled(*solved(trunk, top, cache), data(cache), POOLED),
         }[model]()
         return repeats.probabilities(plan, cache, range(6, 8), backup).tolist()
 
@@ -143,7 +145,7 @@ def test_the_saved_model_s_seed_gives_the_saved_model(
     plan, test = {
         "classifier": (head, features),
         "fine_tune": (repeats.of_fine_tune(top, head, data(cache), P, backup), cache),
-        "pooled": (repeats.of_pooled(top, data(cache), POOLED), cache),
+        "pooled": (repeats.of_pooled(*solved(trunk, top, cache), data(cache), POOLED), cache),
     }[model]
     weights = top.get_weights()
     same, other = repeats.probabilities(plan, test, range(5, 7), backup)
@@ -152,6 +154,21 @@ def test_the_saved_model_s_seed_gives_the_saved_model(
     expected = evaluation.predict(saved, drawn)
     np.testing.assert_allclose(same, expected, atol=1e-3)
     assert np.abs(other - expected).max() > 5e-3
+
+
+def test_pooled_s_top_is_trained_again_but_for_its_normalisation(trunk: keras.Model, cache: caches.Cache) -> None:
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1)(inputs))
+    top, head = solved(trunk, keras.Model(inputs, x, name="top"), cache)
+    assert not top.trainable_weights
+    part = repeats.of_pooled(top, head, data(cache), POOLED).build(0)
+    assert [weight.shape for weight in part.trainable_weights] == [(1, 1, 4, 4), (4,), (8, 1), (1,)]
+
+
+def solved(trunk: keras.Model, top: keras.Model, cache: caches.Cache) -> tuple[keras.Model, keras.Model]:
+    """Top and head as the stage linear saves them: not to be trained, the one, to be trained, the other."""
+    model = pooling.fit(trunk, top, data(cache), LINEAR).model
+    return model.get_layer("top"), model.get_layer("head")
 
 
 def stages(
@@ -181,6 +198,9 @@ def stages(
         return fit([trunk], tuned, cache, P)
 
     def pooled() -> keras.Model:
-        return fit([trunk], [top, pooling.head(top, cache, POOLED)], cache, POOLED)
+        saving.save(pooling.fit(trunk, top, data(cache), LINEAR).model, path)
+        start = saving.load(path)
+        own, *tuned = (start.get_layer(name) for name in ("trunk", "top", "head"))
+        return fit([own], tuned, cache, POOLED)
 
     return {"classifier": classifier, "fine_tune": fine_tune, "pooled": pooled}

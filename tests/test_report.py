@@ -19,7 +19,7 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.showing import charts, pictures, report, results
 
 ROOT = Path(__file__).parents[1]
-STYLE = (ROOT / "src/smallset/templates/report.css").read_text(encoding="utf-8")
+STYLE = (ROOT / "src/smallset/showing/templates/report.css").read_text(encoding="utf-8")
 NOTHING = pictures.Gallery({}, [], [], [], None)
 
 

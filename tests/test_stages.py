@@ -51,7 +51,7 @@ OTHERS = {  # keys of other stages that one reads
 }
 CHAPTER = [
     *["download", "subset", "convnet", "convnet_augmented", "activations", "features"],
-    *["classifier", "augmented", "fine_tune", "larger", "pooled", "evaluate", "test_features"],
+    *["classifier", "augmented", "fine_tune", "larger", "linear", "pooled", "evaluate", "test_features"],
     *["classifier_seeds", "augmented_seeds", "fine_tune_seeds", "pooled_seeds", "compare", "report"],
 ]
 
@@ -147,6 +147,18 @@ def before(name: str) -> set[str]:
 @pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
 def test_nothing_is_trained_before_the_audit_has_passed(name: str) -> None:
     assert "audit" in before(name)
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
+def test_no_model_is_made_from_test_photos(name: str) -> None:
+    stages = (before(name) | {name}) - {"subset", "audit"}
+    reads = {dep for other in stages for dep in STAGES[other]["deps"]}
+    assert not {dep for dep in reads if "test" in dep or dep in ("metrics/subset", "data/subset")}
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
+def test_outputs_of_a_model_leave_the_run_cache_on(name: str) -> None:
+    assert all(isinstance(out, str) for out in STAGES[name]["outs"])  # DVC: an out with cache: false switches it off
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)

@@ -144,6 +144,7 @@ class Training(Strict):
     ema_momentum: Share | None
     class_weights: Literal["balanced"] | None
     calibrate: bool
+    patience: Count | None = None
 
 
 class Convnet(Training):
@@ -176,8 +177,10 @@ class Larger(Strict):
     mirror: bool
 
 
-class PooledTraining(Training):
-    C: Rate
+class Linear(Strict):
+    C: Rate | None
+    class_weights: Literal["balanced"] | None
+    calibrate: bool
 
 
 class Seeds(Strict):
@@ -213,7 +216,8 @@ class Params(Strict):
     augmented: HeadTraining = ABSENT
     fine_tune: Training = ABSENT
     larger: Larger = ABSENT
-    pooled: PooledTraining = ABSENT
+    linear: Linear = ABSENT
+    pooled: Training = ABSENT
     seeds: Seeds = ABSENT
     compare: Compare = ABSENT
 

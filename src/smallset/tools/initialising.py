@@ -197,7 +197,7 @@ def following(folder: Path, found: pd.DataFrame) -> list[str]:
     rule += ", groups undivided" if "group" in found else ""
     return [
         f"Splits: {rule}. All this is in {folder / 'params.yaml'}, to be edited. Next:",
-        f"  dvc --cd {name} repro              # copy the photos, train six models, measure them",
+        f"  dvc --cd {name} repro              # copy the photos, train seven models, measure them",
         f"  cat {name}/plots/compare.md        # the models side by side; dvc metrics show has those of all pipelines",
         f"  smallset predict {name}/models/pooled.keras PHOTO",
         f"When the photos change: dvc --cd {name} repro --force download, then dvc --cd {name} repro",

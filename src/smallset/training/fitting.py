@@ -44,8 +44,9 @@ class Run:
 def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.Training, run: Run) -> float:
     """Train in place, end with the weights of the epoch whose validation loss was lowest; return the temperature.
 
-    With p.ema_momentum, an exponential moving average of the weights over the steps is validated and kept. A run that
-    was killed goes on after the last epoch in the backup, and ends with the same bytes as one that was not.
+    With p.patience it ends after so many epochs without a lower one. With p.ema_momentum, an exponential moving average
+    of the weights over the steps is validated and kept. A run that was killed goes on after the last epoch in the
+    backup, and ends with the same bytes as one that was not.
     load: gives the batches of `train`, endless from batch `start` with a seed, and those of `validation`, in order.
     The history has a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss. With p.calibrate the
     temperature is fitted to `validation` at last, else it is 1.
@@ -58,7 +59,7 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
     model.fit(
         weighted(rows, train.labels, p),
         validation_data=weighted(known, validation.labels, p),
-        epochs=p.epochs,
+        epochs=done if keeper.enough() else p.epochs,
         initial_epoch=done,
         steps_per_epoch=steps,
         callbacks=[*averaging(p), keras.callbacks.TerminateOnNaN(), keeper],
@@ -138,6 +139,15 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         state = {f"variable{number}": variable.numpy() for number, variable in enumerate(variables(self.model))}
         self.run.backup.write({"history": np.array(self.history)} | kept | state)
         self.show()
+        if self.enough():
+            self.model.stop_training = True
+
+    def enough(self) -> bool:
+        """True after p.patience epochs without a lower validation loss. The history alone tells, also a resumed run."""
+        if self.p.patience is None or not self.history:
+            return False
+        best = int(self.table().val_loss.argmin())
+        return len(self.history) - 1 - best >= self.p.patience
 
     def show(self) -> None:
         """Write the history so far where it can be watched."""

@@ -1,27 +1,63 @@
-"""A small head for a pretrained base: logistic regression on its pooled features, from where fine-tuning starts."""
+"""A small head for a pretrained base, solved and not trained: logistic regression on the base's pooled output."""
+
+from dataclasses import dataclass
 
 import keras
 import numpy as np
+import pandas as pd
+import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from smallset.frozen import caches, extraction
-from smallset.networks import models
-from smallset.pipeline import params
+from smallset.networks import models, temperature
+from smallset.pipeline import params, progress
+from smallset.training import transfer
 
+GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)  # of C, from the flattest on
 ITERATIONS = 1000
 TINY = 1e-6  # below the root, where its slope would be endless
 
 
-def head(top: keras.Model, train: caches.Cache, p: params.PooledTraining) -> keras.Model:
-    """The head for a top, solved for the cached outputs of the trunk below it, all views of them."""
-    made = unsolved(top.output_shape[1:], len(train.photos.classes))
-    pool = keras.Model(made.input, made.layers[-1].input)
-    inputs = outputs(models.chain([top, pool], "pooled"), train)
-    solve(made.layers[-1], inputs, np.tile(train.labels, len(train.views)), p)
-    return made
+@dataclass(frozen=True)
+class Rows:
+    """What a head's last layer is given."""
+
+    inputs: NDArray[np.float32]  # (n, d)
+    labels: NDArray[np.int64]  # (n,)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A model from pixels to probabilities, and how it came about."""
+
+    model: keras.Model
+    temperature: float
+    history: pd.DataFrame  # one row, as of one epoch: epoch, accuracy, loss, val_accuracy, val_loss
+    choice: pd.DataFrame  # a row for each C that was tried: C, val_loss, val_accuracy, chosen
+
+
+def fit(trunk: keras.Model, top: keras.Model, data: caches.Data, p: params.Linear) -> Linear:
+    """Solve the head for the cached outputs of the trunk, all views of them, and put it on the base.
+
+    SmallsetError when the model on pixels and on the cached rows differ. The measures are of before the temperature,
+    as those of an epoch are.
+    """
+    head = unsolved(top.output_shape[1:], len(data.train.photos.classes))
+    part, whole = models.chain([top, head], "tuned"), transfer.join([trunk, top], [head])
+    with transfer.agreeing([trunk], part, whole, data):
+        train, validation = (rows(top, head, cache) for cache in (data.train, data.validation))
+        solved, choice = choose(train, validation, p)
+        put(solved, head.layers[-1])
+        degree = calibrated(head.layers[-1], validation) if p.calibrate else 1.0
+    known = {f"val_{name}": value for name, value in measures(solved, validation, p).items()}
+    history = pd.DataFrame([{"epoch": 1} | measures(solved, train, p) | known])
+    return Linear(whole, degree, history, choice)
 
 
 def unsolved(shape: tuple[int, ...], classes: int) -> keras.Model:
@@ -36,17 +72,66 @@ def unsolved(shape: tuple[int, ...], classes: int) -> keras.Model:
     return keras.Model(features, models.probabilities(classes)(x), name="head")
 
 
+def rows(top: keras.Model, head: keras.Model, cache: caches.Cache) -> Rows:
+    """What the head's last layer is given of every view in the cache, one view after the other."""
+    pool = keras.Model(head.input, head.layers[-1].input)
+    inputs = outputs(models.chain([top, pool], "pooled"), cache)
+    return Rows(inputs, np.tile(cache.labels, len(cache.views)))
+
+
 def outputs(part: keras.Model, cache: caches.Cache) -> NDArray[np.float32]:
     """part(row) for every row of every view, one view after the other: (views * n, d)."""
-    step, batch = extraction.compiled(part), extraction.BATCH
-    pieces = (view[at : at + batch] for view in cache.views for at in range(0, len(view), batch))
-    return np.concatenate([step(piece.astype(np.float32)) for piece in pieces])
+    views, count = cache.views.shape[:2]
+    found = np.empty((views, count, *part.output_shape[1:]), np.float32)
+    step, starts = extraction.compiled(part), range(0, count, extraction.BATCH)
+    with progress.bar(total=views * len(starts), what="pooling", unit=f" x {extraction.BATCH} rows") as bar:
+        for source, target in zip(cache.views, found, strict=True):
+            for at in starts:
+                piece = slice(at, at + extraction.BATCH)
+                target[piece] = step(source[piece].astype(np.float32))
+                bar.update()
+    return found.reshape(-1, *found.shape[2:])
 
 
-def solve(last: layers.Dense, inputs: NDArray[np.float32], labels: NDArray[np.int64], p: params.PooledTraining) -> None:
-    """Give the last layer the weights of logistic regression on its inputs (n, d), standardised, and labels (n,)."""
-    scaler = StandardScaler().fit(inputs)
-    regression = LogisticRegression(C=p.C, class_weight=p.class_weights, max_iter=ITERATIONS)
-    regression.fit(scaler.transform(inputs), labels)
-    kernel = (regression.coef_ / scaler.scale_).T
-    last.set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
+def choose(train: Rows, validation: Rows, p: params.Linear) -> tuple[Pipeline, pd.DataFrame]:
+    """Logistic regression with p.C, or where that is None with the C of GRID whose validation loss is lowest.
+
+    Returns with it what each C gives on the validation photos: C, val_loss, val_accuracy, chosen.
+    """
+    tried = GRID if p.C is None else (p.C,)
+    solved = [regression(train, strength, p) for strength in tried]
+    known = pd.DataFrame([measures(one, validation, p) for one in solved])
+    table = pd.DataFrame({"C": tried, "val_loss": known.loss, "val_accuracy": known.accuracy})
+    best = int(known.loss.to_numpy().argmin())
+    print(f"C {tried[best]:g}: validation loss {known.loss[best]:.4f}, accuracy {known.accuracy[best]:.4f}")
+    return solved[best], table.assign(chosen=table.index == best)
+
+
+def regression(train: Rows, strength: float, p: params.Linear) -> Pipeline:
+    """Logistic regression on the standardised inputs, with scikit-learn's C."""
+    found = LogisticRegression(C=strength, class_weight=p.class_weights, max_iter=ITERATIONS)
+    return make_pipeline(StandardScaler(), found).fit(train.inputs, train.labels)
+
+
+def measures(solved: Pipeline, known: Rows, p: params.Linear) -> dict[str, float]:
+    """Accuracy and loss, in which each class counts alike where p says so: as in training, and in its histories."""
+    probability = solved.predict_proba(known.inputs)
+    weights = compute_sample_weight(p.class_weights, known.labels)
+    return {
+        "accuracy": float((solved.classes_[probability.argmax(axis=1)] == known.labels).mean()),
+        "loss": float(log_loss(known.labels, probability, sample_weight=weights, labels=solved.classes_)),
+    }
+
+
+def put(solved: Pipeline, last: layers.Dense) -> None:
+    """Give a head's last layer the weights of the regression, which take its inputs as they are."""
+    scaler, found = solved[0], solved[-1]
+    kernel = (found.coef_ / scaler.scale_).T
+    last.set_weights([kernel, found.intercept_ - scaler.mean_ @ kernel])
+
+
+def calibrated(last: layers.Dense, validation: Rows) -> float:
+    """Divide a head's last layer by the temperature of the lowest loss on the validation photos; return it."""
+    inputs = keras.Input(validation.inputs.shape[1:])
+    batches = tf.data.Dataset.from_tensor_slices(validation.inputs).batch(extraction.BATCH)
+    return temperature.fit(keras.Model(inputs, last(inputs)), batches, validation.labels)

@@ -11,7 +11,7 @@ from smallset.frozen import caches
 from smallset.networks import heads, models
 from smallset.pipeline import params
 from smallset.storage.backups import Backup
-from smallset.training import fitting, pooling
+from smallset.training import fitting, transfer
 
 Probabilities = NDArray[np.float32]  # (runs, n, classes)
 
@@ -41,14 +41,16 @@ def of_fine_tune(top: keras.Model, head: Plan, data: caches.Data, p: params.Trai
     def build(seed: int) -> keras.Model:
         own = trained(head, seed, beside(backup, "head"))
         top.set_weights(weights)
+        transfer.release([top, own])
         return models.chain([top, own], "tuned")
 
     return Plan(build, data, p)
 
 
-def of_pooled(top: keras.Model, data: caches.Data, p: params.PooledTraining) -> Plan:
-    """A base's top, on its trunk's activations, and the head that is solved for it: the seed draws the order alone."""
-    tuned = models.chain([top, pooling.head(top, data.train, p)], "tuned")
+def of_pooled(top: keras.Model, head: keras.Model, data: caches.Data, p: params.Training) -> Plan:
+    """A base's top, on its trunk's activations, and the head that was solved for it: the seed draws the order alone."""
+    transfer.release([top, head])
+    tuned = models.chain([top, head], "tuned")
     weights = tuned.get_weights()
 
     def build(_: int) -> keras.Model:

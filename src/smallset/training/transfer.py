@@ -1,6 +1,7 @@
 """Train the last parts of a composition on the cached outputs of the parts before, and put all of it together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import keras
@@ -20,18 +21,10 @@ Result = tuple[keras.Model, float]  # the model from pixels to probabilities, an
 
 
 def fit(frozen: Parts, tuned: Parts, data: caches.Data, p: params.Training, run: fitting.Run) -> Result:
-    """Train `tuned` on cached outputs of `frozen`.
-
-    Before training and before the model is returned, both ways are compared on photos: SmallsetError when they differ.
-    """
-    rows, pixels = data.checked
-    cached = data.validation.views[0, rows].astype(np.float32)
+    """Train `tuned` on cached outputs of `frozen`; SmallsetError when pixels and cache differ, before or after."""
     part, whole = models.chain(tuned, "tuned"), join(frozen, tuned)
-    features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
-    agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
-    temperature = fitting.fit(part, caches.load, data.train, data.validation, p, run)
-    difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
-    agree(float(np.abs(difference).max(axis=1).mean()), "after training, probabilities")
+    with agreeing(frozen, part, whole, data):
+        temperature = fitting.fit(part, caches.load, data.train, data.validation, p, run)
     return whole, temperature
 
 
@@ -50,10 +43,7 @@ def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.M
     """All parts as one model, of which `tuned` alone has trainable weights."""
     for part in frozen:
         part.trainable = False
-    for part in tuned:
-        part.trainable = True
-        if part.name == "top":  # pretrained: its batches are too small and too alike to replace ImageNet's statistics
-            freeze_normalisation(part)
+    release(tuned)
     inputs = x = keras.Input(frozen[0].input_shape[1:])
     for part in frozen:
         x = part(x, training=False)  # also where the whole is trained: EfficientNet would drop some of its blocks
@@ -62,11 +52,34 @@ def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.M
     return keras.Model(inputs, x, name="smallset")
 
 
+def release(tuned: Parts) -> None:
+    """Make the parts trainable, as those of a model that was loaded may not be."""
+    for part in tuned:
+        part.trainable = True
+        if part.name == "top":  # pretrained: its batches are too small and too alike to replace ImageNet's statistics
+            freeze_normalisation(part)
+
+
 def freeze_normalisation(part: keras.Model) -> None:
     """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones."""
     for layer in part.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+@contextmanager
+def agreeing(frozen: Parts, part: keras.Model, whole: keras.Model, data: caches.Data) -> Iterator[None]:
+    """Compare both ways on a few photos, before the block and after it: SmallsetError when they differ.
+
+    part: what the block trains, on the cached outputs of `frozen`; whole: both together, from pixels on.
+    """
+    rows, pixels = data.checked
+    cached = data.validation.views[0, rows].astype(np.float32)
+    features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
+    agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
+    yield
+    difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
+    agree(float(np.abs(difference).max(axis=1).mean()), "after training, probabilities")
 
 
 def agree(error: float, when: str) -> None:
