@@ -19,6 +19,7 @@ from smallset.measures import audit
 from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import drawing, splits
+from smallset.storage import files
 
 NEAR = 8
 TRAIN, TEST = "train/cat/cat.0.jpg", "test/cat/copy.png"
@@ -196,6 +197,8 @@ def test_the_stage_leaves_all_its_results_then_stops_and_needs_no_tensorflow(sub
     (folder / "params.yaml").write_text(yaml.safe_dump(own))
     (folder / "metrics").mkdir()
     (folder / "metrics/subset.json").write_text('{"left_out": {}}')
+    for split, table in splits.listed(subset).items():
+        files.write_csv(folder / f"metrics/subset/{split}.csv", table)
     script = (
         "import atexit, runpy, sys\n"
         "atexit.register(lambda: print('slow:', {'tensorflow', 'keras'} & set(sys.modules)))\n"

@@ -11,7 +11,7 @@ import pytest
 from networks import convnet
 from typer.testing import CliRunner, Result
 
-import smallset
+from smallset import tools
 from smallset.measures import evaluation
 from smallset.networks import saving
 from smallset.photos import decoding, lists
@@ -41,7 +41,7 @@ def test_every_command_has_help_with_its_exit_codes(command: str) -> None:
 
 def test_help_comes_without_tensorflow() -> None:
     script = (
-        "import sys; from typer.testing import CliRunner; from smallset import cli;"
+        "import sys; from typer.testing import CliRunner; from smallset.tools import cli;"
         "assert CliRunner().invoke(cli.app, ['predict', '--help']).exit_code == 0;"
         "assert not {'tensorflow', 'keras', 'pandas', 'numpy'} & set(sys.modules)"
     )
@@ -49,7 +49,7 @@ def test_help_comes_without_tensorflow() -> None:
 
 
 def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: Path, drawn: lists.Photos) -> None:
-    script = "from smallset.cli import app; app()"
+    script = "from smallset.tools.cli import app; app()"
     command = [sys.executable, "-c", script, "predict", str(model), drawn.paths()[0], "--top", "9"]
     done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
     (row,) = csv.DictReader(done.stdout.splitlines())
@@ -128,8 +128,8 @@ def test_explain_writes_a_picture_once(
 def test_init_and_export_pass_on_what_they_are_given(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smallset, "initialising", SimpleNamespace(create=lambda *a: f"made {a}"), raising=False)
-    monkeypatch.setattr(smallset, "exporting", SimpleNamespace(export=lambda *a: f"wrote {a}"), raising=False)
+    monkeypatch.setattr(tools, "initialising", SimpleNamespace(create=lambda *a: f"made {a}"), raising=False)
+    monkeypatch.setattr(tools, "exporting", SimpleNamespace(export=lambda *a: f"wrote {a}"), raising=False)
     assert run("init", "mine", "--photos", tmp_path).stdout == f"made {(Path('mine'), tmp_path, None)}\n"
     done = run("export", model, "--to", "litert", "--photos", tmp_path, "--int8")
     assert done.stdout == f"wrote {(model, 'litert', None, tmp_path, True)}\n"

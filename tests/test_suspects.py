@@ -27,7 +27,7 @@ def features(labels: NDArray[np.int64], seed: int) -> NDArray[np.float16]:
 def cached(folder: Path, split: str, values: NDArray[np.float16], labels: NDArray[np.int64]) -> caches.Cache:
     """A cache on disk of photos that need not be there."""
     files = tuple(f"{CLASSES[label]}/{split}.{number}.jpg" for number, label in enumerate(labels))
-    found = lists.Photos(folder / split, CLASSES[: labels.max() + 1], files, labels)
+    found = lists.Photos(folder / split, CLASSES[: labels.max() + 1], files, labels, files)
     caches.create(folder / f"features/photos/{split}.npy", found, values.shape[1:])[:] = values
     return caches.read(folder / f"features/photos/{split}.npy", found)
 
