@@ -63,6 +63,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones(name: str, pixels: np.ndarray) -> None:
     plain = applications.plain(name, input_shape=(78, 78, 3))

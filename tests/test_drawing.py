@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
@@ -21,6 +22,7 @@ def test_one_seed_draws_the_same_bytes_another_seed_others(tmp_path: Path) -> No
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_a_linear_model_on_pixels_stays_under_80_percent(tmp_path: Path) -> None:
     drawing.draw(tmp_path, 2 * TRAINING, 48, seed=1337)
     found = lists.find(tmp_path)

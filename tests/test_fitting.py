@@ -163,6 +163,7 @@ def train(folder: Path, document: Any, found: lists.Photos, **changes: Any) -> t
     return network, pd.read_csv(history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [None, 4])
 def test_a_run_that_was_killed_goes_on_to_the_bit(
     tmp_path: Path, drawn: lists.Photos, document: Any, monkeypatch: pytest.MonkeyPatch, steps: int | None
@@ -209,6 +210,7 @@ def ending(folder: Path, killed: int | None = None, **changes: Any) -> tuple[ker
     return network, pd.read_csv(folder / "history.csv"), written
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_patience_ends_where_one_that_was_not_does(tmp_path: Path) -> None:
     whole, expected, written = ending(tmp_path / "whole")
     last = len(expected)

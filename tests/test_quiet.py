@@ -6,6 +6,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["tensorflow", "keras"])
 def test_nothing_is_logged_by_an_import_and_a_first_computation(first: str) -> None:
     code = f"import smallset, {first}, tensorflow, sys; tensorflow.ones(2).numpy(); sys.stderr.write('last')"

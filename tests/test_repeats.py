@@ -90,6 +90,7 @@ class Killed(Exception):  # noqa: N818
     """Where a test stops a run."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
 def test_runs_that_were_killed_go_on_and_end_the_same(
     trunk: keras.Model,
@@ -129,6 +130,7 @@ def test_runs_that_were_killed_go_on_and_end_the_same(
     assert len(epochs) == (7 if model != "fine_tune" else 13)  # one of them twice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
 def test_the_saved_model_s_seed_gives_the_saved_model(
     tmp_path: Path,

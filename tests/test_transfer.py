@@ -229,6 +229,7 @@ def test_without_views_the_book_s_way_trains_end_to_end(
 
 
 # Untrained, MobileNet's activations fade to nothing; a smaller variance to divide by keeps them in float16's range.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "variance"),
     [("MobileNetV3Small", 0.1), ("ConvNeXtTiny", 1.0), ("EfficientNetB0", 1.0), ("EfficientNetLite0", 1.0)],
