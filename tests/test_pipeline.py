@@ -98,7 +98,7 @@ def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(p
     assert pipeline.repro() == set()  # from DVC's cache
 
 
-def test_more_test_photos_train_nothing(pipeline: Pipeline) -> None:
+def test_more_test_photos_train_no_saved_model_again(pipeline: Pipeline) -> None:
     pipeline.set("subset", "test", 7)
     evaluated = {f"evaluate@{model}" for model in MODELS}
     assert pipeline.repro() == {"subset", "audit", *evaluated, "test_features", *REPEATED, "compare", "report"}

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ LOG = Path("data/runs.jsonl")  # every run's time and machine; nobody's
 OUTPUTS = ("outs", "metrics", "plots")  # the keys of what a stage makes, in dvc.yaml
 
 
+@cache
 def graph() -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml, with the root that its vars name put in."""
+    """The stages of dvc.yaml, with the root that its vars name put in; read once in a process."""
     text = Path("dvc.yaml").read_text(encoding="utf-8")
     [root] = [entry["root"] for entry in load(text).get("vars", []) if "root" in entry] or ["."]
     stages: dict[str, dict[str, Any]] = load(text.replace("${root}", root))["stages"]
