@@ -43,7 +43,7 @@ def subset(tmp_path: Path) -> Path:
 
 
 def look(subset: Path) -> audit.Looks:
-    return audit.look({split: lists.find(subset / split) for split in audit.SPLITS})
+    return audit.look({split: lists.find(subset / split) for split in splits.SPLITS})
 
 
 def pairs(subset: Path) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def names(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def test_different_pictures_are_no_pairs(tmp_path: Path) -> None:
-    for seed, split in enumerate(audit.SPLITS):
+    for seed, split in enumerate(splits.SPLITS):
         drawing.draw(tmp_path / split, 20, 80, seed)
     table = audit.pairs(look(tmp_path), 16)
     assert table.empty
@@ -153,7 +153,7 @@ def test_a_leak_is_one_message_with_the_photos_and_a_line_to_paste() -> None:
 
 
 def test_photos_unlike_the_rest_are_flagged(tmp_path: Path) -> None:
-    for seed, split in enumerate(audit.SPLITS):
+    for seed, split in enumerate(splits.SPLITS):
         drawing.draw(tmp_path / split, 12, 80, seed)
     with Image.open(tmp_path / "train/cat/cat.0.jpg") as image:
         for flag, odd in {
