@@ -43,6 +43,7 @@ PIECE = 4096  # pairs whose squares are correlated at once: 16 MB a side
 # are sharp, none; of 2,500 cats and dogs 15, two thirds of them soft indeed.
 OUTLYING = 3.0
 LEAST = 0.02  # the smallest such deviation: photos all alike have no outliers
+SOFT = 0.45  # blur; no photo below is blurred, however sharp the others: drawn pictures have 0.15 in the median
 DARK = 0.15  # luminance; of 2,500 cats and dogs 7, all in the dark, are below
 DARKER = 1 / 3  # of the median luminance: digits are white on black, all of them
 COLOURLESS = 2.0  # of 255 levels, the mean difference between the channels of a grey photo in a coloured JPEG
@@ -202,7 +203,7 @@ def flagged(table: pd.DataFrame) -> pd.DataFrame:
     stretch = table["aspect"] / table["aspect"].median()
     return table.assign(
         dark=table["luminance"] < min(DARK, DARKER * table["luminance"].median()),
-        blurred=outlying(table["blur"]),
+        blurred=outlying(table["blur"]) & (table["blur"] > SOFT),
         tiny=sides < TINY * sides.median(),
         extreme_aspect=(stretch > STRETCHED) | (stretch < 1 / STRETCHED),
     )
