@@ -20,12 +20,14 @@ def main() -> None:
     p = stage.load_params()
     found, test = comparison.read(METRICS, SEEDS, sys.argv[1:]), lists.read(LIST, TEST)
     runs = comparison.runs(found.measures, found.others, test.labels, p.seed)
-    table, pairs = comparison.table(found.measures, found.training, runs), significance.pairs(found.predictions)
+    table = comparison.table(found.measures, found.training, runs)
+    pairs, seeds = significance.pairs(found.predictions), significance.over_seeds(runs)
     if found.others:
         files.write_csv(METRICS / "runs.csv", runs)
+        files.write_csv(METRICS / "seeds.csv", seeds)
     files.write_csv(METRICS / "compare.csv", table)
     files.write_csv(METRICS / "pairs.csv", pairs)
-    files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs))
+    files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs, seeds))
     files.write_csv(METRICS / "curves.csv", histories.curves(found.training))
     plots.save(plots.curves(found.training, p.compare.smoothing), METRICS / "curves.png")
     with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
