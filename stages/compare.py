@@ -6,7 +6,7 @@ from pathlib import Path
 from smallset.measures import comparison, histories, significance
 from smallset.photos import lists
 from smallset.pipeline import stage
-from smallset.showing import plots
+from smallset.showing import curves, plots
 from smallset.storage import files
 
 TEST = Path("data/subset/test")
@@ -29,7 +29,7 @@ def main() -> None:
     files.write_csv(METRICS / "pairs.csv", pairs)
     files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs, seeds))
     files.write_csv(METRICS / "curves.csv", histories.curves(found.training))
-    plots.save(plots.curves(found.training, p.compare.smoothing), METRICS / "curves.png")
+    plots.save(curves.draw(found.training, p.compare.smoothing), METRICS / "curves.png")
     with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
         for name, rows in found.predictions.items():
             plots.save(plots.confusion(rows, test.classes, name), confusion / f"{name}.png")

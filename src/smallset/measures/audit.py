@@ -17,7 +17,7 @@ from scipy import stats
 from scipy.ndimage import uniform_filter1d
 
 from smallset.photos import decoding, lists
-from smallset.pipeline import progress
+from smallset.pipeline import names, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import splits
 from smallset.storage import files
@@ -49,6 +49,11 @@ DARKER = 1 / 3  # of the median luminance: digits are white on black, all of the
 COLOURLESS = 2.0  # of 255 levels, the mean difference between the channels of a grey photo in a coloured JPEG
 TINY = 0.25  # of the median of the shorter sides
 STRETCHED = 2.0  # times the median aspect, or the inverse
+KINDS = {  # of pairs, the surest first
+    "bytes": "the same file",
+    "pixels": "the same picture in another file",
+    "near": "nearly the same picture",
+}
 FLAGS = ("dark", "blurred", "greyscale", "tiny", "extreme_aspect")
 NAMED = 10  # pairs in a message
 
@@ -130,19 +135,19 @@ def pairs(looks: Looks, most: int) -> pd.DataFrame:
 
     kind: bytes, pixels (the same, decoded), or near: the perceptual hash of the one, perhaps rotated or mirrored
     (`transform`), differs from the other's in `most` of 64 bits or fewer (`distance`), and so do hardly their grey
-    squares (`correlation`, -1..1). Of more than two of the same bytes or pixels each is listed with the last of them
+    squares (`correlation`, -1..1). words: the kind and the transform for people. Of more than two of the same bytes or pixels each is listed with the last of them
     alone, one of the test photos if there are such. file is in the former split of the two.
     """
     same = pd.concat([equal(looks.table, "bytes"), equal(looks.table, "pixels")]).drop_duplicates(["first", "second"])
     found = pd.concat([same, near(looks, most)], ignore_index=True)
-    names = ["file", "split", "class"]
-    one, other = (looks.table.loc[found[side], names].reset_index(drop=True) for side in ("first", "second"))
+    columns = ["file", "split", "class"]
+    one, other = (looks.table.loc[found[side], columns].reset_index(drop=True) for side in ("first", "second"))
     table = found[["kind", "transform", "distance", "correlation"]].join(one).join(other.add_prefix("other_"))
     table["crosses_splits"] = table["split"] != table["other_split"]
     table["crosses_classes"] = table["class"] != table["other_class"]
+    table["words"] = [likeness(kind, transform) for kind, transform in zip(table["kind"], table["transform"], strict=True)]
     order = ["crosses_splits", "crosses_classes", "kind", "distance"]
-    # bytes, near, pixels: the alphabet would put near between
-    turn = table.assign(kind=table["kind"].map({"bytes": 0, "pixels": 1, "near": 2}))
+    turn = table.assign(kind=table["kind"].map([*KINDS].index))
     ranks = turn.sort_values(order, ascending=[False, False, True, True], kind="stable").index
     return table.loc[ranks].reset_index(drop=True)
 
@@ -220,7 +225,7 @@ def summary(table: pd.DataFrame, found: pd.DataFrame, left_out: Mapping[str, str
     counts = found["kind"].value_counts()
     return {
         "photos": {split: int(count) for split, count in table["split"].value_counts(sort=False).items()},
-        "pairs": {kind: int(counts.get(kind, 0)) for kind in ("bytes", "pixels", "near")}
+        "pairs": {kind: int(counts.get(kind, 0)) for kind in KINDS}
         | {crossing: int(found[crossing].sum()) for crossing in ("crosses_splits", "crosses_classes")},
         "flags": {flag: int(table[flag].sum()) for flag in FLAGS},
         "left_out": dict(Counter(left_out.values())),
@@ -234,11 +239,11 @@ def judge(found: pd.DataFrame, left_out: Mapping[str, str], leakage: Literal["er
         return "No photo was found in two splits."
     text = "\n".join(
         [
-            f"photos alike in two splits, {len(leaks)} times (metrics/audit/pairs.csv, plots/audit.png): the one is "
-            f"for training or choosing a model, the other to measure it.",
+            f"{names.counted(len(leaks), 'pair')} of photos alike in two splits (metrics/audit/pairs.csv, "
+            f"plots/audit.png): the one is for training or choosing a model, the other to measure it.",
             *listed(leaks),
             "Leave the first of each two out: in params.yaml, below 'subset', write in place of the line 'exclude'",
-            f"  exclude: {json.dumps(exclusions(leaks, left_out), ensure_ascii=False)}",
+            f"  exclude: {names.visible(json.dumps(exclusions(leaks, left_out), ensure_ascii=False))}",
         ]
     )
     if leakage == "error":
@@ -249,17 +254,16 @@ def judge(found: pd.DataFrame, left_out: Mapping[str, str], leakage: Literal["er
 def listed(leaks: pd.DataFrame) -> list[str]:
     """A line for each of the first pairs, and how many more there are."""
     lines = [
-        f"- {row['split']} {row['file']} and {row['other_split']} {row['other_file']}: "
-        f"{likeness(row['kind'], row['transform'])}"
+        f"- {row['split']} {row['file']} and {row['other_split']} {row['other_file']}: {row['words']}"
         for row in leaks.head(NAMED).to_dict("records")
     ]
-    return [*lines, f"- and {len(leaks) - NAMED} more"] if len(leaks) > NAMED else lines
+    more = [f"- and {len(leaks) - NAMED} more"] if len(leaks) > NAMED else []
+    return [names.visible(line) for line in [*lines, *more]]
 
 
 def likeness(kind: str, transform: str) -> str:
-    """As "the same bytes" or "nearly the same, mirrored"."""
-    same = "nearly the same" if kind == "near" else f"the same {kind}"
-    return same if transform == TRANSFORMS[0] else f"{same}, {transform}"
+    """As "the same file" or "nearly the same picture, mirrored"."""
+    return KINDS[kind] if transform == TRANSFORMS[0] else f"{KINDS[kind]}, {transform}"
 
 
 def exclusions(leaks: pd.DataFrame, left_out: Mapping[str, str]) -> list[str]:
