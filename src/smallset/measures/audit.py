@@ -145,7 +145,9 @@ def pairs(looks: Looks, most: int) -> pd.DataFrame:
     table = found[["kind", "transform", "distance", "correlation"]].join(one).join(other.add_prefix("other_"))
     table["crosses_splits"] = table["split"] != table["other_split"]
     table["crosses_classes"] = table["class"] != table["other_class"]
-    table["words"] = [likeness(kind, transform) for kind, transform in zip(table["kind"], table["transform"], strict=True)]
+    table["words"] = [
+        likeness(kind, transform) for kind, transform in zip(table["kind"], table["transform"], strict=True)
+    ]
     order = ["crosses_splits", "crosses_classes", "kind", "distance"]
     turn = table.assign(kind=table["kind"].map([*KINDS].index))
     ranks = turn.sort_values(order, ascending=[False, False, True, True], kind="stable").index

@@ -26,8 +26,9 @@ COLUMNS = {  # of the table for people, in plots/compare.md; at most eight
     "ECE": "how far its probabilities are from how often it is right (expected calibration error)",
     "ECE of chance": "95 % of models whose probabilities mean what they say have less: an ECE below is noise",
 }
-PAIRS = "Differences between the saved models, on the same photos (McNemar's exact test; p with Holm's correction):"
-SEEDS = "Differences between ways of training, over seeds, on these photos (Welch's t-test; p with Holm's correction):"
+PAIRS = """Which saved models differ: test photos that one alone gets right, against those of the other (McNemar's exact test; p
+with Holm's correction for all pairs):"""
+SEEDS = """Which ways of training differ on these photos, over seeds (Welch's t-test; p likewise):"""
 
 PICTURES = """Pictures, in the folder of this pipeline:
 
@@ -126,7 +127,7 @@ def choice(comparison: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     own, sure = rows.loc[name], rivals(pairs, name, real=True)
     more = {str(other): right(row) - right(own) for other, row in rows.iterrows()}
     ahead = [
-        f"{other} ({count}, {'more' if other in sure else 'no more'} than chance)"
+        f"{other} {count} more ({'more' if other in sure else 'no more'} than chance)"
         for other, count in more.items()
         if count > 0
     ]
@@ -135,7 +136,11 @@ def choice(comparison: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
         f"Take {name}: {why}.",
         f"It gets {right(own):,} of {int(own.n):,} test photos right: accuracy {own.accuracy:.3f}, 95 % interval "
         f"{own.low:.3f}–{own.high:.3f}.",
-        *([f"More of them right: {', '.join(ahead)}. But test photos measure; they do not choose."] if ahead else []),
+        *(
+            [f"Right on more of them: {', '.join(ahead)}; but test photos measure, they do not choose."]
+            if ahead
+            else []
+        ),
     ]
 
 
@@ -151,7 +156,7 @@ def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame)
     known = [name for name in COLUMNS if name != "mean ± sd (seeds)" or comparison["seeds"].notna().any()]
     cells = [_cells(row) for _, row in comparison.iterrows()]
     lines = [" | ".join(row[name] for name in known) for row in cells]
-    table = [f"| {line} |" for line in (" | ".join(known), "|".join(["---", *["---:"] * (len(known) - 1)]), *lines)]
+    table = [f"| {line} |" for line in (" | ".join(known), " | ".join(["---", *["---:"] * (len(known) - 1)]), *lines)]
     meaning = [f"- {name}: {COLUMNS[name]}" for name in known]
     parts = [" ".join(choice(comparison, pairs)), "\n".join(table), "\n".join(meaning)]
     for title, found in ((PAIRS, pairs), (SEEDS, seeds)):

@@ -59,12 +59,12 @@ def holm(p: Sequence[float] | pd.Series) -> NDArray[np.float64]:
 
 
 def verdict(model: str, other: str, model_only: int, other_only: int, p: float) -> str:
-    """A row of `pairs` in words."""
+    """A row of `pairs` in words: the photos that one alone gets right against those of the other."""
     if p >= 1 - CONFIDENCE:
-        return f"{model} and {other}: no more than chance ({model_only} photos against {other_only}, p = {p:.2g})"
+        return f"{model} and {other}: no more than chance ({model_only} against {other_only}, p = {p:.2g})"
     better, worse = (model, other) if model_only > other_only else (other, model)
     more, less = max(model_only, other_only), min(model_only, other_only)
-    return f"{better} is better than {worse}: right on {more} photos where it is wrong, wrong on {less} (p = {p:.2g})"
+    return f"{better} is better than {worse} ({more} against {less}, p = {p:.2g})"
 
 
 def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:

@@ -115,7 +115,9 @@ def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) 
     """The result in a few lines for a terminal; page: where the report is."""
     sentences = comparison.choice(found.models, found.pairs)
     look = ", ".join(finding.count for finding in odd) or "the audit found nothing odd in the photos"
-    return names.lines("\n".join([f"{found.name}: {sentences[0]}", *sentences[1:], f"Worth a look: {look}.", f"All of it: {page}"]))
+    return names.lines(
+        "\n".join([f"{found.name}: {sentences[0]}", *sentences[1:], f"Worth a look: {look}.", f"All of it: {page}"])
+    )
 
 
 def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str, Any]:
