@@ -1,4 +1,4 @@
-"""8.2-8.3  Measure a saved model on the test photos, once (listing 8.13), and on the validation photos. Argument: its name."""
+"""8.2-8.3  Measure a saved model on test photos, once (listing 8.13), and validation photos. Argument: its name."""
 
 import sys
 from pathlib import Path

@@ -125,8 +125,9 @@ def data(folder: Path, photos_each: int) -> None:
     files.write_csv(metrics / "audit/pairs.csv", table)
     photos = pd.DataFrame({"file": [f"dog/dog.{number}.jpg" for number in range(photos_each)], "split": "train"})
     photos = photos.assign(width=96, height=96, aspect=1, luminance=0.5, blur=photos.index / photos_each)
-    flags = dict.fromkeys(audit.FLAGS, False) | {"blurred": photos.index > photos_each - 3, "greyscale": True}
-    files.write_csv(metrics / "audit/photos.csv", photos.assign(**flags))
+    photos = photos.assign(**dict.fromkeys(audit.FLAGS, False))
+    photos = photos.assign(blurred=photos.index > photos_each - 3, greyscale=True)
+    files.write_csv(metrics / "audit/photos.csv", photos)
     suspects = {"rank": [1, 2], "file": ["cat/cat.0.jpg", "dog/dog.1.jpg"], "split": ["train", "validation"]}
     labels = {"label": ["cat", "dog"], "suspected": ["dog", "cat"], "probability": [0.0269, 0.7]}
     files.write_csv(metrics / "suspects.csv", pd.DataFrame(suspects | labels))

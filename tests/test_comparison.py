@@ -101,7 +101,7 @@ def test_holm_s_correction_by_hand() -> None:
 
 def test_over_seeds_ways_of_training_differ_by_more_than_the_luck_of_a_seed_or_not() -> None:
     accuracies = {"a": [0.90, 0.91, 0.92], "b": [0.95, 0.96, 0.97], "c": [0.89, 0.93, 0.92], "once": [0.5]}
-    runs = pd.DataFrame([(name, seed, one) for name, all in accuracies.items() for seed, one in enumerate(all)])
+    runs = pd.DataFrame([(name, seed, one) for name, several in accuracies.items() for seed, one in enumerate(several)])
     table = significance.over_seeds(runs.set_axis(["model", "seed", "accuracy"], axis=1))
     assert table[["model", "other"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
     # Welch by hand: t = 0.05 / sqrt(2 * 0.0001 / 3) = 6.12 with 4 degrees of freedom

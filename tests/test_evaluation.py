@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from smallset.measures import evaluation
+from smallset.measures import calibration, evaluation
 from smallset.photos import decoding, lists
 
 LABELS = np.array([0, 0, 1, 1])
@@ -25,7 +25,7 @@ def test_measures_of_four_photos() -> None:
     loss = -np.log([0.9, 0.4, 0.4, 0.9]).mean()
     approximately = {"loss": loss, "brier": (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4, "ece": 0.35}  # a photo a bin
     expected = {name: pytest.approx(value, abs=1e-6) for name, value in approximately.items()}
-    assert 0 < measures.pop("ece_noise") < 1
+    assert measures.pop("ece_noise") == calibration.noise(PROBABILITY)
     assert measures == {"accuracy": 0.5, "auc": 0.75, "f1": 0.5, "n": 4} | expected
     assert evaluation.choosing(LABELS, PROBABILITY) == {"val_accuracy": 0.5, "val_loss": expected["loss"]}
 

@@ -196,6 +196,7 @@ def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_pat
     with browser.page(str(browser.find()), tmp_path) as page:
         for width, dark in ((360, False), (1280, False), (1280, True)):
             page.open(folder / "plots/report.html", width, dark=dark)
+            assert page.ask("document.documentElement.scrollHeight") < 9000  # px, all that is folded being so
             page.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert page.ask("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
             assert page.ask("[...document.images].filter(one => !one.naturalWidth).length") == 0

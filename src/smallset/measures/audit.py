@@ -26,7 +26,7 @@ TRANSFORMS = (
     *("none", "rotated 90", "rotated 180", "rotated 270", "mirrored"),
     *("mirrored and rotated 90", "mirrored and rotated 180", "mirrored and rotated 270"),
 )
-# px, of the square that luminance, blur and colour are measured on; a smaller photo is not enlarged: that would blur it
+# px, of the square that luminance, blur and colour are measured on; a smaller photo is not enlarged, as that blurs it
 THUMBNAIL = 128
 WINDOW = 9  # px of the thumbnail, over which the blur to compare with is spread
 SQUARE = 32  # px, of the grey square that imagehash.phash takes the DCT of
@@ -38,9 +38,9 @@ MOST = 20  # near pairs of one photo that are listed, those across splits first:
 CHUNK = 256  # photos that are compared with all at once: 256 x 25,000 hashes are 51 MB
 PIECE = 4096  # pairs whose squares are correlated at once: 16 MB a side
 
-# Of blur, standard deviations above the median, these estimated from the median absolute deviation, which outliers do not
-# move. Of real photos blurred by 2 % of their side all were found so, in each of four sets; of 2,062 hand signs, which
-# are sharp, none; of 2,500 cats and dogs 15, two thirds of them soft indeed.
+# Of blur, standard deviations above the median, these estimated from the median absolute deviation, which outliers do
+# not move. Of real photos blurred by 2 % of their side all were found so, in each of four sets; of 2,062 hand signs,
+# which are sharp, none; of 2,500 cats and dogs 15, two thirds of them soft indeed.
 OUTLYING = 3.0
 LEAST = 0.02  # the smallest such deviation: photos all alike have no outliers
 SOFT = 0.45  # blur; no photo below is blurred, however sharp the others: drawn pictures have 0.15 in the median
@@ -135,8 +135,9 @@ def pairs(looks: Looks, most: int) -> pd.DataFrame:
 
     kind: bytes, pixels (the same, decoded), or near: the perceptual hash of the one, perhaps rotated or mirrored
     (`transform`), differs from the other's in `most` of 64 bits or fewer (`distance`), and so do hardly their grey
-    squares (`correlation`, -1..1). words: the kind and the transform for people. Of more than two of the same bytes or pixels each is listed with the last of them
-    alone, one of the test photos if there are such. file is in the former split of the two.
+    squares (`correlation`, -1..1). words: kind and transform, for people. Of more than two of the same bytes or pixels
+    each is listed with the last of them alone, one of the test photos if there are such. file is in the former split of
+    the two.
     """
     same = pd.concat([equal(looks.table, "bytes"), equal(looks.table, "pixels")]).drop_duplicates(["first", "second"])
     found = pd.concat([same, near(looks, most)], ignore_index=True)
@@ -145,9 +146,8 @@ def pairs(looks: Looks, most: int) -> pd.DataFrame:
     table = found[["kind", "transform", "distance", "correlation"]].join(one).join(other.add_prefix("other_"))
     table["crosses_splits"] = table["split"] != table["other_split"]
     table["crosses_classes"] = table["class"] != table["other_class"]
-    table["words"] = [
-        likeness(kind, transform) for kind, transform in zip(table["kind"], table["transform"], strict=True)
-    ]
+    kinds = zip(table["kind"], table["transform"], strict=True)
+    table["words"] = [likeness(kind, transform) for kind, transform in kinds]
     order = ["crosses_splits", "crosses_classes", "kind", "distance"]
     turn = table.assign(kind=table["kind"].map([*KINDS].index))
     ranks = turn.sort_values(order, ascending=[False, False, True, True], kind="stable").index

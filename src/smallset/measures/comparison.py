@@ -1,9 +1,10 @@
 """All models side by side, as a table and in words."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,9 @@ COLUMNS = {  # of the table for people, in plots/compare.md; at most eight
     "ECE": "how far its probabilities are from how often it is right (expected calibration error)",
     "ECE of chance": "95 % of models whose probabilities mean what they say have less: an ECE below is noise",
 }
-PAIRS = """Which saved models differ: test photos that one alone gets right, against those of the other (McNemar's exact test; p
-with Holm's correction for all pairs):"""
-SEEDS = """Which ways of training differ on these photos, over seeds (Welch's t-test; p likewise):"""
+PAIRS = """Which saved models differ: test photos that one alone gets right, against those of the other (McNemar's exact
+test; p with Holm's correction for all pairs):"""
+SEEDS = "Which ways of training differ on these photos, over seeds (Welch's t-test; p likewise):"
 
 PICTURES = """Pictures, in the folder of this pipeline:
 
@@ -116,32 +117,26 @@ def best(comparison: pd.DataFrame) -> str:
     return str(comparison["model"].iloc[int(comparison["val_loss"].to_numpy().argmin())])
 
 
-def right(row: pd.Series) -> int:
-    """How many test photos a model of the table gets right."""
-    return round(row["accuracy"] * row["n"])
-
-
 def choice(comparison: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     """Which model to take, how good it is, and whether others get more test photos right: a sentence each."""
-    name, rows = best(comparison), comparison.set_index("model")
-    own, sure = rows.loc[name], rivals(pairs, name, real=True)
-    more = {str(other): right(row) - right(own) for other, row in rows.iterrows()}
-    ahead = [
-        f"{other} {count} more ({'more' if other in sure else 'no more'} than chance)"
-        for other, count in more.items()
-        if count > 0
-    ]
+    name, n = best(comparison), int(comparison["n"].iloc[0])
+    rows = {row["model"]: row for row in comparison.to_dict("records")}
+    right = {model: round(row["accuracy"] * n) for model, row in rows.items()}
     why = "it has the lowest loss on the validation photos" if len(rows) > 1 else "there is no other"
-    return [
+    words = [
         f"Take {name}: {why}.",
-        f"It gets {right(own):,} of {int(own.n):,} test photos right: accuracy {own.accuracy:.3f}, 95 % interval "
-        f"{own.low:.3f}–{own.high:.3f}.",
-        *(
-            [f"Right on more of them: {', '.join(ahead)}; but test photos measure, they do not choose."]
-            if ahead
-            else []
-        ),
+        f"It gets {right[name]:,} of {n:,} test photos right: accuracy {rows[name]['accuracy']:.3f}, 95 % interval "
+        f"{rows[name]['low']:.3f}–{rows[name]['high']:.3f}.",
     ]
+    sure = rivals(pairs, name, real=True)
+    ahead = [
+        f"{model} {count - right[name]} more ({'more' if model in sure else 'no more'} than chance)"
+        for model, count in right.items()
+        if count > right[name]
+    ]
+    if ahead:
+        words.append(f"Right on more of them: {', '.join(ahead)}; but test photos measure, they do not choose.")
+    return words
 
 
 def rivals(pairs: pd.DataFrame, name: str, *, real: bool) -> list[str]:
@@ -154,7 +149,7 @@ def rivals(pairs: pd.DataFrame, name: str, *, real: bool) -> list[str]:
 def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame) -> str:
     """What to take, the table for people and what its columns mean, which differences are real, where pictures lie."""
     known = [name for name in COLUMNS if name != "mean ± sd (seeds)" or comparison["seeds"].notna().any()]
-    cells = [_cells(row) for _, row in comparison.iterrows()]
+    cells = [_cells(row) for row in comparison.to_dict("records")]
     lines = [" | ".join(row[name] for name in known) for row in cells]
     table = [f"| {line} |" for line in (" | ".join(known), " | ".join(["---", *["---:"] * (len(known) - 1)]), *lines)]
     meaning = [f"- {name}: {COLUMNS[name]}" for name in known]
@@ -164,7 +159,7 @@ def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame)
     return "\n\n".join([*parts, PICTURES])
 
 
-def _cells(row: pd.Series) -> dict[str, str]:
+def _cells(row: Mapping[Hashable, Any]) -> dict[str, str]:
     """A row of the table in the COLUMNS."""
     return {
         "model": row["model"],

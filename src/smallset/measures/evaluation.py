@@ -41,11 +41,10 @@ def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str,
     }
 
 
-def choosing(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float]:
+def choosing(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
     """What a model is chosen by, measured on the validation photos: val_accuracy, val_loss.
 
-    Of every model in the same way, which the histories are not: in training classes may be weighted, and the temperature
-    comes after it.
+    The same measure for all: the losses of the histories are weighted by class, and before the temperature.
     """
     scores = calibration.measures(labels, probability)
     return {f"val_{name}": _rounded(scores[name]) for name in ("accuracy", "loss")}

@@ -48,8 +48,8 @@ def chance(one_only: int, other_only: int) -> float:
 def holm(p: Sequence[float] | pd.Series) -> NDArray[np.float64]:
     """The p of m tests, adjusted, so that with 95 % confidence none below 0.05 is chance.
 
-    The smallest times m, the next times m - 1, and so on, none smaller than the one before it, none above 1 (Holm 1979, A
-    simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics).
+    The smallest times m, the next times m - 1, and so on, none smaller than the one before it, none above 1 (Holm 1979,
+    A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics).
     """
     values = np.asarray(p, np.float64)
     order = np.argsort(values, kind="stable")
@@ -71,19 +71,19 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each pair of models that were trained with several seeds, with the columns SEEDS.
 
     runs: model, seed, accuracy, all on the same test photos. difference: of the mean accuracies; p: Welch's t-test, the
-    chance of so large a one if seeds alone made it (Welch 1947). Where `pairs` asks whether one saved model is better than
-    another on photos of this kind, this asks whether one way of training is better than another on these photos.
+    chance of so large a one if seeds alone made it (Welch 1947). Where `pairs` asks whether one saved model is better
+    than another on photos of this kind, this asks whether one way of training is better than another on these photos.
     """
-    several = {name: own for name, own in runs.groupby("model", sort=False)["accuracy"] if len(own) > 1}
+    several = {str(name): own for name, own in runs.groupby("model", sort=False)["accuracy"] if len(own) > 1}
     rows = []
     for (model, one), (other, two) in itertools.combinations(several.items(), 2):
         rows.append((model, other, len(one), len(two), float(one.mean() - two.mean()), welch(one, two)))
     table = pd.DataFrame(rows, columns=SEEDS[:6])
     table["adjusted"] = holm(table["p"])
     table["words"] = [
-        f"{row.model} and {row.other}: {_accuracies(several[row.model])} against {_accuracies(several[row.other])}, "
-        f"{'more' if row.adjusted < 1 - CONFIDENCE else 'no more'} than the luck of a seed (p = {row.adjusted:.2g})"
-        for row in table.itertuples()
+        f"{model} and {other}: {_accuracies(several[model])} against {_accuracies(several[other])}, "
+        f"{'more' if p < 1 - CONFIDENCE else 'no more'} than the luck of a seed (p = {p:.2g})"
+        for model, other, p in zip(table["model"], table["other"], table["adjusted"], strict=True)
     ]
     return table
 

@@ -1,4 +1,4 @@
-"""What deserves a look in the photos themselves, by the audit and the suspects: in words, and a few photos of each kind."""
+"""What deserves a look in the photos themselves, by the audit and the suspects: in words, and a few of each kind."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ def duplicates(pairs: pd.DataFrame, subset: Path) -> Iterator[Finding]:
     for key, title, words, rows, note in (
         (
             *("two-splits", "The same photo in two splits", "in two splits", pairs[splits]),
-            "The test is easier than it should be where a test photo was trained on. The stage audit prints the line for "
-            "params.yaml that leaves one of each pair out.",
+            "The test is easier than it should be where a test photo was trained on. The stage audit prints the line "
+            "for params.yaml that leaves one of each pair out.",
         ),
         (
             *("two-classes", "The same photo in two classes", "in two classes", pairs[classes & ~splits]),
@@ -64,8 +64,8 @@ def doubtful(suspects: pd.DataFrame, subset: Path) -> Iterator[Finding]:
             for row in rows.head(MOST).to_dict("records")
         ]
         note = (
-            "A model that had not seen the photo, nor its label, takes it for another class. Some are hard photos, some wrong "
-            "labels: a person decides."
+            "A model that had not seen the photo, nor its label, takes it for another class. Some are hard photos, "
+            "some wrong labels: a person decides."
         )
         yield Finding("labels", "Labels in doubt", f"{counted(len(rows), 'label')} in doubt", note, figures)
 
@@ -97,5 +97,5 @@ def odd(photos: pd.DataFrame, subset: Path) -> Iterator[Finding]:
 
 
 def size(row: pictures.Row) -> str:
-    """Of a photo, as 640 × 480 px."""
-    return f"{row['width']} × {row['height']} px"
+    """Of a photo, as 640 x 480 px."""
+    return f"{row['width']} x {row['height']} px"

@@ -120,6 +120,6 @@ def of(row: Row, subset: Path, words: str) -> Figure:
 
 def pair(row: Row, subset: Path) -> Figure:
     """The two photos of a row of audit.pairs."""
-    other = {name: row[f"other_{name}"] for name in ("split", "file")}
+    other: Row = {name: row[f"other_{name}"] for name in ("split", "file")}
     one, two = of(row, subset, "one of a pair"), of(other, subset, "the other of the pair")
     return Figure((*one.pictures, *two.pictures), f"{one.name} and {two.name}", row["words"])

@@ -74,7 +74,10 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> 
 def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
     """The photos below `folder` that a model is most sure of and wrong about."""
     worst = surest_mistakes(predictions).head(MISTAKES)
-    titles = [f"{visible(row.file)}\n{visible(row.predicted)} {row.probability:.4f}" for row in worst.itertuples()]
+    titles = [
+        f"{visible(row['file'])}\n{visible(row['predicted'])} {row['probability']:.4f}"
+        for row in worst.to_dict("records")
+    ]
     return grid([thumbnail(folder / file) for file in worst.file], titles, columns=4)
 
 

@@ -75,7 +75,7 @@ def environment() -> jinja2.Environment:
 def page(found: results.Results, odd: Sequence[findings.Finding], gallery: pictures.Gallery) -> str:
     """The report: an HTML document with all that it shows, which asks nothing of any network."""
     areas = found.models.set_index("model").auc
-    figures = {
+    figures: dict[str, Mapping[str, Any]] = {
         "training": {model: charts.training(model, rows) for model, rows in found.history.items()},
         "confusion": {model: confusion(rows, found.classes) for model, rows in found.predictions.items()},
         "roc": {model: charts.roc(model, rows, areas[model]) for model, rows in found.roc.items()},
