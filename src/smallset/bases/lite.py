@@ -129,7 +129,7 @@ def convolution(
 
 
 def from_torch(state: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
-    """The tensors of `network` from a saved state of efficientnet_lite_pytorch: a kernel and a bias for each convolution.
+    """The tensors of `network` from a saved state of efficientnet_lite_pytorch, of each convolution two.
 
     There a kernel, (out, in, h, w) or depthwise (c, 1, h, w), is followed by its batch normalization: scale, shift,
     mean, variance. Folded: (kernel * x - mean) * scale / deviation + shift.

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import temperature
+from smallset.networks import runtime, temperature
 from smallset.photos import images
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
@@ -51,6 +51,7 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
     The history has a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss. With p.calibrate the
     temperature is fitted to `validation` at last, else it is 1.
     """
+    runtime.suit(model)
     compiled(model, p)
     keeper = Progress(model, p, run)
     steps = p.steps or images.passing(len(train.labels), p.batch)

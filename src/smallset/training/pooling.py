@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from smallset.frozen import caches, extraction
-from smallset.networks import models, temperature
+from smallset.networks import inference, models, temperature
 from smallset.pipeline import params, progress
 from smallset.training import transfer
 
@@ -83,7 +83,7 @@ def outputs(part: keras.Model, cache: caches.Cache) -> NDArray[np.float32]:
     """part(row) for every row of every view, one view after the other: (views * n, d)."""
     views, count = cache.views.shape[:2]
     found = np.empty((views, count, *part.output_shape[1:]), np.float32)
-    step, starts = extraction.compiled(part), range(0, count, extraction.BATCH)
+    step, starts = inference.compiled(part), range(0, count, extraction.BATCH)
     with progress.bar(total=views * len(starts), what="pooling", unit=f" x {extraction.BATCH} rows") as bar:
         for source, target in zip(cache.views, found, strict=True):
             for at in starts:

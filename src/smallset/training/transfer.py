@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from smallset.frozen import caches
-from smallset.networks import models
+from smallset.networks import inference, models
 from smallset.photos import images
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
@@ -75,7 +75,12 @@ def agreeing(frozen: Parts, part: keras.Model, whole: keras.Model, data: caches.
     """
     rows, pixels = data.checked
     cached = data.validation.views[0, rows].astype(np.float32)
-    features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
+    if not cached.any():
+        raise SmallsetError(
+            "the base gives nothing but zeros, or values that are zero in float16, for all photos that were looked at. "
+            "Set base.weights to imagenet or to weights that were trained, or take another base."
+        )
+    features = inference.compiled(models.chain(frozen, "frozen"))(pixels)
     agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
     yield
     difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
@@ -91,5 +96,5 @@ def agree(error: float, when: str) -> None:
     if not error <= TOLERANCE:
         raise SmallsetError(
             f"{when}: the model on pixels and on the cached rows should agree within {TOLERANCE:.0%}, "
-            f"but differ by {error:.1%}. The cache is of other weights or preprocessing: dvc repro -f activations"
+            f"but differ by {error:.1%}. The cache is of other weights or preprocessing: dvc repro --force larger"
         )
