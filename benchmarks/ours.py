@@ -150,7 +150,7 @@ def epoch(
     setup: Setup,
 ) -> Work:
     """An epoch as fitting.fit has it, validation and backup included, of a model that is compiled once."""
-    fitting.compiled(model, own)
+    fitting.compiled(model, own, images.passing(len(train.labels), own.batch))
     callbacks = [*fitting.averaging(own), fitting.Progress(model, own, fitting.Run(P.seed, new_backup(setup)))]
 
     def run() -> None:

@@ -24,7 +24,7 @@ def main() -> None:
     with backups.resumable(LARGER, backup) as folder:
         extraction.from_photos(trunk, validation, {folder / "validation.npy": extraction.PLAIN}, backup)
         extraction.from_photos(trunk, train, {folder / "train.npy": views}, backup)
-        caches.keep_pixels(folder, validation, p.larger.side)
+        caches.keep_pixels(folder, validation, trunk.input_shape[1])
     backup.remove()
 
 

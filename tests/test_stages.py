@@ -43,7 +43,7 @@ LEARNING |= {"base", "activations", "features", "larger", "test_features"}  # or
 SHARED = {"seed", "precision", "image", "augmentation"}
 AUDITED = "metrics/audit/passed.txt"
 OTHERS = {  # keys of other stages that one reads
-    "base": {"larger"},
+    "side": {"base", "larger", "linear"},
     "classifier_seeds": {"classifier"},
     "augmented_seeds": {"augmented"},
     "fine_tune_seeds": {"augmented", "fine_tune"},
