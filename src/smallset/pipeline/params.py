@@ -202,7 +202,7 @@ class Params(Strict):
 
     seed: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "float32"]
-    image: Image
+    image: Image = ABSENT
     augmentation: Augmentation = ABSENT
     base: Base = ABSENT
     download: Download = ABSENT
