@@ -236,7 +236,7 @@ class Params(Strict):
             raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
         own = self.model_copy()
         for key in set(Params.model_fields) - wanted:
-            del own.__dict__[key]
+            own.__dict__.pop(key, None)
         return own
 
 

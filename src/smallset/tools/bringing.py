@@ -74,11 +74,10 @@ def graph(chapter: bool) -> str:
     if not chapter:
         return (source() / "project" / GRAPH).read_text(encoding="utf-8")
     text = (source() / GRAPH).read_text(encoding="utf-8")
-    download = text[text.index("  download:\n") : text.index("  subset:\n")]
-    text = text.replace(download, "").replace("data/raw", "photos")
+    head, download, stages = re.split(r"(?m)^  (?=download:$|subset:$)", text)
     for anchor, room in re.findall(r'&(\w+) ("[^"]+")', download):
-        text = text.replace(f"*{anchor}", f"&{anchor} {room}", 1)
-    return text
+        stages = stages.replace(f"*{anchor}", f"&{anchor} {room}", 1)
+    return f"{head}  {stages}".replace("data/raw", "photos")
 
 
 def params(chapter: bool) -> str:

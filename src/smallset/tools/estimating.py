@@ -1,5 +1,6 @@
 """How long a project's run will take on this machine, from a few batches: random weights take as long as any."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,6 +30,7 @@ def estimate(paths: list[str], counts: pd.DataFrame, p: params.Params, start: fl
 
     paths: of all photos; counts: of them by class (rows) and split (columns); start: s, that a stage takes to begin.
     """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of several graphs, each of which is wanted
     runtime.prepare(p.seed, p.precision)
     train, validation, test = (int(counts[split].sum()) for split in ("train", "validation", "test"))
     below, above = (passing(part) for part in halves(p, p.larger.side))
