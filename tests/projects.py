@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 from smallset.tools import initialising
@@ -42,3 +43,13 @@ def run(folder: Path, *command: str, **environment: str) -> str:
     done = subprocess.run(command, cwd=folder, env=os.environ | names, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def make_tiny(project: Path) -> None:
+    """Params with which a run takes a minute, most of it for the start of its stages; committed."""
+    document = yaml.safe_load((project / "params.yaml").read_text())
+    document["base"]["weights"] = None
+    document["larger"]["side"] = 64
+    document["pooled"]["epochs"] = 1
+    (project / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    run(project, "git", "commit", "--quiet", "--all", "--message", "Tiny")

@@ -125,7 +125,7 @@ def test_a_stage_that_would_run_another_clone_s_smallset_stops(pipeline: Pipelin
 
 
 def test_a_stage_s_log_has_no_start_lines_of_tensorflow(pipeline: Pipeline) -> None:
-    answer = pipeline.run("python", "stages/base.py", DVC_STAGE="base")
+    answer = pipeline.run("python", "stages/base.py", "image", "larger", DVC_STAGE="base")
     assert answer.splitlines()[-1].startswith("base: ")
     assert not [word for word in ("oneDNN", "absl", "cuda", "cpu_feature_guard", "I0000") if word in answer]
 
