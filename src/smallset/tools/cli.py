@@ -184,10 +184,10 @@ def init(
     from smallset.tools import initialising
 
     def estimate(paths: list[str], counts: "pd.DataFrame", p: "params.Params") -> str:
-        began = time.monotonic()
+        began = time.process_time()  # of the import, whose files may be on a cold disk now
         from smallset.tools import estimating
 
-        return estimating.estimate(paths, counts, p, time.monotonic() - began)
+        return estimating.estimate(paths, counts, p, time.process_time() - began)
 
     print(initialising.create(folder, photos, table, chapter, estimate), end="")
 
