@@ -63,8 +63,12 @@ def find(folder: Path) -> Photos:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = natsorted(files, key=lambda path: path.name)
+    seen = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if inner := sorted(path.name for path in seen if path.is_dir()):
+        raise SmallsetError(
+            f"{folder}: expected photos alone, found the folder {inner[0]}. Move its photos up, or the folder out."
+        )
+    paths = natsorted((path for path in seen if path.is_file()), key=lambda path: path.name)
     if not paths:
         raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
     return paths

@@ -208,7 +208,7 @@ class Params(Strict):
 
     seed: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "float32"]
-    image: Image
+    image: Image = ABSENT
     augmentation: Augmentation = ABSENT
     base: Base = ABSENT
     download: Download = ABSENT
@@ -242,7 +242,7 @@ class Params(Strict):
             raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
         own = self.model_copy()
         for key in set(Params.model_fields) - wanted:
-            del own.__dict__[key]
+            own.__dict__.pop(key, None)
         return own
 
 

@@ -47,6 +47,11 @@ class Backup:
             files.remove(path)
 
 
+def complete(path: Path, backup: Backup) -> bool:
+    """Whether `path` is what the run of this backup has made, so that there is nothing to do."""
+    return bool(backup.read()) and path.exists() and not files.part(path).exists()
+
+
 @contextmanager
 def resumable(path: Path, backup: Backup) -> Iterator[Path]:
     """As files.whole, but a draft that was begun is left to the run that goes on; the backup tells what is in it."""
