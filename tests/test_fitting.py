@@ -170,7 +170,7 @@ def test_adam_s_rate_rises_for_half_an_epoch_and_then_falls_to_nothing() -> None
     assert max(rates) == pytest.approx(1e-2)
     assert (np.diff(rates[:5]) > 0).all()
     assert (np.diff(rates[4:]) < 0).all()
-    assert (rates[0], rates[-1]) == (0, pytest.approx(0, abs=1e-9))
+    assert [rates[0], rates[-1]] == pytest.approx([0, 0], abs=1e-9)
 
 
 @pytest.mark.slow

@@ -31,10 +31,9 @@ def pooled(values: caches.Array, top: keras.Model | None = None) -> NDArray[np.f
 
     Only a piece of them is in memory at a time.
     """
+    step = inference.compiled(top) if top is not None else np.asarray
     pieces = (values[at : at + PIECE].astype(np.float32) for at in range(0, len(values), PIECE))
-    if top is not None:
-        pieces = map(inference.compiled(top), pieces)
-    return np.concatenate([piece.mean(axis=(1, 2)) for piece in pieces])
+    return np.concatenate([step(piece).mean(axis=(1, 2)) for piece in pieces])
 
 
 def find(cached: Mapping[str, caches.Cache], seed: int, top: keras.Model | None = None) -> pd.DataFrame:

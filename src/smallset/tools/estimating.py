@@ -36,8 +36,8 @@ def estimate(paths: list[str], counts: pd.DataFrame, p: params.Params, start: fl
     side = p.larger.side or max(sides.SIDES)
     below, above = halves(p, side)
     photo = passing(below) + passing(above)  # s, forward
-    looks = train * (2 if p.larger.mirror else 1) + validation + MODELS * test
-    looks += 0 if p.larger.side else (train + validation) * sum((other / side) ** 2 for other in sides.SIDES)
+    tried = [] if p.larger.side else [(other / side) ** 2 for other in sides.SIDES]
+    looks = train * (2 if p.larger.mirror else 1) + validation + MODELS * test + (train + validation) * sum(tried)
     seconds = LOOKS * decoding_one(paths) * len(paths) + looks * photo
     seconds += p.pooled.epochs * (train * training((below, above), len(counts), p.pooled) + validation * photo)
     if "convnet" not in p.model_fields_set:
