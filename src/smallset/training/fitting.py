@@ -61,6 +61,7 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
     steps = p.steps or images.passing(len(train.labels), p.batch)
     runtime.suit(model)
     compiled(model, p, steps)
+    print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
     keeper = Progress(model, p, run)
     done = len(keeper.history)
     rows, known = load(train, batch=p.batch, seed=run.seed, start=done * steps), load(validation, batch=p.batch)
@@ -90,7 +91,6 @@ def compiled(model: keras.Model, p: params.Training, steps: int) -> None:
     loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
     model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
-    print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
 
 
 def schedule(p: params.Training, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
