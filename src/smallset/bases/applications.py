@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from smallset.bases import hub, lite
+from smallset.bases import cutting, hub, lite
 from smallset.bases.lite import Shape
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.params import HUB
@@ -103,7 +103,7 @@ def split(base: keras.Model, name: str, cut: str | None) -> tuple[keras.Model, k
 def end_of_trunk(base: keras.Model, name: str) -> str:
     """The layer at which a base is cut unless params say otherwise."""
     if name.startswith(HUB):
-        return hub.cut(base)
+        return cutting.end_of_trunk(base)
     pattern = next(at for family, at in CUTS.items() if re.fullmatch(family, name))
     return [layer.name for layer in base.layers if re.fullmatch(pattern, layer.name)][-1]
 

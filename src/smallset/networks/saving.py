@@ -40,7 +40,7 @@ def load(path: Path) -> keras.Model:
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
             raise SmallsetError(
-                f"{path}: has layers of keras-hub, which is not installed. Run: pip install \"smallset[hub]\""
+                f'{path}: has layers of keras-hub, which is not installed. Run: pip install "smallset[hub]"'
             ) from None
         raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from error
 

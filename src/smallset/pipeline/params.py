@@ -78,12 +78,10 @@ class Base(Strict):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name.startswith(HUB):
-            if name == HUB:
-                raise ValueError(f"expected a preset of keras-hub, as {HUB}dinov2_small or {HUB}./folder; found {name!r}")
-            return name
-        if name not in BASES:
-            raise ValueError(f"expected one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
+        if name == HUB:
+            raise ValueError(f"expected a preset behind it, as {HUB}dinov2_small or {HUB}./folder; found {name!r}")
+        if not name.startswith(HUB) and name not in BASES:
+            raise ValueError(f"expected {HUB}preset or one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
         return name
 
 
