@@ -1,5 +1,6 @@
 """Model files that are whole, and the same to the byte when the model is the same."""
 
+import importlib.util
 import json
 import re
 import tempfile
@@ -37,6 +38,10 @@ def load(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
+            raise SmallsetError(
+                f'{path}: has layers of keras-hub, which is not installed. Run: pip install "smallset[hub]"'
+            ) from None
         raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from error
 
 
