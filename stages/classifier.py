@@ -25,7 +25,7 @@ def main() -> None:
     base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     model, temperature = transfer.fit(base, [head], data, p.classifier, run)
-    saving.save(model, MODEL, train.classes, temperature)
+    saving.save(model, MODEL, train.classes, temperature, train.digests + validation.digests)
     run.backup.remove()
 
 

@@ -24,7 +24,7 @@ def main() -> None:
     model = models.convnet(p.image.side, len(train.classes), own)
     run = fitting.Run(p.seed, stage.backup(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
     temperature = fitting.fit(model, partial(images.load, size=p.image.side), train, validation, own, run)
-    saving.save(model, MODELS / f"{name}.keras", train.classes, temperature)
+    saving.save(model, MODELS / f"{name}.keras", train.classes, temperature, train.digests + validation.digests)
     run.backup.remove()
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     load = partial(images.load, size=p.image.side, augment=p.augmentation)
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     temperature = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
-    saving.save(model, MODEL, train.classes, temperature)
+    saving.save(model, MODEL, train.classes, temperature, train.digests + validation.digests)
     run.backup.remove()
 
 

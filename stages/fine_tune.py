@@ -25,7 +25,7 @@ def main() -> None:
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     model, temperature = transfer.fit_views([trunk], [top, head], data, p.fine_tune, run, p.augmentation)
-    saving.save(model, MODEL, train.classes, temperature)
+    saving.save(model, MODEL, train.classes, temperature, train.digests + validation.digests)
     run.backup.remove()
 
 

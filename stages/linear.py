@@ -26,7 +26,7 @@ def main() -> None:
     solved = pooling.fit(trunk, top, data, p.linear)
     files.write_csv(METRICS / "history.csv", solved.history)
     files.write_csv(METRICS / "choice.csv", solved.choice)
-    saving.save(solved.model, MODEL, train.classes, solved.temperature)
+    saving.save(solved.model, MODEL, train.classes, solved.temperature, train.digests + validation.digests)
 
 
 stage.run(main)

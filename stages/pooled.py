@@ -25,7 +25,7 @@ def main() -> None:
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     model, temperature = transfer.fit([trunk], [top, head], data, p.pooled, run)
-    saving.save(model, MODEL, train.classes, temperature)
+    saving.save(model, MODEL, train.classes, temperature, train.digests + validation.digests)
     run.backup.remove()
 
 
