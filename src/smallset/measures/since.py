@@ -4,6 +4,7 @@ Two runs on different photos have different test sets, and two accuracies on dif
 """
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,15 @@ class Run:
 def record(metrics: Path) -> str:
     """Note in FILE how the results below `metrics` differ from the committed ones; return it in words.
 
-    Where they are those, what is noted stays: how they differ from the ones before. So who repeats a run that is
-    committed finds git clean.
+    Where they are those, it is noted as it is committed: how they differ from the ones before. So who repeats a run
+    that is committed finds git clean.
     """
-    before, now, path = read(metrics, committed.text), read(metrics, text), metrics / FILE
+    before, now = read(metrics, committed.text), read(metrics, text)
     if before == now:
-        return "The results are those of the committed run."
-    content = compare(run(metrics, before), run(metrics, now))
-    if content != NOTHING or not path.is_file():
-        files.write_json(path, content)
+        content = json.loads(committed.text(metrics / FILE) or json.dumps(NOTHING))
+    else:
+        content = compare(run(metrics, before), run(metrics, now))
+    files.write_json(metrics / FILE, content)
     return words(content)
 
 
@@ -121,6 +122,7 @@ def row(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
         "before_only": lost,
         "now_only": won,
         "p": float(f"{p:.6g}"),
+        "verdict": verdict,
         "words": f"{name}: {then:.4f} before, {today:.4f} now; {verdict} "
         f"({won} photos right that were wrong, {lost} wrong that were right, p = {p:.2g})",
     }
@@ -130,9 +132,9 @@ def words(content: dict[str, Any]) -> str:
     """What `compare` gives, for people."""
     if content == NOTHING:
         return "No earlier run to compare the results with."
-    photos = [f"- {line}" for line in content["photos"]] or ["- nothing: the photos and their splits are the same"]
+    photos = [f"- {line}" for line in content["photos"]] or ["- the same, in the same splits"]
     models = [f"- {row['words']}" for row in content["models"]]
-    return "\n".join(["What has changed in the photos:", *photos, heading(content["test_photos"]), *models])
+    return "\n".join(["Photos, since the earlier run:", *photos, heading(content["test_photos"]), *models])
 
 
 def heading(count: dict[str, int]) -> str:

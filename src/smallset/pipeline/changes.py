@@ -1,6 +1,7 @@
 """What has become of the photos since an earlier run, by the lists of both: in words, class by class."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -59,12 +60,14 @@ def joined(lists: Lists) -> pd.DataFrame:
 
 
 def renamed(before: Lists, now: Lists) -> dict[str, str]:
-    """Classes that have another name now: of the photos that both runs have, all of the one are all of the other."""
+    """Classes that have another name now: most of their photos are there under one that is new."""
     old, new = joined(before), joined(now)
-    pairs = old.merge(new, on="digest", suffixes=("_old", "_new"))[["label_old", "label_new"]].drop_duplicates()
-    alone = ~(pairs["label_old"].duplicated(keep=False) | pairs["label_new"].duplicated(keep=False))
-    fresh = ~pairs["label_new"].isin(old["label"]) & ~pairs["label_old"].isin(new["label"])
-    return dict(pairs[alone & fresh].itertuples(index=False, name=None))
+    shared = old.merge(new, on="digest", suffixes=("_old", "_new")).value_counts(["label_old", "label_new"])
+    rows, totals = shared.reset_index().itertuples(index=False, name=None), Counter(old["label"])
+    pairs = [(one, other) for one, other, count in rows if 2 * count > totals[one]]
+    gone, fresh = set(old["label"]) - set(new["label"]), set(new["label"]) - set(old["label"])
+    sources = Counter(other for _, other in pairs)  # of two classes that became one, neither is renamed
+    return {one: other for one, other in pairs if one in gone and other in fresh and sources[other] == 1}
 
 
 def matched(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -94,15 +97,16 @@ def counted(sign: str, rows: pd.DataFrame, words: str, which: set[str]) -> list[
 
 def relabelled(pairs: pd.DataFrame) -> list[str]:
     """A line for each two classes between which photos moved."""
-    counts = pairs.groupby(["label_old", "label_new"]).size().reset_index(name="count")
-    return [f"{photos(row.count)} moved from {row.label_old} to {row.label_new}" for row in counts.itertuples()]
+    counts = pairs.groupby(["label_old", "label_new"]).size().reset_index()
+    rows = counts.itertuples(index=False, name=None)
+    return [f"{photos(count)} moved from {old} to {new}" for old, new, count in rows]
 
 
 def called(pairs: pd.DataFrame) -> list[str]:
     """A line if photos have another name within their class, which may have another one itself."""
     old, new = ([PurePosixPath(file).name for file in pairs[column]] for column in ("file_old", "file_new"))
     count = sum(one != other for one, other in zip(old, new, strict=True))
-    return [f"{photos(count)} named anew"] if count else []
+    return [f"{photos(count)} renamed"] if count else []
 
 
 def crossed(pairs: pd.DataFrame) -> list[str]:
@@ -111,10 +115,8 @@ def crossed(pairs: pd.DataFrame) -> list[str]:
     if moved.empty:
         return []
     tests = int((moved["split_new"] == "test").sum())
-    return [
-        f"{len(moved)} of {photos(len(pairs))} went to another split, {tests} of them to the test photos: on those the "
-        f"models of that run, which saw them in training or were chosen by them, would seem better than they are"
-    ]
+    seen = f", {tests} of them to the test photos: the models of that run have seen these" if tests else ""
+    return [f"{len(moved)} of {photos(len(pairs))} went to another split{seen}"]
 
 
 def photos(count: int) -> str:

@@ -139,8 +139,8 @@ def evaluate(
     """Measure a model on labelled photos.
 
     Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
-    the model was trained on. Files that do not decode are named on stderr and not counted, and so it is said how many of
-    the photos the model has been trained on or chosen by.
+    the model was trained on. Files that do not decode are named on stderr and not counted. Of photos that the
+    model was trained on a warning tells there how many there are.
     """
     from smallset.measures import evaluation
     from smallset.networks import saving

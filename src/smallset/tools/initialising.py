@@ -1,7 +1,7 @@
 """`smallset init`: a pipeline folder for the user's own photos, beside the reference pipeline in a clone."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 from ruamel.yaml import YAML
 
-from smallset.pipeline import params
+from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import arrangements, splits
 from smallset.storage import files
@@ -18,11 +18,10 @@ GRAPH = "dvc.yaml"
 ROOT = ("  - root: .\n", "  - root: ..\n")  # where stages/ and src/ are, from the clone's graph and from a folder's
 CODE = ("stages", "src")
 IGNORED = "# what DVC makes\n/data/\n/models/\n/plots/\n"
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+GIVEN = params.Subset(by="given")
+DRAWN = params.Subset(by="fraction", train=0.6, validation=0.2, test=0.2)
 CONVNETS = ("convnet", "convnet_augmented")
 LOOKED_AT = 200  # photos whose sizes are read
-FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
-NAMED = 6  # classes in one line
 STEPS = 63  # of an epoch of the reference pipeline, for which its ema_momentum is
 
 
@@ -35,21 +34,23 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     check_place(folder, photos)
     p = params.read(Path("params.yaml"))
     found = arrangements.read(photos, table)
-    counts = split_counts(found, p.seed)
+    subset = GIVEN if "split" in found else DRAWN
+    drawn = divided(found, photos, subset, p.seed)
+    counts = splits.counted(drawn)
     sides, unread = shorter_sides(photos, found)
     side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
-    subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
-    subset |= {"exclude": []}  # of other photos
     own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
     with files.whole(folder) as draft:
         draft.mkdir()
         share(draft)
         files.write_text(draft / ".gitignore", IGNORED)
         changes = fitted(p, side, int(counts["train"].sum()))
-        write_params(draft / "params.yaml", changes | {"download": own, "subset": subset})
+        write_params(draft / "params.yaml", changes | {"download": own, "subset": subset.model_dump()})
         params.read(draft / "params.yaml")
     seen = f"shorter side {np.median(sides):.0f} px in the median, image.side: {side}"
     surprises = [*notes(counts, unread), *([] if table else deeper(found))]
+    if not counts.to_numpy().all():
+        surprises.append(f"The stage subset will stop: {splits.lacking(counts, drawn, subset, p.seed)}")
     return "\n".join([*described(folder, photos, counts, seen), *surprises, *following(folder, found)])
 
 
@@ -76,17 +77,13 @@ def check_place(folder: Path, photos: Path) -> None:
         raise SmallsetError(f"{photos}: expected a folder of photos alone; this clone is in it. Move the photos.")
 
 
-def split_counts(found: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Photos by class (rows) and split (columns), if all decode; SmallsetError for a class that is too small."""
-    split = found["split"] if "split" in found else splits.by_fraction(found, FRACTIONS, seed)
-    counts = pd.crosstab(found["label"], split).reindex(columns=list(FRACTIONS), fill_value=0)
-    for label, row in counts.iterrows():
-        if not row.all():
-            raise SmallsetError(
-                f"{label}: {row.sum()} photos are too few: {', '.join(f'{row[name]} {name}' for name in row.index)} at "
-                f"0.6, 0.2, 0.2. Add photos of that class. (Groups are not divided.)"
-            )
-    return counts
+def divided(found: pd.DataFrame, photos: Path, p: params.Subset, seed: int) -> pd.DataFrame:
+    """The table with the split of each photo, as the stage subset will draw it if all decode."""
+    if p.by == "given":
+        return found
+    paths = progress.bar(found["source"], what="reading", unit=" photos")
+    found = found.assign(digest=[files.sha256(photos / path) for path in paths])
+    return found.assign(split=splits.by_fraction(found, p.sizes, seed))
 
 
 def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[str]]:
@@ -159,8 +156,7 @@ def notes(counts: pd.DataFrame, unread: list[str]) -> list[str]:
             f"Unbalanced: {totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}. "
             f"Each class counts alike all the same, by class_weights: balanced."
         )
-    if few := [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]:
-        lines.append(f"Few test photos: {listed(few)}. Small differences between the models will mean nothing.")
+    lines += splits.few(counts)
     if unread:
         lines.append(
             f"No photo: {len(unread)} of the files looked at, as {unread[0]}. The stage subset leaves such files out "
@@ -180,20 +176,15 @@ def deeper(found: pd.DataFrame) -> list[str]:
     if not labels:
         return []
     return [
-        f"Folders in class folders: {listed(labels)}. All photos below count as that class. If the classes are those "
-        f"inner folders, name the folder right above them with --photos."
+        f"Folders in class folders: {splits.named(labels)}. All photos below count as that class. If the classes are "
+        f"those inner folders, name the folder right above them with --photos."
     ]
-
-
-def listed(words: Sequence[str]) -> str:
-    """The words, or the first ones and how many more there are."""
-    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
 
 
 def following(folder: Path, found: pd.DataFrame) -> list[str]:
     """The commands that come next."""
     name = shlex.quote(str(folder))
-    rule = "as given" if "split" in found else "by fraction, drawn with the seed"
+    rule = "as given" if "split" in found else "by fraction, of each photo by its bytes"
     rule += ", groups undivided" if "group" in found else ""
     return [
         f"Splits: {rule}. All this is in {folder / 'params.yaml'}, to be edited. Next:",
