@@ -124,7 +124,7 @@ def row(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
         "p": float(f"{p:.6g}"),
         "verdict": verdict,
         "words": f"{name}: {then:.4f} before, {today:.4f} now; {verdict} "
-        f"({won} photos right that were wrong, {lost} wrong that were right, p = {p:.2g})",
+        f"({won} right that were wrong, {lost} wrong that were right, p = {p:.2g})",
     }
 
 

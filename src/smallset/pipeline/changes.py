@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -42,21 +42,23 @@ def between(before: Lists, now: Lists) -> list[str]:
     names = renamed(before, now)
     old, new = joined(before).replace({"label": names}), joined(now)
     known, present = set(old["label"]), set(new["label"])
-    same, old, new = matched(old, new, ["digest", "label"])
+    same, old, new = matched(old, new, ["digest", "label", "name"])
+    called, old, new = matched(old, new, ["digest", "label"])
     moved, gone, added = matched(old, new, ["digest"])
     return [
         *(f"class {one} is called {other} now" for one, other in sorted(names.items())),
         *counted("+", added, "a new class", present - known),
         *counted("-", gone, "a class no more", known - present),
         *relabelled(moved),
-        *called(same),
-        *crossed(pd.concat([same, moved])),
+        *([f"{photos(len(called))} renamed"] if len(called) else []),
+        *crossed(pd.concat([same, called, moved])),
     ]
 
 
 def joined(lists: Lists) -> pd.DataFrame:
-    """The rows of all splits in one table, with a column for the split."""
-    return pd.concat([rows.assign(split=split) for split, rows in lists.items()], ignore_index=True)
+    """The rows of all splits in one table, with columns for the split and for the file's name in its class."""
+    rows = pd.concat([rows.assign(split=split) for split, rows in lists.items()], ignore_index=True)
+    return rows.assign(name=rows["file"].str.partition("/")[2])
 
 
 def renamed(before: Lists, now: Lists) -> dict[str, str]:
@@ -100,13 +102,6 @@ def relabelled(pairs: pd.DataFrame) -> list[str]:
     counts = pairs.groupby(["label_old", "label_new"]).size().reset_index()
     rows = counts.itertuples(index=False, name=None)
     return [f"{photos(count)} moved from {old} to {new}" for old, new, count in rows]
-
-
-def called(pairs: pd.DataFrame) -> list[str]:
-    """A line if photos have another name within their class, which may have another one itself."""
-    old, new = ([PurePosixPath(file).name for file in pairs[column]] for column in ("file_old", "file_new"))
-    count = sum(one != other for one, other in zip(old, new, strict=True))
-    return [f"{photos(count)} renamed"] if count else []
 
 
 def crossed(pairs: pd.DataFrame) -> list[str]:
