@@ -14,7 +14,7 @@ from smallset.sources import drawing
 pytestmark = pytest.mark.slow
 
 FACES = {"heron": drawing.cat, "robin": drawing.dog, "wren": drawing.cat}
-PHOTOS = 10  # a class
+PHOTOS = 20  # a class, of which each split has some
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_command_of_the_page_does_what_the_page_says(tmp_path: Path, home:
     clone = Pipeline(tmp_path / "clone")
     commands = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/your-own-photos.md").read_text(), re.DOTALL)
     answer = clone.run("bash", "-euo", "pipefail", "-c", "\n".join(commands), HOME=str(home), PAGER="cat")
-    assert "birds: a pipeline for 30 photos of 3 classes" in answer
+    assert f"birds: a pipeline for {3 * PHOTOS} photos of 3 classes" in answer
     assert "| pooled |" in answer
     lines = [json.loads(line) for line in (clone.folder / "birds.jsonl").read_text().splitlines()]
     assert len(lines) == 3 * PHOTOS
