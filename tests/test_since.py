@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -59,8 +60,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return results
 
 
-def noted() -> dict[str, object]:
-    content: dict[str, object] = json.loads((METRICS / since.FILE).read_text())
+def noted() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((METRICS / since.FILE).read_text())
     return content
 
 
@@ -76,7 +77,7 @@ def test_models_are_compared_on_the_photos_that_both_runs_have(write: Write) -> 
     linear, pooled = {"dog/0.jpg", "dog/new 1.jpg", "cat/8.jpg"}, {f"cat/{number}.jpg" for number in (1, 2, 3, 4)}
     write(now, linear=linear, pooled=pooled)
     said = since.record(METRICS)
-    first, second, best = noted()["models"]  # type: ignore[misc]
+    first, second, best = noted()["models"]
     assert noted()["test_photos"] == {"before": 20, "now": 23, "both": 17}
     assert (first["before"], first["now"]) == (pytest.approx(15 / 17, abs=1e-6), pytest.approx(16 / 17, abs=1e-6))
     assert (first["now_only"], first["before_only"], first["p"]) == (1, 0, 1)
@@ -93,11 +94,11 @@ def test_a_difference_beyond_chance_is_named(write: Write) -> None:
     commit()
     write(FIRST, linear=set())
     since.record(METRICS)
-    [row] = noted()["models"]  # type: ignore[misc]
+    [row] = noted()["models"]
     assert (row["p"], row["verdict"]) == (pytest.approx(2 / 2**8, rel=1e-5), "better")
     write(FIRST, linear=set(FIRST))
     since.record(METRICS)
-    [row] = noted()["models"]  # type: ignore[misc]
+    [row] = noted()["models"]
     assert row["verdict"] == "worse"
 
 
@@ -151,7 +152,7 @@ def test_a_run_without_lists_or_git_is_no_earlier_run(
         since.against(METRICS, "HEAD")
 
 
-def test_the_command_compares_with_any_revision(write: Write) -> None:
+def test_the_command_compares_with_any_revision(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write(FIRST, linear={"cat/0.jpg"})
     commit()
     git("tag", "first")
@@ -161,6 +162,11 @@ def test_the_command_compares_with_any_revision(write: Write) -> None:
     assert run.exit_code == 0
     assert "- the same, in the same splits\nOn the 20 test photos" in run.stdout
     assert "linear: 0.9500 before, 1.0000 now" in run.stdout
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    run = CliRunner().invoke(cli.app, ["since", "first"])
+    assert run.exit_code == 2
+    assert "smallset: first: expected the results of a pipeline's run, metrics/compare.csv and the lists" in run.stderr
     for odd in ("second", "--output=x", ""):
         run = CliRunner().invoke(cli.app, ["since", "--", odd])
         assert run.exit_code == 2

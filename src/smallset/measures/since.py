@@ -13,6 +13,7 @@ import pandas as pd
 
 from smallset.measures import comparison, significance
 from smallset.pipeline import changes, committed
+from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 
 FILE = "since.json"  # below metrics/; git's and not DVC's: what it tells depends on what was committed before
@@ -48,8 +49,15 @@ def record(metrics: Path) -> str:
 def against(metrics: Path, revision: str) -> str:
     """How the results below `metrics` differ from those that git has in another revision, in words."""
     committed.check(revision)
-    before, now = read(metrics, lambda path: committed.text(path, revision)), read(metrics, text)
-    return words(compare(run(metrics, before), run(metrics, now)))
+    before = run(metrics, read(metrics, lambda path: committed.text(path, revision)))
+    now = run(metrics, read(metrics, text))
+    for where, found in ((revision, before), (Path.cwd(), now)):
+        if found is None:
+            raise SmallsetError(
+                f"{where}: expected the results of a pipeline's run, {metrics / 'compare.csv'} and the lists in "
+                f"{metrics / 'subset'}; found none. Change to a pipeline's folder, or name another commit."
+            )
+    return words(compare(before, now))
 
 
 def text(path: Path) -> str | None:
