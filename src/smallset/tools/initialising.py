@@ -201,7 +201,7 @@ def momentum(p: params.Training, photos: int) -> float | None:
     """
     if p.ema_momentum is None:
         return None
-    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / photos), 2)
+    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / max(1, photos)), 2)
 
 
 def written(text: str, changes: Mapping[str, Mapping[str, object]]) -> str:
