@@ -9,6 +9,7 @@ import pandas as pd
 from natsort import natsorted
 from numpy.typing import NDArray
 
+from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 
@@ -39,9 +40,9 @@ class Photos:
         return np.unique(np.linspace(0, len(self.files) - 1, count).astype(np.int64))
 
     def table(self) -> pd.DataFrame:
-        """A row for each photo: file, label (the class's name), digest."""
+        """A row for each photo: file, label (the class's name), and digest where it is known."""
         labels = np.array(self.classes, dtype=object)[self.labels]
-        return pd.DataFrame({"file": self.files, "label": labels, "digest": self.digests})
+        return pd.DataFrame({"file": self.files, "label": labels} | ({"digest": self.digests} if self.digests else {}))
 
 
 def find(folder: Path) -> Photos:
@@ -63,8 +64,12 @@ def find(folder: Path) -> Photos:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    paths = natsorted(files, key=lambda path: path.name)
+    seen = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if inner := sorted(path.name for path in seen if path.is_dir()):
+        raise SmallsetError(
+            f"{folder}: expected photos alone, found the folder {inner[0]}. Move its photos up, or the folder out."
+        )
+    paths = natsorted((path for path in seen if path.is_file()), key=lambda path: path.name)
     if not paths:
         raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
     return paths
@@ -72,7 +77,8 @@ def files_of(folder: Path) -> list[Path]:
 
 def digested(found: Photos) -> Photos:
     """The same with the digest of each file."""
-    return replace(found, digests=tuple(files.sha256(Path(path)) for path in found.paths()))
+    paths = progress.bar(found.paths(), what="reading", unit=" photos")
+    return replace(found, digests=tuple(files.sha256(Path(path)) for path in paths))
 
 
 def read(path: Path, folder: Path) -> Photos:

@@ -1,7 +1,6 @@
 """Photos from the source that params.yaml names, in class folders, and a record of what was read."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
 from smallset.photos import lists
@@ -61,6 +60,6 @@ def copy_folder(name: str | None, table: str | None, target: Path) -> None:
     rows = list(zip(own["source"], own["file"], strict=True))
     for source, file in progress.bar(rows, what="copying", unit=" photos"):
         (target / file).parent.mkdir(exist_ok=True)
-        shutil.copyfile(folder / source, target / file)
+        files.copy(folder / source, target / file)
     if {"split", "group"} & set(own):
         files.write_csv(target / arrangements.INDEX, own.drop(columns="source"))
