@@ -1,10 +1,9 @@
 """Photos from the source that params.yaml names, in class folders, and a record of what was read."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
-from smallset.photos import lists
+from smallset.photos import lists, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import archives, arrangements, digits, drawing, mirrors
@@ -21,7 +20,7 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     if p.source == "sample" and p.sample:
         drawing.draw(target, p.sample.photos, p.sample.side, seed)
     elif p.source == "folder":
-        copy_folder(p.folder, p.table, target)
+        print(*copy_folder(p.folder, p.table, target), sep="\n")
     elif p.source == "mnist":
         archive = digits.fill(target)
     else:
@@ -44,10 +43,10 @@ def digest(found: lists.Photos) -> str:
     return total.hexdigest()
 
 
-def copy_folder(name: str | None, table: str | None, target: Path) -> None:
+def copy_folder(name: str | None, table: str | None, target: Path) -> list[str]:
     """Copy the user's photos to class folders, and list in photos.csv what is known of splits and groups.
 
-    The originals are only read.
+    The originals are only read. Returns, in sentences, what was decided and what was left out.
     """
     folder = Path(name).expanduser() if name else None
     if folder is None or not folder.is_dir():
@@ -57,10 +56,22 @@ def copy_folder(name: str | None, table: str | None, target: Path) -> None:
             f"params.yaml: download: folder: expected a folder of photos alone, found {name!r}, which holds this "
             f"pipeline's data. Move the photos to a folder of their own."
         )
-    own = arrangements.read(folder, Path(table).expanduser() if table else None)
-    rows = list(zip(own["source"], own["file"], strict=True))
-    for source, file in progress.bar(rows, what="copying", unit=" photos"):
-        (target / file).parent.mkdir(exist_ok=True)
-        shutil.copyfile(folder / source, target / file)
-    if {"split", "group"} & set(own):
-        files.write_csv(target / arrangements.INDEX, own.drop(columns="source"))
+    own, words = arrangements.read(folder, Path(table).expanduser() if table else None)
+    failed: dict[str, str] = {}
+    rows = zip(progress.bar(own["source"], what="copying", unit=" photos"), own["file"], strict=True)
+    copied = own[[copy(folder, source, target / file, failed) for source, file in rows]]
+    if {"split", "group"} & set(copied):
+        files.write_csv(target / arrangements.INDEX, copied.drop(columns="source"))
+    return [f"Copied {len(copied)} photos of {copied['label'].nunique()} classes.", *words, *walking.not_read(failed)]
+
+
+def copy(folder: Path, source: str, target: Path, failed: dict[str, str]) -> bool:
+    """True for a photo that was copied, or False with the reason noted: one bad block of a disk stops no other photo."""
+    try:
+        content = (folder / source).read_bytes()
+    except OSError as error:
+        failed[source] = f"cannot be read: {walking.reason(error)}"
+        return False
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(content)
+    return True

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from ruamel.yaml import YAML
 
+from smallset.photos import decoding, walking
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import arrangements, splits
@@ -34,7 +34,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     photos, table = photos.expanduser(), table.expanduser() if table else None  # no shell does it in --photos=~/birds
     check_place(folder, photos)
     p = params.read(Path("params.yaml"))
-    found = arrangements.read(photos, table)
+    found, words = arrangements.read(photos, table)
     counts = split_counts(found, p.seed)
     sides, unread = shorter_sides(photos, found)
     side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
@@ -49,8 +49,8 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
         write_params(draft / "params.yaml", changes | {"download": own, "subset": subset})
         params.read(draft / "params.yaml")
     seen = f"shorter side {np.median(sides):.0f} px in the median, image.side: {side}"
-    surprises = [*notes(counts, unread), *([] if table else deeper(found))]
-    return "\n".join([*described(folder, photos, counts, seen), *surprises, *following(folder, found)])
+    said = [*described(folder, photos, counts, seen), *words, *notes(counts, unread), *following(folder, found)]
+    return "\n".join(said)
 
 
 def check_place(folder: Path, photos: Path) -> None:
@@ -80,27 +80,27 @@ def split_counts(found: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Photos by class (rows) and split (columns), if all decode; SmallsetError for a class that is too small."""
     split = found["split"] if "split" in found else splits.by_fraction(found, FRACTIONS, seed)
     counts = pd.crosstab(found["label"], split).reindex(columns=list(FRACTIONS), fill_value=0)
-    for label, row in counts.iterrows():
-        if not row.all():
-            raise SmallsetError(
-                f"{label}: {row.sum()} photos are too few: {', '.join(f'{row[name]} {name}' for name in row.index)} at "
-                f"0.6, 0.2, 0.2. Add photos of that class. (Groups are not divided.)"
-            )
+    rare = counts[(counts == 0).any(axis=1)]
+    if len(rare):
+        parts = [f"{label}: {row.sum()} ({', '.join(f'{n} {split}' for split, n in row.items())})" for label, row in rare.iterrows()]
+        raise SmallsetError(
+            f"Too few photos to be in every split, at 0.6, 0.2, 0.2: {'; '.join(parts)}. Add photos of "
+            f"{'these classes' if len(rare) > 1 else 'that class'}, or take them away. (Groups are not divided.)"
+        )
     return counts
 
 
-def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[str]]:
-    """The shorter sides, px, of up to 200 photos spread over all, and the files that do not open; headers tell."""
+def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], dict[str, str]]:
+    """The shorter sides, px, of up to 200 photos spread over all; headers tell. And why others do not open."""
     rows = np.unique(np.linspace(0, len(found) - 1, LOOKED_AT).astype(int))
-    sides, unread = [], []
+    sides, unread = [], {}
     for source in found["source"].iloc[rows]:
         try:
-            with Image.open(folder / source) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            unread.append(source)
+            sides.append(min(decoding.size(folder / source)))
+        except SmallsetError as error:
+            unread[source] = str(error).removeprefix(f"{folder / source}: ")
     if not sides:
-        raise SmallsetError(f"{folder}: none of {len(unread)} files that were looked at is a photo, as {unread[0]}.")
+        raise SmallsetError(f"{folder}: no photo opens of {len(unread)} that were looked at: {walking.counted(unread)}.")
     return sides, unread
 
 
@@ -150,7 +150,7 @@ def described(folder: Path, photos: Path, counts: pd.DataFrame, seen: str) -> li
     return lines
 
 
-def notes(counts: pd.DataFrame, unread: list[str]) -> list[str]:
+def notes(counts: pd.DataFrame, unread: dict[str, str]) -> list[str]:
     """What may surprise later."""
     lines = []
     totals = counts.sum(axis=1)
@@ -163,26 +163,10 @@ def notes(counts: pd.DataFrame, unread: list[str]) -> list[str]:
         lines.append(f"Few test photos: {listed(few)}. Small differences between the models will mean nothing.")
     if unread:
         lines.append(
-            f"No photo: {len(unread)} of the files looked at, as {unread[0]}. The stage subset leaves such files out "
-            f"and lists them in metrics/subset.json."
+            f"Of the photos looked at, not read: {walking.counted(unread)}. The stage subset leaves such photos out and "
+            f"lists them in metrics/subset.json."
         )
     return lines
-
-
-def deeper(found: pd.DataFrame) -> list[str]:
-    """A line if some class has all its photos in two folders or more of its own: perhaps those are the classes."""
-    level = 2 if "split" in found else 1  # that of the folders in a class folder
-    inner: dict[str, set[str]] = {}  # of each class; "" for a photo right in the class folder
-    for label, source in zip(found["label"], found["source"], strict=True):
-        below = source.split("/")[level:-1]
-        inner.setdefault(label, set()).add(below[0] if below else "")
-    labels = [label for label, names in inner.items() if len(names) > 1 and "" not in names]
-    if not labels:
-        return []
-    return [
-        f"Folders in class folders: {listed(labels)}. All photos below count as that class. If the classes are those "
-        f"inner folders, name the folder right above them with --photos."
-    ]
 
 
 def listed(words: Sequence[str]) -> str:
