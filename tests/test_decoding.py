@@ -66,7 +66,9 @@ def test_a_phone_s_jpeg_is_halved_while_it_is_decoded(tmp_path: Path) -> None:
 
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
-    with pytest.raises(SmallsetError, match=r"bomb.png: does not decode as a photo: 100,000,000 pixels, of which at most 90,000,000 "):
+    with pytest.raises(
+        SmallsetError, match=r"bomb.png: does not decode as a photo: 100,000,000 pixels, of which at most 90,000,000 "
+    ):
         decoding.decode(tmp_path / "bomb.png")
 
 

@@ -106,12 +106,12 @@ def test_it_says_what_it_found_and_what_comes_next(tmp_path: Path) -> None:
     (own / "cat/notes.txt").write_text("no photo")
     said = initialising.create(Path("my photos"), own, None)
     for text in (
-        f"my photos: a pipeline for 70 photos of 2 classes in {own} (shorter side 190 px in the median",
-        "cat: 20 photos: 12 train, 4 validation, 4 test",
+        f"my photos: a pipeline for 69 photos of 2 classes in {own} (shorter side 190 px in the median",
+        "cat: 19 photos: 11 train, 4 validation, 4 test",
         "dog: 50 photos: 30 train, 10 validation, 10 test",
-        "Unbalanced: 50 photos of dog, 20 of cat",
+        "Unbalanced: 50 photos of dog, 19 of cat",
         "Few test photos: cat (4), dog (10)",
-        "No photo: 1 of the files looked at, as cat/notes.txt",
+        "Not counted, no photos: 1 .txt files (cat/notes.txt).",
         "by fraction",
         "dvc --cd 'my photos' repro ",
         "smallset predict 'my photos'/models/pooled.keras PHOTO",
@@ -221,12 +221,16 @@ def test_outside_a_clone_it_says_where_to_go(clone: Path, own: Path, monkeypatch
     [
         (lambda own, _: shutil.rmtree(own / "dog"), "expected two classes or more, found cat"),
         (
-            lambda own, _: [(own / f"cat/{n}.jpg").unlink() for n in range(3, 20)],
-            "cat: 3 photos are too few: 2 train, 0",
+            lambda own, _: [draw(own / "fox", 1), *[(own / f"cat/{n}.jpg").unlink() for n in range(3, 20)]],
+            r"Too few .*: cat: 3 \(2 train, 0 validation, 1 test\); fox: 1 \(",
         ),
         (
             lambda own, _: [p.write_text("x") for p in own.glob("*/*")],
-            "none of 70 files that were looked at is a photo",
+            "expected photos, found none. Not read: 70 does not decode as a photo: it begins with b'x'",
+        ),
+        (
+            lambda own, _: [p.write_bytes(p.read_bytes()[:20]) for p in own.glob("*/*")],
+            "no photo opens of 70 that were looked at: 70 does not decode as a photo: a JPEG whose header is broken",
         ),
         (lambda own, _: shutil.rmtree(own), "own: expected a folder of photos, found nothing. Name one with --photos"),
         (

@@ -159,7 +159,7 @@ def test_class_folders_are_known_in_either_spelling_and_what_is_beside_them_is_s
     (drawn.folder / "notes/gone.jpg").symlink_to("nowhere")
     found, _, said = prediction.labelled(drawn.folder, ("cat", unicodedata.normalize("NFC", name)))
     assert found.labels.tolist() == [0] * 4 + [1] * 5
-    assert said == ["Not counted, no photos: 1 a link to nothing (notes/gone.jpg); 1 in no class folder (loose.jpg)."]
+    assert said == ["Not counted, no photos: 1 in no class folder (loose.jpg); 1 a link to nothing (notes/gone.jpg)."]
 
 
 def test_other_class_folders_are_an_error_that_names_both(drawn: lists.Photos) -> None:

@@ -136,7 +136,9 @@ def _cost(image: Image.Image, kind: str) -> int:
     scaled = kind == "JPEG" and not image.info.get("progressive")  # a progressive one is held whole all the same
     most, cost = (MOST_SCALED, math.prod(image.size)) if scaled else (MOST, claimed)
     if claimed > most or cost > MOST:
-        raise ValueError(f"{claimed:,} pixels, of which at most {min(most, MOST) if cost > MOST else most:,} are decoded")
+        raise ValueError(
+            f"{claimed:,} pixels, of which at most {min(most, MOST) if cost > MOST else most:,} are decoded"
+        )
     return cost
 
 

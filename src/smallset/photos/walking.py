@@ -42,7 +42,9 @@ class Walk:
 
     def below(self, top: str) -> "Walk":
         """What was found in the folder `top` of this one, which ends with a / or is empty."""
-        within = [{path[len(top) :]: of[path] for path in of if path.startswith(top)} for of in (self.broken, self.others)]
+        within = [
+            {path[len(top) :]: of[path] for path in of if path.startswith(top)} for of in (self.broken, self.others)
+        ]
         photos = [path[len(top) :] for path in self.photos if path.startswith(top)]
         return Walk(self.folder / top, photos, *within)
 
@@ -157,7 +159,7 @@ def no_photos(others: Mapping[str, str]) -> list[str]:
 
 
 def counted(reasons: Mapping[str, str]) -> str:
-    """How many paths have each reason, the most frequent first, with the first paths: 2 x (a.nef, b.nef)."""
+    """How many paths have each reason, the most frequent first, with the first paths: 2 .xmp files (a.xmp, b.xmp)."""
     by_reason: dict[str, list[str]] = {}
     for path in ordered([*reasons]):
         by_reason.setdefault(reasons[path], []).append(path)

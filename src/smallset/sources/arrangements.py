@@ -4,11 +4,12 @@ Class folders, in folders of splits or around them, however deep; the class in t
 """
 
 import hashlib
+import itertools
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -68,7 +69,9 @@ def arranged(found: walking.Walk) -> Labelled:
         own, words = from_splits(found, top, paths, splits)
     elif len(tops) > 1 and (splits := split_folders(seconds)) and all(part(path, 1) in splits for path in paths):
         own = frame(paths, lambda path: part(path, 0)).assign(split=[splits[part(path, 1)] for path in paths])
-        words = [f"Splits: by the folders {walking.some(seconds)} in the class folders. Rename them to decide otherwise."]
+        words = [
+            f"Splits: by the folders {walking.some(seconds)} in the class folders. Rename them to decide otherwise."
+        ]
     else:
         own, words = labels(found, top, paths)
         if own is None:
@@ -79,10 +82,10 @@ def arranged(found: walking.Walk) -> Labelled:
     return own, words
 
 
-def unwrapped(paths: Sequence[str]) -> tuple[str, list[str]]:
-    """The folders that all paths share, with a / at the end, and the paths from there."""
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - of text
-    top = f"{shared}/" if shared else ""
+def unwrapped(paths: Sequence[str], classes: Collection[str] = ()) -> tuple[str, list[str]]:
+    """The folders that all paths share, up to one that is a class, with a / at the end; and the paths from there."""
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths]).split("/")  # noqa: PTH120 - of text
+    top = "".join(f"{name}/" for name in itertools.takewhile(lambda name: name and name not in classes, shared))
     return top, [path.removeprefix(top) for path in paths]
 
 
@@ -117,10 +120,13 @@ def from_splits(found: walking.Walk, top: str, paths: Sequence[str], splits: Map
         if count > 1:
             twice = walking.some([name for name, of in splits.items() if of == split])
             raise SmallsetError(f"{found.folder}: the folders {twice} are all for {split}. Put their photos into one.")
-    parts, words = [], [f"Splits: by the folders {walking.some([*splits])}. Rename them to decide otherwise."]
-    for name in sorted({part(path, 0) for path in paths}):
-        inner, below = unwrapped([path.removeprefix(f"{name}/") for path in paths if part(path, 0) == name])
-        own, said = labels(found, f"{top}{name}/{inner}", below) if name in splits else (None, [])
+    words = [f"Splits: by the folders {walking.some([*splits])}. Rename them to decide otherwise."]
+    parts: list[pd.DataFrame] = []
+    for name in sorted({part(path, 0) for path in paths}, key=lambda name: (splits.get(name) != "train", name)):
+        classes = {*parts[0]["label"]} if parts else set()  # of the training photos, which come first
+        inside = [path.removeprefix(f"{name}/") for path in paths if part(path, 0) == name]
+        inner, below = unwrapped(inside, classes)
+        own, said = labels(found, f"{top}{name}/{inner}", below, classes) if name in splits else (None, [])
         if own is not None:
             words += said
             parts.append(own.assign(source=f"{name}/{inner}" + own["source"], split=splits[name]))
@@ -132,9 +138,15 @@ def from_splits(found: walking.Walk, top: str, paths: Sequence[str], splits: Map
     return pd.concat(parts, ignore_index=True), words
 
 
-def labels(found: walking.Walk, top: str, paths: Sequence[str]) -> tuple[pd.DataFrame | None, list[str]]:
-    """The classes of the photos below `top`: by class folders, a table beside the photos, or their names; or None."""
-    if len({part(path, 0) for path in paths} - {""}) > 1:
+def labels(
+    found: walking.Walk, top: str, paths: Sequence[str], classes: Collection[str] = ()
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """The classes of the photos below `top`: by class folders, a table beside the photos, or their names; or None.
+
+    One class folder alone is one if it is among the `classes` that are known.
+    """
+    tops = {part(path, 0) for path in paths} - {""}
+    if len(tops) > 1 or tops & {*classes}:
         return from_class_folders(paths)
     return from_table_beside(found, top) or from_names(paths) or (None, [])
 
@@ -196,13 +208,18 @@ def unlabelled(found: walking.Walk, top: str) -> SmallsetError:
     if around := tables_around(found, top):
         cure += f" If {walking.some(around)} is one, name it with --table."
     try:
-        beside = sorted(path.name for path in folder.parent.iterdir() if path.is_dir() and not walking.hidden(path.name))
+        beside = sorted(
+            path.name for path in folder.parent.iterdir() if path.is_dir() and not walking.hidden(path.name)
+        )
     except OSError:
         beside = []
     if not top and len(beside) > 1:
         cure += f" If the classes are {walking.some(beside)}, name {folder.parent}."
     classes = walking.shown(folder.name) if top else "none"
-    return SmallsetError(f"{found.folder}: expected two classes or more, found {classes}. {cure}")
+    empty = [f"No photo in {walking.some(found.bare)}."] * bool(found.bare)
+    return SmallsetError(
+        " ".join([f"{found.folder}: expected two classes or more, found {classes}. {cure}", *empty, *found.said()])
+    )
 
 
 def completed(own: pd.DataFrame) -> Labelled:
@@ -226,17 +243,17 @@ def completed(own: pd.DataFrame) -> Labelled:
 
 
 def first_of(units: pd.Series) -> list[str]:
-    """The first units of a class, in order, until they have one in DRAWN of its photos."""
+    """The first units of a class, in order, until they have one in DRAWN of its photos; of a single photo none."""
     counts = units.value_counts().sort_index()
     before = counts.cumsum() - counts
-    return [str(unit) for unit in counts.index[before < max(1, len(units) // DRAWN)]]
+    return [str(unit) for unit in counts.index[before < max(len(units) > 1, len(units) // DRAWN)]]
 
 
 def check_labels(where: Path, own: pd.DataFrame, folder: Path) -> None:
     """Two classes or more, each usable as the name of a folder wherever the pipeline runs; all that are not are named."""
     first = own.drop_duplicates("label")
     if wrong := [
-        f"{walking.shown(label)!r} ({walking.shown(source)})"
+        f"'{walking.shown(label)}' ({walking.shown(source)})"
         for label, source in zip(first["label"], first["source"], strict=True)
         if not usable(label)
     ]:

@@ -70,7 +70,8 @@ def read(table: Path, found: walking.Walk) -> tuple[pd.DataFrame, list[str]]:
     listed = {*rows["source"]}
     if spare := [path for path in found.photos if path not in listed]:
         words.append(f"Not in {table.name}, and left out: {len(spare)} photos ({walking.some(spare)}).")
-    return rows.drop(columns="file").reset_index(drop=True), words
+    columns = [name for name in ("source", "label", "split", "group") if name in rows]
+    return rows[columns].reset_index(drop=True), words
 
 
 def contents(table: Path) -> pd.DataFrame:
@@ -137,7 +138,9 @@ def _from_coco(content: Mapping[str, Any]) -> list[dict[str, object]]:
 
 def _from_task(task: Mapping[str, Any]) -> dict[str, object]:
     """A task of Label Studio: its data, and what all who labelled it chose."""
-    results = [result["value"] for one in task["annotations"] if not one.get("was_cancelled") for result in one["result"]]
+    results = [
+        result["value"] for one in task["annotations"] if not one.get("was_cancelled") for result in one["result"]
+    ]
     return {**task["data"], "choice": sorted({choice for value in results for choice in value.get("choices", [])})}
 
 
@@ -272,7 +275,10 @@ def _found(endings: Mapping[str, list[str]], parts: Sequence[str]) -> list[str]:
     *folders, name = parts or [""]
     path, upload = "/".join(parts), "/".join([*folders, UPLOADED.sub("", name)])
     found = endings.get(_spelled(path)) or endings.get(_spelled(upload)) or []
-    for fits in (lambda one: one.count("/") == len(folders), lambda one: unicodedata.normalize("NFC", one).endswith(path)):
+    for fits in (
+        lambda one: one.count("/") == len(folders),
+        lambda one: unicodedata.normalize("NFC", one).endswith(path),
+    ):
         found = [*filter(fits, found)] or found
     return found
 

@@ -82,7 +82,10 @@ def split_counts(found: pd.DataFrame, seed: int) -> pd.DataFrame:
     counts = pd.crosstab(found["label"], split).reindex(columns=list(FRACTIONS), fill_value=0)
     rare = counts[(counts == 0).any(axis=1)]
     if len(rare):
-        parts = [f"{label}: {row.sum()} ({', '.join(f'{n} {split}' for split, n in row.items())})" for label, row in rare.iterrows()]
+        parts = [
+            f"{label}: {row.sum()} ({', '.join(f'{n} {split}' for split, n in row.items())})"
+            for label, row in rare.iterrows()
+        ]
         raise SmallsetError(
             f"Too few photos to be in every split, at 0.6, 0.2, 0.2: {'; '.join(parts)}. Add photos of "
             f"{'these classes' if len(rare) > 1 else 'that class'}, or take them away. (Groups are not divided.)"
@@ -100,7 +103,9 @@ def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], dict[st
         except SmallsetError as error:
             unread[source] = str(error).removeprefix(f"{folder / source}: ")
     if not sides:
-        raise SmallsetError(f"{folder}: no photo opens of {len(unread)} that were looked at: {walking.counted(unread)}.")
+        raise SmallsetError(
+            f"{folder}: no photo opens of {len(unread)} that were looked at: {walking.counted(unread)}."
+        )
     return sides, unread
 
 

@@ -152,7 +152,7 @@ def labelled(folder: Path, classes: tuple[str, ...]) -> tuple[lists.Photos, dict
             f"{walking.some(sorted(names), 99) or 'none'}. Rename the folders, or move those of other classes away."
         )
     files = [path for path in walking.ordered([*of]) if of[path] in number]
-    others = {path: found.broken.get(path, "in no class folder") for path in {*of} - {*files}}
+    others = {path: found.broken.get(path, "in no class folder") for path in of if of[path] not in number}
     labels = np.array([number[of[path]] for path in files], np.int64)
     return lists.Photos(folder, classes, tuple(files), labels), unread(found), walking.no_photos(found.others | others)
 
