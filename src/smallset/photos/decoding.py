@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from smallset.photos import formats, metadata
 from smallset.pipeline.errors import SmallsetError
@@ -83,8 +83,8 @@ def _kind(path: str | Path) -> str:
         head = formats.head(path)
     except FileNotFoundError:
         raise SmallsetError(f"{path}: no such file") from None
-    except OSError as error:
-        raise SmallsetError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # as of a name with a zero byte
+        raise SmallsetError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if formats.RAW.search(str(path)):
         raise SmallsetError(f"{path}: {formats.NO_RAW}")
     kind = formats.of(head)
@@ -143,11 +143,12 @@ def _cost(image: Image.Image, kind: str) -> int:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How to turn the photo upright; not at all where its metadata are too broken to say."""
+    """How to turn the photo upright."""
     try:
-        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - whatever it is, the pixels are whole
-        return None
+        found = image.getexif().get(metadata.ORIENTATION)
+    except Exception:  # noqa: BLE001 - of any of its tags
+        found = None
+    return TURNS.get(found or metadata.orientation(image.info.get("exif", b"")))
 
 
 def _rawmode(image: Image.Image) -> str:
