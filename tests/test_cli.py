@@ -17,7 +17,7 @@ from smallset.networks import saving
 from smallset.photos import decoding, lists
 from smallset.tools import cli
 
-COMMANDS = ("predict", "explain", "evaluate", "init", "export")
+COMMANDS = ("predict", "explain", "evaluate", "init", "update", "export")
 
 
 @pytest.fixture
@@ -127,12 +127,16 @@ def test_explain_writes_a_picture_once(
     assert "cat.0.gradcam.png: expected a new file that ends in .png. Name another one" in again.stderr
 
 
-def test_init_and_export_pass_on_what_they_are_given(
+def test_init_update_and_export_pass_on_what_they_are_given(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools, "initialising", SimpleNamespace(create=lambda *a: f"made {a}"), raising=False)
+    monkeypatch.setattr(tools, "initialising", SimpleNamespace(create=lambda *a: f"made {a[:4]}\n"), raising=False)
+    monkeypatch.setattr(tools, "updating", SimpleNamespace(update=lambda *a: f"brought {a}"), raising=False)
     monkeypatch.setattr(tools, "exporting", SimpleNamespace(export=lambda *a: f"wrote {a}"), raising=False)
-    assert run("init", "mine", "--photos", tmp_path).stdout == f"made {(Path('mine'), tmp_path, None)}\n"
+    assert run("init", "mine", "--photos", tmp_path).stdout == f"made {(Path('mine'), tmp_path, None, False)}\n"
+    done = run("init", "mine", "--photos", tmp_path, "--table", "x.csv", "--chapter")
+    assert done.stdout == f"made {(Path('mine'), tmp_path, Path('x.csv'), True)}\n"
+    assert run("update", tmp_path).stdout == f"brought {(tmp_path,)}\n"
     done = run("export", model, "--to", "litert", "--photos", tmp_path, "--int8")
     assert done.stdout == f"wrote {(model, 'litert', None, tmp_path, True)}\n"
     assert run("export", model, "--to", "coreml").exit_code == 2

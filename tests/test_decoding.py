@@ -333,7 +333,7 @@ def mutations(content: bytes, count: int) -> Iterator[bytes]:
     for _ in range(count):
         changed = bytearray(content)
         for at in random.integers(0, min(len(content), int(random.choice([60, 10**6]))), random.integers(1, 6)):
-            changed[at] = random.choice([0, 255, random.integers(256)])
+            changed[at] = int(random.choice([0, 255, int(random.integers(256))]))
         yield bytes(changed[: random.integers(1, len(changed)) if random.random() < 0.2 else None])
 
 

@@ -11,6 +11,7 @@ from smallset.photos import lists
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import arrangements, filling, splits
+from smallset.storage import files
 
 JPEG = b"\xff\xd8\xff\xe0"
 NOWHERE = "http://127.0.0.1:9/archive.zip"  # the discard port: refused at once
@@ -161,14 +162,15 @@ def test_a_photo_that_breaks_off_in_copying_is_left_out_with_its_name(
 ) -> None:
     put(tmp_path / "own", "cat/1.jpg", "cat/2.jpg", "dog/1.jpg")
     table = "file,label,group\ncat/1.jpg,cat,a\ncat/2.jpg,cat,b\ndog/1.jpg,dog,c\n"
-    read = Path.read_bytes
+    copy = files.copy
 
-    def torn(path: Path) -> bytes:
-        if path == tmp_path / "own/cat/2.jpg":
+    def torn(source: Path, target: Path) -> None:
+        if source == tmp_path / "own/cat/2.jpg":
+            target.write_bytes(b"half of it")
             raise OSError(5, "Input/output error")
-        return read(path)
+        copy(source, target)
 
-    monkeypatch.setattr(Path, "read_bytes", torn)
+    monkeypatch.setattr(files, "copy", torn)
     found, index = take(document, tmp_path, table)
     assert [*found] == ["cat/1.jpg", "dog/1.jpg"]
     assert index == ["file,label,group", "cat/1.jpg,cat,a", "dog/1.jpg,dog,c"]

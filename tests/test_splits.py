@@ -230,5 +230,5 @@ def test_no_photo_that_decodes_is_an_error(five: Path) -> None:
 def test_an_index_of_other_photos_is_an_error(five: Path) -> None:
     know(five, split=lambda _: "train")
     (five / "cat/3.png").unlink()
-    with pytest.raises(SmallsetError, match="photos.csv: lists other photos than there are"):
+    with pytest.raises(SmallsetError, match="photos.csv: expected a line for each photo and no other; found none for"):
         subset(five, "given")

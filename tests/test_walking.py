@@ -1,15 +1,15 @@
 """What is below a folder of photos: in one order, and with a reason for whatever is left out."""
 
 import os
-import random
 import socket
 import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from smallset.photos import walking
+from smallset.photos import formats, walking
 from smallset.pipeline.errors import SmallsetError
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -76,11 +76,11 @@ def test_links_are_followed_as_long_as_they_stay_below_the_folder(tmp_path: Path
     (top / "cat").mkdir()
     for name, target in {
         "cat/inside.jpg": "../all/1.jpg",
-        "cat/outside.jpg": secret,
+        "cat/outside.jpg": str(secret),
         "cat/relative.jpg": "../../outside/shadow.jpg",
         "cat/nothing.jpg": "gone.jpg",
         "cat/itself": "itself",
-        "dog": secret.parent,
+        "dog": str(secret.parent),
         "linked": "all",
         "cat/round": "..",
     }.items():
@@ -123,7 +123,7 @@ def test_a_folder_or_file_that_cannot_be_read_is_named_and_the_rest_is_found(
     write(tmp_path / "cat/1.jpg")
     write(tmp_path / "cat/2.jpg")
     write(tmp_path / "dog/1.jpg")
-    scandir, head = os.scandir, walking.formats.head
+    scandir, head = os.scandir, formats.head
 
     def closed(path: Any) -> Any:
         if str(path).endswith("dog"):
@@ -136,7 +136,7 @@ def test_a_folder_or_file_that_cannot_be_read_is_named_and_the_rest_is_found(
         return head(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    monkeypatch.setattr(walking.formats, "head", torn)
+    monkeypatch.setattr(formats, "head", torn)
     found = walking.walk(tmp_path)
     assert found.photos == ["cat/1.jpg"]
     assert found.broken == {
@@ -151,10 +151,9 @@ def test_the_order_is_that_of_numbers_and_then_of_bytes_whatever_the_folder_give
     composed = unicodedata.normalize("NFC", "é.jpg")
     apart = unicodedata.normalize("NFD", "é.jpg")
     expected = ["a/2.jpg", "a/10.jpg", "a.jpg", "b/01.jpg", "b/1.jpg", "b/001.jpg", "c/x01y1", "c/x1y01"]
-    expected = sorted(expected, key=walking.ordered(expected).index)
     paths = [*expected, composed, apart]
-    orders = {tuple(walking.ordered(random.Random(seed).sample(paths, len(paths)))) for seed in range(50)}
-    assert len(orders) == 1
+    draw = np.random.default_rng(0)
+    orders = {tuple(walking.ordered([paths[at] for at in draw.permutation(len(paths))])) for _ in range(50)}
     (order,) = orders
     assert order.index("b/001.jpg") < order.index("b/01.jpg") < order.index("b/1.jpg")
     assert order.index("a/2.jpg") < order.index("a/10.jpg")

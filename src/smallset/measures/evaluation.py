@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from smallset.measures import calibration
 from smallset.measures.calibration import Probabilities
-from smallset.networks import models
+from smallset.networks import inference, models
 from smallset.photos import images, lists
 from smallset.pipeline import progress
 
@@ -17,12 +17,12 @@ BATCH = 32  # photos; moves speed and memory, no result
 
 def predict(model: keras.Model, found: lists.Photos) -> Probabilities:
     """P(class) of each photo, (n, classes), from one pass in the order of `found`."""
-    pixels = images.load(found, model.input_shape[1], BATCH)
-    model.jit_compile = False  # XLA compiles for seconds and is no faster
-    batches = images.passing(len(found.files), BATCH)
-    with progress.bar(total=batches, what="predicting", unit=f" x {BATCH} photos") as bar:
-        told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda *_, **__: bar.update())
-        return models.per_class(model.predict(pixels, verbose=0, callbacks=[told]))
+    step, outputs = inference.compiled(model), []
+    with progress.bar(total=len(found.files), what="predicting", unit=" photos") as bar:
+        for pixels, _ in images.load(found, model.input_shape[1], BATCH):
+            outputs.append(step(pixels.numpy()))
+            bar.update(len(pixels))
+    return models.per_class(np.concatenate(outputs))
 
 
 def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:

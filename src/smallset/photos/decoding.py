@@ -70,7 +70,7 @@ def _attempted(path: str | Path, use: Callable[[Source, str], Result]) -> Result
     kind = _kind(path)
     try:
         return use(path, kind)
-    except Exception as error:  # Pillow's decoders raise many kinds on broken bytes
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many kinds on broken bytes
         try:
             return use(io.BytesIO(metadata.without(Path(path).read_bytes(), kind)), kind)
         except Exception:  # noqa: BLE001 - the first error is the one to tell
@@ -148,12 +148,13 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         found = image.getexif().get(metadata.ORIENTATION)
     except Exception:  # noqa: BLE001 - of any of its tags
         found = None
-    return TURNS.get(found or metadata.orientation(image.info.get("exif", b"")))
+    return TURNS.get(found or metadata.orientation(image.info.get("exif", b"")) or 1)
 
 
 def _rawmode(image: Image.Image) -> str:
     """How Pillow unpacks the pixels; known until they are loaded."""
-    arguments = image.tile[0].args if getattr(image, "tile", None) else ""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0].args if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
@@ -167,25 +168,26 @@ def _shallow(image: Image.Image, source: Source, kind: str, raw: str) -> Image.I
         bits = getattr(image, "tag_v2", {}).get(BITS, (0,))[0]
         top = (1 << bits) - 1 if bits == 12 else None
         return Image.fromarray(_eight_bits(np.asarray(image), [] if image.mode.startswith("I;16") else [1], top))
-    if raw not in SWAPPED or max(high for _, high in image.getextrema()[:3]) >= 1 << DEPTHS[-2] - 8:
+    upper = np.asarray(image)
+    if raw not in SWAPPED or upper[..., :3].max() >= 1 << DEPTHS[-2] - 8:
         return image
+    other: Any
     with Image.open(source, formats=[kind]) as other:
-        other.tile = [tile._replace(args=_with_rawmode(tile.args, SWAPPED[raw])) for tile in other.tile]
-        values = np.asarray(image, np.uint16) << 8 | np.asarray(other)
+        other.tile = [
+            tile._replace(args=(SWAPPED[raw], *tile.args[1:]) if isinstance(tile.args, tuple) else SWAPPED[raw])
+            for tile in other.tile
+        ]
+        values = upper.astype(np.uint16) << 8 | np.asarray(other)
     bands = [values[..., :3], values[..., 3:]][: 1 + (image.mode == "RGBA")]
     return Image.fromarray(np.concatenate([_eight_bits(band, []) for band in bands], -1), image.mode)
-
-
-def _with_rawmode(arguments: Any, raw: str) -> Any:
-    return (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw
 
 
 def _eight_bits(values: NDArray[Any], tops: Sequence[float], top: float | None = None) -> NDArray[np.uint8]:
     """Values of 16 or 32 bits or floats, which Pillow would clip, as 0..255.
 
-    top: what is white. Where that is not known, it is the end of the smallest usual range that holds all values: cameras
-    write 10, 12 or 14 bits into files of 16, and PNG's sBIT, which seems to tell, speaks of values that fill all 16. A
-    photo as dark as that in all of 16 bits would be near black anyway.
+    top: what is white. Where that is not known, it is the end of the smallest usual range that holds all values:
+    cameras write 10, 12 or 14 bits into files of 16, and PNG's sBIT, which seems to tell, speaks of values that fill
+    all 16. A photo as dark as that in all of 16 bits would be near black.
     """
     highest = max(float(np.nan_to_num(rows.astype(np.float64)).max()) for rows in _blocks(values))
     ranges = [*tops, *(2**bits - 1 for bits in DEPTHS), highest]
@@ -201,7 +203,7 @@ def _blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """On white where it is transparent, and no larger than LARGE."""
-    mode = "RGBA" if image.has_transparency_data else "RGB"
+    mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if (factor := math.ceil(math.sqrt(math.prod(image.size) / LARGE))) > 1:
         image = image.reduce(factor)

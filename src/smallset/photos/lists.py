@@ -63,7 +63,12 @@ def find(folder: Path) -> Photos:
 
 def files_of(folder: Path) -> list[str]:
     """The names in one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
-    names = [path.name for path in folder.iterdir() if path.is_file() and not walking.hidden(path.name)]
+    seen = [path for path in folder.iterdir() if not walking.hidden(path.name)]
+    if inner := sorted(path.name for path in seen if path.is_dir()):
+        raise SmallsetError(
+            f"{folder}: expected photos alone, found the folder {inner[0]}. Move its photos up, or the folder out."
+        )
+    names = [path.name for path in seen if path.is_file()]
     if not names:
         raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
     return walking.ordered(names)

@@ -42,11 +42,12 @@ class Walk:
 
     def below(self, top: str) -> "Walk":
         """What was found in the folder `top` of this one, which ends with a / or is empty."""
-        within = [
-            {path[len(top) :]: of[path] for path in of if path.startswith(top)} for of in (self.broken, self.others)
-        ]
         photos = [path[len(top) :] for path in self.photos if path.startswith(top)]
-        return Walk(self.folder / top, photos, *within)
+        broken, others = (
+            {path[len(top) :]: reasons[path] for path in reasons if path.startswith(top)}
+            for reasons in (self.broken, self.others)
+        )
+        return Walk(self.folder / top, photos, broken, others)
 
     def none(self) -> SmallsetError:
         """The error for a folder without a photo."""
@@ -62,7 +63,9 @@ def walk(folder: Path) -> Walk:
     that cannot be read itself.
     """
     found, top = Walk(folder), Path(os.path.realpath(folder))
-    open_folders = [("", (str(top),))]  # each with where it really is, last, and the folders around it
+    open_folders: list[tuple[str, tuple[str, ...]]] = [
+        ("", (str(top),))
+    ]  # each with where it really is, last, and the folders around it
     while open_folders:
         inside, above = open_folders.pop()
         try:

@@ -59,7 +59,7 @@ class Image(Strict):
 
 
 class Augmentation(Strict):
-    flip: Literal["horizontal", "vertical", "horizontal_and_vertical"]
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
     rotation: Share
     shift: Share
     shear: Annotated[FiniteFloat, Field(ge=0, lt=90)]
@@ -140,6 +140,7 @@ class Training(Strict):
     epochs: Count
     steps: Count | None = None
     learning_rate: Rate
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     epsilon: Rate
     ema_momentum: Share | None
     class_weights: Literal["balanced"] | None
@@ -172,8 +173,13 @@ class Activations(Strict):
     views: Annotated[int, Field(ge=0)]
 
 
+class Tuning(Training):
+    depth: Literal["top", "whole"] | None
+    augmentation: Augmentation | None = None
+
+
 class Larger(Strict):
-    side: Count
+    side: Count | None
     mirror: bool
 
 
@@ -202,7 +208,7 @@ class Params(Strict):
 
     seed: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "float32"]
-    image: Image
+    image: Image = ABSENT
     augmentation: Augmentation = ABSENT
     base: Base = ABSENT
     download: Download = ABSENT
@@ -217,7 +223,7 @@ class Params(Strict):
     fine_tune: Training = ABSENT
     larger: Larger = ABSENT
     linear: Linear = ABSENT
-    pooled: Training = ABSENT
+    pooled: Tuning = ABSENT
     seeds: Seeds = ABSENT
     compare: Compare = ABSENT
 
@@ -236,7 +242,7 @@ class Params(Strict):
             raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
         own = self.model_copy()
         for key in set(Params.model_fields) - wanted:
-            del own.__dict__[key]
+            own.__dict__.pop(key, None)
         return own
 
 

@@ -49,7 +49,7 @@ def read(folder: Path, table: Path | None) -> Labelled:
     own, words = tables.read(table, found) if table is not None else arranged(found)
     where = table or folder
     own["label"] = [unicodedata.normalize("NFC", label) for label in own["label"]]  # macOS spells é and 가 apart
-    check_labels(where, own, folder)
+    check_labels(where, own)
     if "split" in own:
         own, drawn = completed(own)
         words += drawn
@@ -73,9 +73,10 @@ def arranged(found: walking.Walk) -> Labelled:
             f"Splits: by the folders {walking.some(seconds)} in the class folders. Rename them to decide otherwise."
         ]
     else:
-        own, words = labels(found, top, paths)
-        if own is None:
+        labelled, words = labels(found, top, paths)
+        if labelled is None:
             raise unlabelled(found, top)
+        own = labelled
     own["source"] = [f"{top}{path}" for path in own["source"]]
     if top:
         words.insert(0, f"All photos are below {walking.shown(top)}, whose folders count.")
@@ -115,7 +116,7 @@ def split_folders(names: Sequence[str]) -> dict[str, str]:
 
 
 def from_splits(found: walking.Walk, top: str, paths: Sequence[str], splits: Mapping[str, str]) -> Labelled:
-    """<split>/<class>/<photo>. What is in no split, or has no classes there, is left out, but for the training photos."""
+    """<split>/<class>/<photo>. What is in no split, or has no classes there, is left out, but training photos not."""
     for split, count in Counter(splits.values()).items():
         if count > 1:
             twice = walking.some([name for name, of in splits.items() if of == split])
@@ -183,7 +184,7 @@ def from_table_beside(found: walking.Walk, top: str) -> Labelled | None:
 
 
 def tables_around(found: walking.Walk, top: str) -> list[str]:
-    """Tables in the folder `top` and in those that it is in; what Kaggle wants handed in, of made-up labels, is none."""
+    """Tables in the folder `top` and in those around it, but for what Kaggle wants handed in, with made-up labels."""
     seen = [path for path in found.others if PurePosixPath(path).suffix.lower() in tables.SUFFIXES]
     around = {".", *walking.parents(top)}
     return [path for path in seen if str(PurePosixPath(path).parent) in around and "submission" not in path.lower()]
@@ -236,8 +237,8 @@ def completed(own: pd.DataFrame) -> Labelled:
     taken = {unit for _, of_class in units.groupby(own["label"][train]) for unit in first_of(of_class)}
     own.loc[units.index[units.isin(taken)], "split"] = lacking[0]
     words = (
-        f"No folder or line is for {lacking[0]}: one in {DRAWN} of the training photos of each class is drawn for it, by "
-        f"their names. Give it photos of its own to decide otherwise."
+        f"No folder or line is for {lacking[0]}: one in {DRAWN} of the training photos of each class is drawn for it, "
+        f"by their names. Give it photos of its own to decide otherwise."
     )
     return own, [words]
 
@@ -249,8 +250,8 @@ def first_of(units: pd.Series) -> list[str]:
     return [str(unit) for unit in counts.index[before < max(len(units) > 1, len(units) // DRAWN)]]
 
 
-def check_labels(where: Path, own: pd.DataFrame, folder: Path) -> None:
-    """Two classes or more, each usable as the name of a folder wherever the pipeline runs; all that are not are named."""
+def check_labels(where: Path, own: pd.DataFrame) -> None:
+    """Two classes or more, each usable as the name of a folder wherever the pipeline runs; all others are named."""
     first = own.drop_duplicates("label")
     if wrong := [
         f"'{walking.shown(label)}' ({walking.shown(source)})"

@@ -1,13 +1,18 @@
 """Photos from the source that params.yaml names, in class folders, and a record of what was read."""
 
+import errno
 import hashlib
 from pathlib import Path
+
+import pandas as pd
 
 from smallset.photos import lists, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import archives, arrangements, digits, drawing, mirrors
 from smallset.storage import files
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # errors of the disk that is copied to
 
 
 def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[str, object]:
@@ -57,21 +62,28 @@ def copy_folder(name: str | None, table: str | None, target: Path) -> list[str]:
             f"pipeline's data. Move the photos to a folder of their own."
         )
     own, words = arrangements.read(folder, Path(table).expanduser() if table else None)
+    failed = copy(folder, own, target)
+    photos = len(own) - len(failed)
+    return [f"Copied {photos} photos of {own['label'].nunique()} classes.", *words, *walking.not_read(failed)]
+
+
+def copy(folder: Path, own: pd.DataFrame, target: Path) -> dict[str, str]:
+    """Copy the photos of `arrangements.read`, with photos.csv; return those that broke off in reading, and why.
+
+    One bad block of a disk stops no other photo.
+    """
     failed: dict[str, str] = {}
     rows = zip(progress.bar(own["source"], what="copying", unit=" photos"), own["file"], strict=True)
-    copied = own[[copy(folder, source, target / file, failed) for source, file in rows]]
-    if {"split", "group"} & set(copied):
+    for source, file in rows:
+        (target / file).parent.mkdir(exist_ok=True)
+        try:
+            files.copy(folder / source, target / file)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            failed[source] = f"cannot be read: {walking.reason(error)}"
+            (target / file).unlink(missing_ok=True)
+    if {"split", "group"} & set(own):
+        copied = own[~own["source"].isin(failed)]
         files.write_csv(target / arrangements.INDEX, copied.drop(columns="source"))
-    return [f"Copied {len(copied)} photos of {copied['label'].nunique()} classes.", *words, *walking.not_read(failed)]
-
-
-def copy(folder: Path, source: str, target: Path, failed: dict[str, str]) -> bool:
-    """True for a photo that was copied, or False with the reason noted: one bad block of a disk stops no other photo."""
-    try:
-        content = (folder / source).read_bytes()
-    except OSError as error:
-        failed[source] = f"cannot be read: {walking.reason(error)}"
-        return False
-    target.parent.mkdir(exist_ok=True)
-    target.write_bytes(content)
-    return True
+    return failed

@@ -58,8 +58,13 @@ def index(found: lists.Photos) -> pd.DataFrame:
     if not known.is_file():
         return table
     listed = pd.read_csv(known, dtype=str, keep_default_na=False)
-    if set(listed["file"]) != set(found.files):
-        raise SmallsetError(f"{known}: lists other photos than there are. Run: dvc repro --force download")
+    found_files, listed_files = set(found.files), set(listed["file"])
+    if found_files != listed_files:
+        new, gone = (sorted(names)[:3] for names in (found_files - listed_files, listed_files - found_files))
+        raise SmallsetError(
+            f"{known}: expected a line for each photo and no other; found none for {', '.join(new) or 'no photo'}, and "
+            f"one too many for {', '.join(gone) or 'no photo'}. Add or take away lines."
+        )
     return table.merge(listed.drop(columns="label"), on="file")
 
 

@@ -1,8 +1,8 @@
 """Labels in a table, as people write it or a labelling tool exports it: CSV of any separator, JSON, JSON lines.
 
-Two columns are read, under any of their usual names, and where they are known the split and the group. As well: a column
-of 0 and 1 for each class (Roboflow, ISIC); tasks (Label Studio); images, annotations and categories (COCO); attributes
-(VIA); and lines without a header.
+Two columns are read, under any of their usual names, and where they are known the split and the group. As well: a
+column of 0 and 1 for each class (Roboflow, ISIC); tasks (Label Studio); images, annotations and categories (COCO);
+attributes (VIA); and lines without a header.
 """
 
 import csv
@@ -11,7 +11,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -94,7 +94,7 @@ def _from_csv(table: Path, text: str) -> pd.DataFrame:
     """Cells between commas, semicolons, tabs or bars, whichever the first line has most of."""
     first = re.sub('"[^"]*"', "", text.lstrip().partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count), strict=True)
-    lines = {reader.line_num: [cell.strip() for cell in line] for line in reader if any(map(str.strip, line))}
+    lines = {reader.line_num: [*map(str.strip, line)] for line in reader if any(map(str.strip, line))}  # noqa: B035
     width = max(map(len, lines.values()), default=0)
     columns = next(iter(lines.values()), [])
     if any(map(formats.NAMED.search, columns)):  # no header: a photo already
@@ -158,7 +158,7 @@ def _roles(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]], list
     roles = {role: [name] for role in NAMES if (name := _called(role, cells.columns))}
 
     def rest() -> list[str]:
-        return [name for name in cells if [name] not in roles.values()]
+        return [name for name in cells.columns if [name] not in roles.values()]
 
     def holds(name: str, fits: Iterable[str]) -> bool:
         return len(cells) > 0 and {*cells[name].str.lower()} <= {*fits}
@@ -202,8 +202,8 @@ def _decided(table: Path, roles: Roles, others: Sequence[str]) -> list[str]:
     return [f"{table.name}: {'; '.join(parts)}. Rename columns to decide otherwise."] if parts else []
 
 
-def _label(columns: Sequence[str], cells: Mapping[str, str]) -> str:
-    """The label in a row: a cell, which tools put in brackets, as [cat] or {"class": "cat"}, or the column that is 1."""
+def _label(columns: Sequence[str], cells: Mapping[Hashable, str]) -> str:
+    """The label in a row: a cell, perhaps in brackets, as [cat] or {"class": "cat"}; or the column that is 1."""
     if len(columns) > 1:
         return _plain([name for name in columns if TRUTHS[cells[name].lower()]])
     cell = cells[columns[0]]
@@ -283,7 +283,7 @@ def _found(endings: Mapping[str, list[str]], parts: Sequence[str]) -> list[str]:
     return found
 
 
-def _shared(written: Sequence[Sequence[str]]) -> int:
+def _shared(written: Sequence[list[str]]) -> int:
     """How many folders all begin with."""
     first, last = min(written, default=[]), max(written, default=[])
     pairs = zip(first[:-1], last[:-1], strict=False)

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from smallset.pipeline import progress, quiet
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from smallset.pipeline import params
     from smallset.tools.prediction import Answer
 
 CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
@@ -30,12 +34,12 @@ def made(path: Path) -> Path:
     """The path of a model file; an error tells who makes it where there is none."""
     if not path.is_file():
         raise typer.BadParameter(
-            f"File '{path}' does not exist. A pipeline makes it: dvc repro, in the pipeline's folder."
+            f"File '{path}' does not exist. A project makes it: dvc repro, in the project's folder."
         )
     return path
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a pipeline's models/.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a project's models/.")]
 Named = Annotated[
     list[str], typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line.")
 ]
@@ -64,7 +68,7 @@ def reported() -> Iterator[None]:
 
 @app.callback()
 def prepare() -> None:
-    """Label photos with a model of a smallset pipeline, see what it looked at, measure it, or begin a pipeline."""
+    """Label photos with a model of a smallset project, see what it looked at, measure it, or begin a project."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # UTF-8 into pipes everywhere; odd file names as the bytes they are
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
@@ -165,7 +169,7 @@ def evaluate(
 @app.command(epilog=CODES)
 @reported()
 def init(
-    name: Annotated[Path, typer.Argument(metavar="NAME", help="The new pipeline's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new project's folder.")],
     photos: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Your photos: a folder that holds one folder for each class.")
     ],
@@ -173,14 +177,38 @@ def init(
         Path | None,
         typer.Option(metavar="CSV", help="Without class folders, their labels: file, label[, split][, group]."),
     ] = None,
+    chapter: Annotated[
+        bool, typer.Option("--chapter", help="Train the book's models, too, which takes hours.")
+    ] = False,
 ) -> None:
-    """Begin a pipeline for your own photos.
+    """Begin a project of your own photos.
 
-    Makes a folder with its own params, data, models and metrics, in a clone of smallset's repository.
+    Makes a git and DVC repository with a copy of the photos, the pipeline and its code, in a first commit. It times a
+    few batches, and tells how long the run will take.
     """
     from smallset.tools import initialising
 
-    print(initialising.create(name, photos, table))
+    def estimate(paths: list[str], counts: "pd.DataFrame", p: "params.Params") -> str:
+        began = time.process_time()  # of the import, whose files may be on a cold disk now
+        from smallset.tools import estimating
+
+        return estimating.estimate(paths, counts, p, time.process_time() - began)
+
+    print(initialising.create(folder, photos, table, chapter, estimate), end="")
+
+
+@app.command(epilog=CODES)
+@reported()
+def update(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="A project.")] = Path(),
+) -> None:
+    """Bring this smallset's code into a project that an older one has made.
+
+    Your own changes and the values in params.yaml stay; git diff shows all that is new, and nothing is committed.
+    """
+    from smallset.tools import updating
+
+    print(updating.update(folder))
 
 
 @app.command(epilog=CODES)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import models
+from smallset.networks import inference, models
 from smallset.photos import decoding, images, lists, walking
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
@@ -85,9 +85,9 @@ def answers(
     model: keras.Model, paths: Iterable[str], batch: int, reasons: Mapping[str, str] = NONE
 ) -> Iterator[Answer]:
     """What the model says to each path, in their order, as soon as its batch is through; `reasons` as in `load`."""
-    model.jit_compile = False  # XLA costs a compilation, another one for a smaller last batch, and is no faster
+    step = inference.compiled(model)
     for names, pixels, errors in load(paths, model.input_shape[1], batch, reasons):
-        rows = models.per_class(model.predict_on_batch(pixels))
+        rows = models.per_class(step(pixels.numpy()))
         for name, row, error in zip(names.numpy(), rows, errors.numpy(), strict=True):
             yield os.fsdecode(name), row, os.fsdecode(error)
 
