@@ -64,8 +64,8 @@ def _copy_zip(archive: zipfile.ZipFile, size: int, target: Path, source: Path) -
     claimed = sum(info.file_size for info in archive.infolist())
     if claimed > SWOLLEN * size:
         raise SmallsetError(
-            f"{source}: would unpack to {claimed:,} bytes, of {size:,}: photos hardly shrink in a zip, and no more than "
-            f"{SWOLLEN} times its size is unpacked. Do not trust it; get another copy."
+            f"{source}: would unpack to {claimed:,} bytes, of {size:,}: photos hardly shrink in a zip, and no more "
+            f"than {SWOLLEN} times its size is unpacked. Do not trust it; get another copy."
         )
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     for name in names:
