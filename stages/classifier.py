@@ -25,7 +25,8 @@ def main() -> None:
     base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     model, fitted = transfer.fit(base, [head], data, p.classifier, run)
-    saving.save(model, MODEL, train.classes, fitted.temperature)
+    seen = train.digests + validation.digests
+    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

@@ -24,7 +24,8 @@ def main() -> None:
     model = models.convnet(p.image.side, len(train.classes), own)
     run = fitting.Run(p.seed, stage.backup(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
     fitted = fitting.fit(model, partial(images.load, size=p.image.side), train, validation, own, run)
-    saving.save(model, MODELS / f"{name}.keras", train.classes, fitted.temperature)
+    seen = train.digests + validation.digests
+    saving.save(model, MODELS / f"{name}.keras", train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

@@ -22,7 +22,8 @@ def main() -> None:
     load = partial(images.load, size=p.image.side, augment=p.augmentation)
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
     fitted = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
-    saving.save(model, MODEL, train.classes, fitted.temperature)
+    seen = train.digests + validation.digests
+    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

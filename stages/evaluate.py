@@ -20,6 +20,7 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     model, test = MODELS / f"{name}.keras", lists.read(LIST, TEST)
+    evaluation.warn(saving.seen(model, test.digests))
     probability, temperature = evaluation.predict(saving.load(model), test), saving.temperature(model)
     sides = calibration.both(probability, temperature)
     files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability))

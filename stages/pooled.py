@@ -28,7 +28,8 @@ def main() -> None:
     tuned = depths.fit(parts, data, p.pooled, run)
     files.write_csv(METRICS / "history.csv", tuned.history)
     files.write_csv(METRICS / "choice.csv", tuned.choice)
-    saving.save(tuned.model, MODEL, train.classes, tuned.temperature)
+    seen = train.digests + validation.digests
+    saving.save(tuned.model, MODEL, train.classes, tuned.temperature, seen)
     run.backup.remove()
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from smallset.measures import since
 from smallset.networks import saving
 from smallset.pipeline import stage
 from smallset.showing import explanation, pictures, report, results
@@ -15,6 +16,7 @@ PLOTS = Path("plots")
 
 
 def main() -> None:
+    print(since.record(METRICS))
     found = results.read(METRICS, PARAMS)
     name = found.best
     model, classes = saving.load(MODELS / f"{name}.keras"), saving.classes(MODELS / f"{name}.keras")

@@ -146,7 +146,7 @@ def test_class_folders_one_level_deeper_are_found(tmp_path: Path, around: str) -
     (tmp_path / "notes").mkdir()
     assert labels(tmp_path) == {f"{around}cat/1.jpg": "cat", f"{around}dog/1.jpg": "dog"}
     assert f"All photos are below {around}, whose folders count." in said(tmp_path)
-    assert "No photo, and so no class: notes." in said(tmp_path)
+    assert "Folders without a photo: notes." in said(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -263,6 +263,16 @@ def test_two_spellings_of_one_letter_are_one_class_and_one_place(tmp_path: Path)
     own, _ = arrangements.read(tmp_path, None)
     assert {*own["label"]} == {whole, "dog"}
     assert len({unicodedata.normalize("NFC", place) for place in own["file"]}) == len(own)
+
+
+def test_all_groups_that_cross_splits_are_named(tmp_path: Path) -> None:
+    put(tmp_path, *named("{}.jpg", 12))
+    rows = [f"{n}.jpg,{'ab'[n % 2]},{['train', 'val', 'test'][n // 2 % 3]},{n % 2}" for n in range(12)]
+    (tmp_path / "table.csv").write_text("\n".join(["file,label,split,group", *rows]))
+    with pytest.raises(
+        SmallsetError, match="groups cross splits: '0' is in test, train, validation; '1' is in test, tr"
+    ):
+        arrangements.read(tmp_path, tmp_path / "table.csv")
 
 
 def test_a_group_is_drawn_whole_for_a_split_that_there_is_not(tmp_path: Path) -> None:

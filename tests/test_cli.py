@@ -17,7 +17,7 @@ from smallset.networks import saving
 from smallset.photos import decoding, lists
 from smallset.tools import cli
 
-COMMANDS = ("predict", "explain", "evaluate", "init", "update", "export")
+COMMANDS = ("predict", "explain", "evaluate", "since", "init", "update", "export")
 
 
 @pytest.fixture
@@ -112,6 +112,17 @@ def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: lists.Photo
     done = run("evaluate", model, drawn.folder)
     assert (done.exit_code, done.stdout) == (2, "")
     assert "expected class folders that the model knows, of cat, dog; found cat, fox." in done.stderr
+
+
+def test_evaluate_says_how_many_photos_the_model_has_seen(model: Path, drawn: lists.Photos) -> None:
+    assert "Warning" not in run("evaluate", model, drawn.folder).stderr
+    saving.save(convnet(78, 2), model, ("cat", "dog"), digests=drawn.digests[:3])  # as of another seed's split
+    (drawn.folder / "cat/cat.0.jpg").rename(drawn.folder / "cat/renamed.jpg")
+    (drawn.folder / "cat/cat.1.jpg").rename(drawn.folder / "dog/cat.1.jpg")
+    done = run("evaluate", model, drawn.folder)
+    assert done.exit_code == 0
+    assert "Warning: 3 of these 10 photos are training or validation photos of this model" in done.stderr
+    assert json.loads(done.stdout)["n"] == 10
 
 
 def test_explain_writes_a_picture_once(

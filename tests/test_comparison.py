@@ -64,6 +64,11 @@ def test_a_pair_differs_where_chance_would_rarely_divide_the_photos_so() -> None
     ]
 
 
+def test_the_best_of_equal_ones_has_the_lower_loss() -> None:
+    table = pd.DataFrame({"model": ["a", "b", "c"], "accuracy": [0.9, 0.95, 0.95], "loss": [0.1, 0.3, 0.2]})
+    assert comparison.best(table) == "c"
+
+
 def test_curves_are_tidy(history: pd.DataFrame) -> None:
     curves = histories.curves({"a": history, "b": history})
     assert len(curves) == 2 * 2 * 3

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 FACES = {"heron": drawing.cat, "robin": drawing.dog, "wren": drawing.cat}
-PHOTOS = 10  # a class
+PHOTOS = 20  # a class, of which each split has some
 NEW = 3
 
 
@@ -47,7 +47,7 @@ def test_every_command_of_the_page_does_what_the_page_says(tmp_path: Path, home:
     place, birds = tmp_path / "place", tmp_path / "place/birds"
     place.mkdir()
     answer = run(place, "bash", "-euo", "pipefail", "-c", begin, **environment)
-    assert "birds: a project with 30 photos of 3 classes" in answer
+    assert f"birds: a project with {3 * PHOTOS} photos of 3 classes" in answer
     make_tiny(birds)
     answer = run(birds, "bash", "-euo", "pipefail", "-c", "\n".join(then), **environment)
     assert "| pooled |" in answer

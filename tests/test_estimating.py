@@ -22,10 +22,11 @@ def test_a_guess_is_rounded(seconds: float, expected: str) -> None:
 @pytest.mark.parametrize("chapter", [False, True])
 def test_more_photos_take_longer(chapter: bool, drawn: lists.Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "passing", lambda part: 1e-11 * part.count_params())
+    monkeypatch.setattr(estimating, "step", lambda parts, _: 1e-11 * sum(part.count_params() for part in parts))
     monkeypatch.setattr(estimating, "about", lambda seconds: seconds)
     p = params.parse(yaml.safe_load(bringing.params(chapter)))
     few, many = (
-        estimating.estimate(drawn.paths(), pd.DataFrame({"train": [n], "validation": [n], "test": [n]}), p, 1.0)
+        estimating.estimate(drawn.paths(), pd.DataFrame({"train": [n, n], "validation": n, "test": n}), p, 1.0)
         for n in (10, 10000)
     )
     scripts = estimating.CHAPTER if chapter else estimating.LEAN
@@ -41,4 +42,5 @@ def test_a_part_of_a_network_is_timed() -> None:
     p = params.parse(yaml.safe_load(bringing.params(chapter=False)))
     trunk, top = estimating.halves(p, 64)
     assert 0 < estimating.passing(top) < 1
+    assert estimating.training((trunk, top), 3, p.pooled) > 0
     assert trunk.output_shape == top.input_shape

@@ -36,10 +36,10 @@ def pooled(shape: tuple[int, ...]) -> keras.Model:
 
 
 def composition(head: Callable[[tuple[int, ...]], keras.Model] = book) -> keras.Model:
-    """As the pipeline's models on a base: preprocessing with a constant and swapped colours, parts, one sigmoid."""
+    """As the pipeline's models on a base: a constant, swapped colours, ConvNeXt's activation, parts, one sigmoid."""
     pixels = keras.Input((32, 32, 3))
     x = keras.applications.vgg16.preprocess_input(pixels)
-    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="gelu")(x)
     trunk = keras.Model(pixels, keras.layers.BatchNormalization()(x), name="trunk")
     return models.chain([trunk, head(trunk.output_shape[1:])], "smallset")
 

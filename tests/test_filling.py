@@ -10,7 +10,7 @@ import pytest
 from smallset.photos import lists
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import arrangements, filling, splits
+from smallset.sources import filling, naming, splits
 from smallset.storage import files
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -147,7 +147,7 @@ def test_a_table_without_splits_or_groups_needs_no_index(document: Any, tmp_path
 )
 def test_names_are_made_unique(sources_: list[str], expected: list[str]) -> None:
     found = pd.DataFrame({"source": sources_, "label": "cat"})
-    assert arrangements.places(found) == [f"cat/{name}" for name in expected]
+    assert naming.places(found) == [f"cat/{name}" for name in expected]
 
 
 def test_two_spellings_of_one_letter_are_one_class(document: Any, tmp_path: Path) -> None:
@@ -211,7 +211,9 @@ def test_a_group_that_crosses_splits_is_an_error(document: Any, tmp_path: Path) 
     for name, group in zip(names, ["a", "", "", "", "b", "a"], strict=True):
         split, _, label = name.partition("-")
         lines.append(f"{name},{label},{split},{group}")
-    with pytest.raises(SmallsetError, match="group 'a' crosses splits: it is in test, train. Give all its photos one"):
+    with pytest.raises(
+        SmallsetError, match="groups cross splits: 'a' is in test, train. Give all photos of a group one"
+    ):
         take(document, tmp_path, "\n".join(lines))
 
 

@@ -102,6 +102,15 @@ def test_more_test_photos_train_no_saved_model_again(pipeline: Pipeline) -> None
     pipeline.set("subset", "test", 7)
     evaluated = {f"evaluate@{model}" for model in MODELS}
     assert pipeline.repro() == {"subset", "audit", *evaluated, "test_features", *REPEATED, "compare", "report"}
+    content = json.loads((pipeline.folder / "metrics/since.json").read_text())
+    assert content["photos"] == [f"+1 photo of {name}: 0 train, 0 validation, 1 test" for name in ("cat", "dog")]
+    assert content["test_photos"] == {"before": 12, "now": 14, "both": 12}
+    assert {row["p"] for row in content["models"] if row["model"] in MODELS} == {1}  # no model was trained again
+    assert "Since the run before" in (pipeline.folder / "plots/report.html").read_text()
+    pipeline.commit("more test photos")
+    assert pipeline.repro("--force", "--single-item", "report") == {"report"}
+    assert pipeline.run("git", "status", "--porcelain") == ""  # the page is the same after the commit
+    pipeline.run("git", "reset", "--quiet", "--hard", "HEAD~")
 
 
 def test_an_edit_in_a_room_that_learns_nothing_retrains_nothing(pipeline: Pipeline) -> None:

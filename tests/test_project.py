@@ -73,6 +73,13 @@ def birds(home: Path, do: Do) -> Path:
     return home / "birds"
 
 
+def test_a_wheel_brings_what_a_clone_brings(home: Path) -> None:
+    script = "from smallset.tools import bringing; print(bringing.record(bringing.code(False), False).digests)"
+    [python] = (home / "venv/bin").glob("python3.*")
+    done = subprocess.run([python, "-c", script], env={"PATH": ""}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(bringing.record(bringing.code(chapter=False), chapter=False).digests)
+
+
 def test_the_code_inside_is_what_runs(birds: Path, do: Do) -> None:
     with (birds / "src/smallset/sources/splits.py").open("a") as file:
         file.write("\nprint(__file__)\n")
@@ -149,10 +156,3 @@ def test_a_project_installs_its_own_smallset(birds: Path, home: Path) -> None:
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "this smallset is a project's own, and brings nothing into another" in done.stderr
-
-
-def test_a_wheel_brings_what_a_clone_brings(home: Path) -> None:
-    script = "from smallset.tools import bringing; print(bringing.record(bringing.code(False), False).digests)"
-    [python] = (home / "venv/bin").glob("python3.*")
-    done = subprocess.run([python, "-c", script], env={"PATH": ""}, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(bringing.record(bringing.code(chapter=False), chapter=False).digests)

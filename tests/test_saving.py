@@ -1,5 +1,6 @@
 """Model files: the same bytes for the same model, and no code when they are read."""
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -105,11 +106,22 @@ def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
         assert b"1980-01-01" in archive.read("metadata.json")
 
 
+def test_the_file_knows_its_photos_in_whatever_order_they_come(tmp_path: Path) -> None:
+    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
+    for name, order in {"a": digests[:3], "b": digests[2::-1]}.items():
+        keras.utils.set_random_seed(0)
+        saving.save(convnet(78, 2), tmp_path / f"{name}.keras", ["a", "b"], digests=order)
+    assert saving.seen(tmp_path / "a.keras", digests) == [True, True, True, False]
+    metadata = [zipfile.ZipFile(tmp_path / f"{name}.keras").read("metadata.json") for name in ("a", "b")]
+    assert metadata[0] == metadata[1]
+
+
 def test_the_classes_are_in_the_file_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = tmp_path / "x.keras"
     saving.save(convnet(78, 3), path, ["가", "b c", "a"], 2.5)
     assert saving.classes(path) == ("가", "b c", "a")
     assert saving.temperature(path) == 2.5
+    assert saving.seen(path, ["0" * 64]) == [False]
     convnet(78, 3).save(path)
     with pytest.raises(SmallsetError, match=r"x.keras: not a model file with the names of its classes"):
         saving.classes(path)

@@ -103,6 +103,12 @@ def table(
     return pd.DataFrame(rows).join(spread.rename(columns=columns), on="model").astype({"seeds": "Int64"})
 
 
+def best(comparison: pd.DataFrame) -> str:
+    """The model with the highest test accuracy; of equal ones that with the lowest loss."""
+    order = comparison.sort_values(["accuracy", "loss"], ascending=[False, True], kind="stable")
+    return str(order["model"].iloc[0])
+
+
 def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """The table for people, what of its differences is real, and where the pictures lie."""
     head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"

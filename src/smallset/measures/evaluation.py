@@ -1,5 +1,8 @@
 """What a saved model is worth on photos that it has never seen."""
 
+import sys
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import pandas as pd
@@ -55,6 +58,19 @@ def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]
 def _curves(classes: int) -> range:
     """The classes that have a ROC curve. Of two only the second: 1 - p rounds what p keeps apart."""
     return range(1, 2) if classes == 2 else range(classes)
+
+
+def warn(seen: Sequence[bool]) -> None:
+    """Say on stderr how many of the photos that measure a model it was trained on or chosen by, if it was.
+
+    So it is with a model of another seed's split, of other shares, or of photos that lie in two splits.
+    """
+    if any(seen):
+        print(
+            f"Warning: {sum(seen)} of these {len(seen)} photos are training or validation photos of this model, and "
+            f"flatter it. Measure it on photos that it has not seen.",
+            file=sys.stderr,
+        )
 
 
 def _rounded(value: float) -> float:

@@ -19,17 +19,24 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
 def pairs(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row for each pair of models that saw the same photos: model, other, model_only, other_only, p, words.
 
-    model_only: photos that `model` alone gets right. p: McNemar's exact test, the chance of so uneven a division of
-    the photos that one of the two alone gets right if both were equally good (McNemar 1947).
+    model_only: photos that `model` alone gets right. p: as in `chance`.
     """
     right = {name: (rows.actual == rows.predicted).to_numpy() for name, rows in predictions.items()}
     rows = []
     for model, other in itertools.combinations(right, 2):
         model_only, other_only = int((right[model] & ~right[other]).sum()), int((right[other] & ~right[model]).sum())
-        disputed = model_only + other_only
-        p = float(stats.binomtest(model_only, disputed).pvalue) if disputed else 1.0
+        p = chance(model_only, other_only)
         rows.append((model, other, model_only, other_only, p, verdict(model, other, model_only, other_only, p)))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def chance(one_only: int, other_only: int) -> float:
+    """McNemar's exact test: how likely is so uneven a division of the photos that one of two models alone gets right.
+
+    If both were equally good, that is (McNemar 1947). It asks that both saw the same photos.
+    """
+    disputed = one_only + other_only
+    return float(stats.binomtest(one_only, disputed).pvalue) if disputed else 1.0
 
 
 def verdict(model: str, other: str, model_only: int, other_only: int, p: float) -> str:

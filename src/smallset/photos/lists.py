@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from smallset.photos import walking
+from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 
@@ -39,9 +40,9 @@ class Photos:
         return np.unique(np.linspace(0, len(self.files) - 1, count).astype(np.int64))
 
     def table(self) -> pd.DataFrame:
-        """A row for each photo: file, label (the class's name), digest."""
+        """A row for each photo: file, label (the class's name), and digest where it is known."""
         labels = np.array(self.classes, dtype=object)[self.labels]
-        return pd.DataFrame({"file": self.files, "label": labels, "digest": self.digests})
+        return pd.DataFrame({"file": self.files, "label": labels} | ({"digest": self.digests} if self.digests else {}))
 
 
 def find(folder: Path) -> Photos:
@@ -76,7 +77,8 @@ def files_of(folder: Path) -> list[str]:
 
 def digested(found: Photos) -> Photos:
     """The same with the digest of each file."""
-    return replace(found, digests=tuple(files.sha256(Path(path)) for path in found.paths()))
+    paths = progress.bar(found.paths(), what="reading", unit=" photos")
+    return replace(found, digests=tuple(files.sha256(Path(path)) for path in paths))
 
 
 def read(path: Path, folder: Path) -> Photos:

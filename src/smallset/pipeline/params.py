@@ -39,6 +39,8 @@ BASES = (
     *("VGG16", "VGG19", "Xception"),
 )
 
+HUB = "hub:"  # before the name of a preset of keras-hub, or of its folder
+
 COMPLETE = "Add it; the values of the book are in the repository's params.yaml."
 ABSENT: Any = Field(default=None)
 CURES = {"learning_rate": " A small number, as 1.0e-5."}
@@ -76,8 +78,10 @@ class Base(Strict):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in BASES:
-            raise ValueError(f"expected one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
+        if name == HUB:
+            raise ValueError(f"expected a preset behind it, as {HUB}dinov2_small or {HUB}./folder; found {name!r}")
+        if not name.startswith(HUB) and name not in BASES:
+            raise ValueError(f"expected {HUB}preset or one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
         return name
 
 

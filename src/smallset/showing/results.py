@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from smallset.measures import significance
+from smallset.measures import comparison, significance, since
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
 
@@ -63,12 +63,12 @@ class Results:
     subset: Content
     stages: provenance.Record  # what each was made with
     params: str  # the text of params.yaml
+    since: Content  # how this run differs from the committed one before it, as since.compare tells it
 
     @property
     def best(self) -> str:
         """The model with the highest test accuracy; of equal ones that with the lowest loss."""
-        order = self.comparison.sort_values(["accuracy", "loss"], ascending=[False, True], kind="stable")
-        return str(order.model.iloc[0])
+        return comparison.best(self.comparison)
 
     @property
     def classes(self) -> list[str]:
@@ -92,15 +92,15 @@ class Results:
 
 def read(metrics: Path, params: Path) -> Results:
     """Everything below `metrics`; SmallsetError when the models were not compared."""
-    comparison = table(metrics / "compare.csv")
-    if comparison.empty:
+    models = table(metrics / "compare.csv")
+    if models.empty:
         raise SmallsetError(f"{metrics / 'compare.csv'} has no model. Run: dvc repro compare")
     by_model = {
-        kind: _tables(metrics, comparison.model, f"{kind}.csv")
+        kind: _tables(metrics, models.model, f"{kind}.csv")
         for kind in ("history", "predictions", "roc", "reliability", "calibration")
     }
     return Results(
-        comparison,
+        models,
         table(metrics / "pairs.csv"),
         **by_model,
         duplicates=table(metrics / "audit/pairs.csv"),
@@ -110,6 +110,7 @@ def read(metrics: Path, params: Path) -> Results:
         subset=_content(metrics / "subset.json"),
         stages=provenance.read(metrics / "provenance.json"),
         params=params.read_text(encoding="utf-8"),
+        since=_content(metrics / since.FILE) or since.NOTHING,
     )
 
 

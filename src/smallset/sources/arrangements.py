@@ -16,9 +16,8 @@ import pandas as pd
 
 from smallset.photos import walking
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import tables
+from smallset.sources import naming, tables
 
-INDEX = "photos.csv"  # beside the class folders, where splits or groups are known
 SPLITS = ("train", "validation", "test")
 # A split's folder: its name, perhaps with what is said of it (train_data, seg_train, Training set, test1).
 SPLIT = re.compile(
@@ -31,7 +30,6 @@ CAMERA = {
     *("dsc", "dscf", "dscn", "frame", "gopr", "image", "img", "imge", "mvimg", "p", "photo", "pic", "picture", "pxl"),
     *("sam", "scan", "screenshot", "signal", "whatsappimageat"),
 }
-LONGEST = 200  # bytes of a name that is cut, and of a class's; systems allow 255, and drafts add to them
 
 Labelled = tuple[pd.DataFrame, list[str]]  # source, label, perhaps split and group; and what was decided, in sentences
 
@@ -55,9 +53,9 @@ def read(folder: Path, table: Path | None) -> Labelled:
         words += drawn
     if "split" in own:
         check_splits(where, own)
-    own.insert(1, "file", places(own))
-    if table is None and (bare := [path for path in found.bare if "/" not in path]):
-        words.append(f"No photo, and so no class: {walking.some(bare, 9)}.")
+    own.insert(1, "file", naming.places(own))
+    if table is None and found.bare:
+        words.append(f"Folders without a photo: {walking.some(found.bare, 9)}.")
     return own, [*words, *found.said()]
 
 
@@ -122,21 +120,21 @@ def from_splits(found: walking.Walk, top: str, paths: Sequence[str], splits: Map
             twice = walking.some([name for name, of in splits.items() if of == split])
             raise SmallsetError(f"{found.folder}: the folders {twice} are all for {split}. Put their photos into one.")
     words = [f"Splits: by the folders {walking.some([*splits])}. Rename them to decide otherwise."]
-    parts: list[pd.DataFrame] = []
+    parts: dict[str, pd.DataFrame] = {}
     for name in sorted({part(path, 0) for path in paths}, key=lambda name: (splits.get(name) != "train", name)):
-        classes = {*parts[0]["label"]} if parts else set()  # of the training photos, which come first
+        classes = {label for part in parts.values() for label in part["label"]}  # training photos come first
         inside = [path.removeprefix(f"{name}/") for path in paths if part(path, 0) == name]
         inner, below = unwrapped(inside, classes)
         own, said = labels(found, f"{top}{name}/{inner}", below, classes) if name in splits else (None, [])
         if own is not None:
             words += said
-            parts.append(own.assign(source=f"{name}/{inner}" + own["source"], split=splits[name]))
+            parts[name] = own.assign(source=f"{name}/{inner}" + own["source"], split=splits[name])
         elif splits.get(name) == "train":
             raise unlabelled(found, f"{top}{name}/{inner}")
         else:
             why = "has no classes" if name in splits else "is no split"
             words.append(f"Left out: {len(below)} photos of {walking.shown(name) or 'no folder'}, which {why}.")
-    return pd.concat(parts, ignore_index=True), words
+    return pd.concat([parts[name] for name in sorted(parts)], ignore_index=True), words
 
 
 def labels(
@@ -157,7 +155,7 @@ def from_class_folders(paths: Sequence[str]) -> Labelled:
     own = frame(paths, lambda path: part(path, 0))
     loose = own["source"][own["label"] == ""].tolist()
     words = [f"Left out, being in no class folder: {len(loose)} photos ({walking.some(loose)})."] * bool(loose)
-    own = own[own["label"] != ""].reset_index(drop=True)
+    own = own[own["label"] != ""].sort_values("label", kind="stable", ignore_index=True)
     inner: dict[str, set[str]] = {}  # the folders in each class folder; "" for a photo right there
     for path, label in zip(own["source"], own["label"], strict=True):
         inner.setdefault(label, set()).add(part(path, 1))
@@ -256,7 +254,7 @@ def check_labels(where: Path, own: pd.DataFrame) -> None:
     if wrong := [
         f"'{walking.shown(label)}' ({walking.shown(source)})"
         for label, source in zip(first["label"], first["source"], strict=True)
-        if not usable(label)
+        if not naming.usable(label)
     ]:
         raise SmallsetError(
             f"{where}: label: expected names fit for a folder, of UTF-8, without a slash or a leading dot and not too "
@@ -271,15 +269,6 @@ def check_labels(where: Path, own: pd.DataFrame) -> None:
         raise SmallsetError(f"{where}: expected two classes or more, found {', '.join(labels)}. Add photos of another.")
 
 
-def usable(label: str) -> bool:
-    """True for what can be a folder's name on every system."""
-    try:
-        size = len(label.encode())
-    except UnicodeEncodeError:  # bytes that are no UTF-8
-        return False
-    return size <= LONGEST and label != INDEX and bool(re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", label))
-
-
 def check_splits(where: Path, own: pd.DataFrame) -> None:
     """Every class in every split; no group in two. All that are not so are named."""
     if rare := [
@@ -290,45 +279,12 @@ def check_splits(where: Path, own: pd.DataFrame) -> None:
         raise SmallsetError(
             f"{where}: no photo of {'; of '.join(rare)}. Add some there, or name no splits and set subset.by: fraction."
         )
-    for group, splits in own.groupby("group")["split"] if "group" in own else ():
-        if group and len(set(splits)) > 1:
-            raise SmallsetError(
-                f"{where}: group {group!r} crosses splits: it is in {', '.join(sorted(set(splits)))}. Give all its "
-                f"photos one split, or take the column split away and set subset.by: fraction."
-            )
-
-
-def places(own: pd.DataFrame) -> list[str]:
-    """<class>/<name> for each photo; where a class has a name twice, the folders come before it: train-1.jpg.
-
-    Upper and lower case count as one, and so do two spellings of a letter, as they do on macOS and Windows. A number
-    tells apart what is still alike.
-    """
-    # A name from an old zip may not be UTF-8; its copy's is.
-    paths = [PurePosixPath(os.fsencode(source).decode("utf-8", "replace")) for source in own["source"]]
-    names = Counter((label, same(path.name)) for label, path in zip(own["label"], paths, strict=True))
-    taken: set[str] = set()
-    result = []
-    for label, path in zip(own["label"], paths, strict=True):
-        alone = names[label, same(path.name)] == 1
-        name = shortened(path.name if alone else "-".join(part for part in path.parts if part != label))
-        place, number = f"{label}/{name}", 1
-        while same(place) in taken:
-            number += 1
-            place = f"{label}/{shortened(f'{PurePosixPath(name).stem}-{number}{path.suffix}')}"
-        taken.add(same(place))
-        result.append(place)
-    return result
-
-
-def same(name: str) -> str:
-    """What two names have in common that are one on some system."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def shortened(name: str) -> str:
-    """A name that systems allow: one of more than 255 bytes keeps its end, after a digest of the whole."""
-    content = name.encode()
-    if len(content) <= 255:
-        return name
-    return hashlib.sha256(content).hexdigest()[:16] + content[16 - LONGEST :].decode("utf-8", "ignore")
+    if crossing := [
+        f"{group!r} is in {', '.join(sorted({*splits}))}"
+        for group, splits in (own.groupby("group")["split"] if "group" in own else ())
+        if group and len({*splits}) > 1
+    ]:
+        raise SmallsetError(
+            f"{where}: groups cross splits: {'; '.join(crossing)}. Give all photos of a group one split, or take the "
+            f"column split away and set subset.by: fraction."
+        )

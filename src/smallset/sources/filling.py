@@ -9,7 +9,7 @@ import pandas as pd
 from smallset.photos import lists, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import archives, arrangements, digits, drawing, mirrors
+from smallset.sources import archives, arrangements, digits, drawing, mirrors, naming
 from smallset.storage import files
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # errors of the disk that is copied to
@@ -85,5 +85,5 @@ def copy(folder: Path, own: pd.DataFrame, target: Path) -> dict[str, str]:
             (target / file).unlink(missing_ok=True)
     if {"split", "group"} & set(own):
         copied = own[~own["source"].isin(failed)]
-        files.write_csv(target / arrangements.INDEX, copied.drop(columns="source"))
+        files.write_csv(target / naming.INDEX, copied.drop(columns="source"))
     return failed

@@ -147,10 +147,12 @@ def evaluate(
     """Measure a model on labelled photos.
 
     Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
-    the model was trained on. Photos that do not decode are named on stderr and not counted.
+    the model was trained on. Photos that do not decode are named on stderr and not counted. Of photos that the
+    model was trained on a warning tells there how many there are.
     """
     from smallset.measures import evaluation
     from smallset.networks import saving
+    from smallset.photos import lists
     from smallset.storage import files
     from smallset.tools import prediction
 
@@ -159,11 +161,27 @@ def evaluate(
     answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch, reasons), found.files))
     unread = _complain(answers)
     found, probability = prediction.decoded(found, answers)
+    evaluation.warn(saving.seen(model, lists.digested(found).digests))
     print(json.dumps(evaluation.measures(found.labels, probability), indent=2, allow_nan=False, ensure_ascii=False))
     if output is not None:
         files.write_csv(output / "predictions.csv", evaluation.predictions(found, probability))
         files.write_csv(output / "classes.csv", evaluation.by_class(found, probability))
     raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def since(
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a branch or a tag.")] = "HEAD",
+) -> None:
+    """Compare this run with an earlier one that git has.
+
+    Prints what has become of the photos, and which models are better or worse on the test photos that both runs have.
+    Run it in a pipeline's folder.
+    """
+    from smallset.measures import since as earlier
+
+    print(earlier.against(Path("metrics"), revision))
 
 
 @app.command(epilog=CODES)

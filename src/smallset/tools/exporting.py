@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import keras
 import numpy as np
@@ -22,6 +22,9 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.sources import drawing
 from smallset.storage import files
 from smallset.tools import prediction
+
+if TYPE_CHECKING:
+    from tf2onnx.graph import Graph, Node
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives about 1e-6, swapped colours 0.1
 BATCH = 16  # photos at a time; moves memory and speed, no result
@@ -130,7 +133,8 @@ def to_onnx(network: keras.Model, classes: Sequence[str], path: Path, calibratio
     import onnx
     from tf2onnx import convert
 
-    graph, _ = convert.from_keras(network, [tf.TensorSpec(network.input_shape, tf.float32, name="pixels")])
+    taken = [tf.TensorSpec(network.input_shape, tf.float32, name="pixels")]
+    graph, _ = convert.from_keras(network, taken, custom_op_handlers={"Erfc": (_erfc, [])})
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     if calibration is not None:
@@ -142,6 +146,14 @@ def to_onnx(network: keras.Model, classes: Sequence[str], path: Path, calibratio
         graph = onnx.load(path)
     onnx.helper.set_model_props(graph, {"classes": json.dumps(classes, ensure_ascii=False)})
     onnx.save(graph, path)
+
+
+def _erfc(graph: "Graph", node: "Node", *_: object) -> None:
+    """GELU's 1 - erf, as in ConvNeXts and ViTs: ONNX has erf alone."""
+    one = graph.make_const(f"{node.name}/one", np.ones((), np.float32))
+    erf = graph.make_node("Erf", node.input)
+    graph.remove_node(node.name)
+    graph.make_node("Sub", [one.output[0], erf.output[0]], name=node.name, outputs=node.output)
 
 
 def to_litert(network: keras.Model, classes: Sequence[str], path: Path, calibration: Pixels | None) -> None:

@@ -4,7 +4,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,18 +16,17 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from smallset.photos import decoding, walking
-from smallset.pipeline import params
+from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import arrangements, filling
+from smallset.sources import arrangements, filling, splits
 from smallset.storage import files
 from smallset.tools import bringing, git
 
 PHOTOS = "photos"
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+GIVEN = params.Subset(by="given")
+DRAWN = params.Subset(by="fraction", train=0.6, validation=0.2, test=0.2)
 CONVNETS = ("convnet", "convnet_augmented")
 LOOKED_AT = 200  # photos whose sizes are read
-FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
-NAMED = 6  # classes in one line
 LARGER = 256  # px, the side that the reference pipeline has beside its image.side
 STEPS = 63  # of an epoch of the reference pipeline, for which its ema_momentum is
 IGNORED = "/data/\n/models/\n/plots/\n/dvc_plots/\n.part.*\n\n.venv/\n__pycache__/\n*.egg-info/\n"
@@ -43,6 +42,7 @@ class Found:
 
     photos: Path
     table: pd.DataFrame  # source, file, label[, split][, group]
+    subset: params.Subset  # how the splits come about
     counts: pd.DataFrame  # photos by class (rows) and split (columns), if all decode
     shorter: int  # px, the median of the shorter sides
     notes: list[str]  # what was decided and left out, and what may surprise later
@@ -50,7 +50,7 @@ class Found:
     @property
     def rule(self) -> str:
         """How the splits come about, in words."""
-        drawn = "as given" if "split" in self.table else "about 60, 20 and 20 % of each class"
+        drawn = "as given" if self.subset.by == "given" else "60, 20 and 20 % in the mean, each photo by its bytes"
         return drawn + (", groups undivided" if "group" in self.table else "")
 
 
@@ -63,9 +63,10 @@ def create(folder: Path, photos: Path, table: Path | None, chapter: bool, estima
     name, folder, photos = shlex.quote(str(folder)), absolute(folder), absolute(photos)
     table = absolute(table) if table else None
     check_place(folder, photos)
-    found = look(photos, table)
-    text = written(bringing.params(chapter), fitted(found, chapter))
-    p = params.parse(YAML(typ="safe", pure=True).load(text))
+    template = bringing.params(chapter)
+    found = look(photos, table, parsed(template).seed)
+    text = written(template, fitted(found, chapter))
+    p = parsed(text)
     paths = [str(photos / source) for source in found.table["source"]]
     facts = {"found": found, "p": p, "chapter": chapter, "takes": estimate(paths, found.counts, p)}
     with files.whole(folder) as draft:
@@ -74,6 +75,11 @@ def create(folder: Path, photos: Path, table: Path | None, chapter: bool, estima
         files.write_text(draft / "README.md", render("README.md", name=folder.name, **facts))
         begin(draft)
     return render("found.txt", name=name, **facts)
+
+
+def parsed(text: str) -> params.Params:
+    """A params.yaml, checked."""
+    return params.parse(YAML(typ="safe", pure=True).load(text))
 
 
 def absolute(path: Path) -> Path:
@@ -103,32 +109,34 @@ def check_place(folder: Path, photos: Path) -> None:
         )
 
 
-def look(photos: Path, table: Path | None) -> Found:
+def look(photos: Path, table: Path | None, seed: int) -> Found:
     """What is in the folder, or in the table about it; SmallsetError for what cannot become a project."""
     own, words = arrangements.read(photos, table)
-    counts = split_counts(own)
+    subset = GIVEN if "split" in own else DRAWN
+    drawn = divided(own, photos, subset, seed)
+    counts = splits.counted(drawn)
     sides, unread = shorter_sides(photos, own)
-    return Found(photos, own, counts, int(np.median(sides)), [*words, *surprises(counts, unread)])
+    notes = [*words, *surprises(counts, unread)]
+    if not counts.to_numpy().all():
+        notes.append(f"The stage subset will stop: {splits.lacking(counts, drawn, subset, seed)}")
+    return Found(photos, own, subset, counts, int(np.median(sides)), notes)
 
 
-def split_counts(own: pd.DataFrame) -> pd.DataFrame:
-    """Photos by class (rows) and split (columns), if all decode; SmallsetError for a class that is too small.
+def divided(own: pd.DataFrame, photos: Path, p: params.Subset, seed: int) -> pd.DataFrame:
+    """The table with the split of each photo, as the stage subset will draw it if all decode."""
+    if p.by == "given":
+        return own
+    paths = progress.bar(own["source"], what="reading", unit=" photos")
+    own = own.assign(digest=[digest(photos / path) for path in paths])
+    return own.assign(split=splits.by_fraction(own, p.sizes, seed))
 
-    About so many where the splits are not given: which photo goes where, the stage subset says.
-    """
-    if "split" in own:
-        counts = pd.crosstab(own["label"], own["split"]).reindex(columns=list(FRACTIONS), fill_value=0)
-    else:
-        totals = own["label"].value_counts().sort_index()
-        train, validation = ((share * totals).round().astype(int) for share in (0.6, 0.2))
-        counts = pd.DataFrame({"train": train, "validation": validation, "test": totals - train - validation})
-    if len(rare := counts[(counts == 0).any(axis=1)]):
-        parts = [
-            f"{label}: {row.sum()} photos ({', '.join(f'{count} {split}' for split, count in row.items())})"
-            for label, row in rare.iterrows()
-        ]
-        raise SmallsetError(f"Too few to be in every split: {'; '.join(parts)}. Add photos, or take the class away.")
-    return counts
+
+def digest(path: Path) -> str:
+    """Of the file's bytes; of one that cannot be read "": copying will say so."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return ""
 
 
 def shorter_sides(folder: Path, own: pd.DataFrame) -> tuple[list[int], dict[str, str]]:
@@ -154,8 +162,7 @@ def surprises(counts: pd.DataFrame, unread: Mapping[str, str]) -> list[str]:
             f"Unbalanced: {totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}. "
             f"Each class counts alike all the same, by class_weights: balanced."
         )
-    if few := [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]:
-        lines.append(f"Few test photos: {listed(few)}. Small differences between the models will mean nothing.")
+    lines += splits.few(counts)
     if unread:
         lines.append(
             f"Of the photos looked at, not read: {walking.counted(unread)}. The stage subset leaves such photos "
@@ -164,19 +171,12 @@ def surprises(counts: pd.DataFrame, unread: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def listed(words: Sequence[str]) -> str:
-    """The words, or the first ones and how many more there are."""
-    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
-
-
 def fitted(found: Found, chapter: bool) -> Changes:
     """The values that these photos want in place of the template's."""
-    given = "split" in found.table
-    subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if given else {"by": "fraction", **FRACTIONS}
-    changes: Changes = {"subset": subset | {"exclude": []}}
+    changes: Changes = {"subset": found.subset.model_dump()}
     if not chapter:
         return changes
-    p = params.parse(YAML(typ="safe", pure=True).load(bringing.params(chapter)))
+    p = parsed(bringing.params(chapter))
     side = min(p.image.side, max(p.convnet.smallest, found.shorter))
     averages: Changes = {
         name: {"ema_momentum": momentum(getattr(p, name), int(found.counts["train"].sum()))} for name in CONVNETS
@@ -192,7 +192,7 @@ def momentum(p: params.Training, photos: int) -> float | None:
     """
     if p.ema_momentum is None:
         return None
-    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / photos), 2)
+    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / max(1, photos)), 2)
 
 
 def written(text: str, changes: Mapping[str, Mapping[str, object]]) -> str:

@@ -61,8 +61,11 @@ def release(tuned: Parts) -> None:
 
 
 def freeze_normalisation(part: keras.Model) -> None:
-    """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones."""
-    for layer in part.layers:
+    """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones.
+
+    Also that inside of other layers, as the blocks of keras-hub's EfficientNets.
+    """
+    for layer in part._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
