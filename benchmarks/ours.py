@@ -12,7 +12,7 @@ from benchmarks import arithmetic
 from benchmarks.rounds import Setup, Work
 from smallset.bases import applications
 from smallset.frozen import caches, extraction
-from smallset.networks import heads, models, runtime
+from smallset.networks import heads, inference, models, runtime
 from smallset.photos import augmentation, images, lists
 from smallset.pipeline import params
 from smallset.storage.backups import Backup
@@ -28,7 +28,7 @@ def prepare() -> None:
     A stage traces its graphs once for thousands of photos; so that rounds of a few do not count it, they keep them.
     """
     runtime.prepare(P.seed, P.precision)
-    extraction.compiled = cache(extraction.compiled)
+    inference.compiled = cache(inference.compiled)
 
 
 def parts(setup: Setup) -> tuple[keras.Model, keras.Model]:
@@ -150,7 +150,7 @@ def epoch(
     setup: Setup,
 ) -> Work:
     """An epoch as fitting.fit has it, validation and backup included, of a model that is compiled once."""
-    fitting.compiled(model, own)
+    fitting.compiled(model, own, images.passing(len(train.labels), own.batch))
     callbacks = [*fitting.averaging(own), fitting.Progress(model, own, fitting.Run(P.seed, new_backup(setup)))]
 
     def run() -> None:

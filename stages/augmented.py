@@ -24,8 +24,9 @@ def main() -> None:
     head = heads.book(data.train.views.shape[2:], len(train.classes), p.augmented.units, p.augmented.dropout)
     base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
-    model, temperature = transfer.fit_views(base, [head], data, p.augmented, run, p.augmentation)
-    saving.save(model, MODEL, train.classes, temperature)
+    model, fitted = transfer.fit_views(base, [head], data, p.augmented, run, p.augmentation)
+    seen = train.digests + validation.digests
+    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

@@ -13,9 +13,9 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     tensors = weights.fetch(p.base.name, p.base.weights)
-    for folder, side in ((BASE, p.image.side), (BASE / "larger", p.larger.side)):
-        for part in applications.split(applications.build(p.base.name, tensors, side), p.base.name, p.base.cut):
-            saving.save(part, folder / f"{part.name}.keras")
+    base = applications.build(p.base.name, tensors, p.image.side)
+    for part in applications.split(base, p.base.name, p.base.cut):
+        saving.save(part, BASE / f"{part.name}.keras")
 
 
 stage.run(main)

@@ -24,8 +24,9 @@ def main() -> None:
     head = heads.book(data.train.views.shape[2:], len(train.classes), p.classifier.units, p.classifier.dropout)
     base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
-    model, temperature = transfer.fit(base, [head], data, p.classifier, run)
-    saving.save(model, MODEL, train.classes, temperature)
+    model, fitted = transfer.fit(base, [head], data, p.classifier, run)
+    seen = train.digests + validation.digests
+    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

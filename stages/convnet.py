@@ -23,8 +23,9 @@ def main() -> None:
     train, validation = lists.splits(LISTS, SUBSET)
     model = models.convnet(p.image.side, len(train.classes), own)
     run = fitting.Run(p.seed, stage.backup(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
-    temperature = fitting.fit(model, partial(images.load, size=p.image.side), train, validation, own, run)
-    saving.save(model, MODELS / f"{name}.keras", train.classes, temperature)
+    fitted = fitting.fit(model, partial(images.load, size=p.image.side), train, validation, own, run)
+    seen = train.digests + validation.digests
+    saving.save(model, MODELS / f"{name}.keras", train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

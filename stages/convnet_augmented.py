@@ -21,8 +21,9 @@ def main() -> None:
     model = models.convnet(p.image.side, len(train.classes), p.convnet_augmented)
     load = partial(images.load, size=p.image.side, augment=p.augmentation)
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
-    temperature = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
-    saving.save(model, MODEL, train.classes, temperature)
+    fitted = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
+    seen = train.digests + validation.digests
+    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

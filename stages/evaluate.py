@@ -21,6 +21,7 @@ def main() -> None:
     runtime.prepare(p.seed, p.precision)
     path, network = MODELS / f"{name}.keras", saving.load(MODELS / f"{name}.keras")
     test, validation = (lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("test", "validation"))
+    evaluation.warn(saving.seen(path, test.digests))
     probability, temperature = evaluation.predict(network, test), saving.temperature(path)
     sides = calibration.both(probability, temperature)
     chosen_by = evaluation.choosing(validation.labels, evaluation.predict(network, validation))

@@ -24,8 +24,9 @@ def main() -> None:
     start = saving.load(START)
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
     run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
-    model, temperature = transfer.fit_views([trunk], [top, head], data, p.fine_tune, run, p.augmentation)
-    saving.save(model, MODEL, train.classes, temperature)
+    model, fitted = transfer.fit_views([trunk], [top, head], data, p.fine_tune, run, p.augmentation)
+    seen = train.digests + validation.digests
+    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
     run.backup.remove()
 
 

@@ -26,7 +26,8 @@ def main() -> None:
     solved = pooling.fit(trunk, top, data, p.linear)
     files.write_csv(METRICS / "history.csv", solved.history)
     files.write_csv(METRICS / "choice.csv", solved.choice)
-    saving.save(solved.model, MODEL, train.classes, solved.temperature)
+    seen = train.digests + validation.digests
+    saving.save(solved.model, MODEL, train.classes, solved.temperature, seen)
 
 
 stage.run(main)

@@ -1,4 +1,4 @@
-"""8.3+   Go on training the top of the base together with the head of `linear`, slowly, on larger photos."""
+"""8.3+   Go on training the base together with the head of `linear`, slowly, on larger photos."""
 
 from pathlib import Path
 
@@ -6,13 +6,14 @@ from smallset.frozen import caches
 from smallset.networks import runtime, saving
 from smallset.photos import lists
 from smallset.pipeline import stage
-from smallset.training import fitting, transfer
+from smallset.storage import files
+from smallset.training import depths, fitting
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
 LARGER = Path("data/larger")
 START = Path("models/linear.keras")
-HISTORY = Path("metrics/pooled/history.csv")
+METRICS = Path("metrics/pooled")
 MODEL = Path("models/pooled.keras")
 
 
@@ -22,10 +23,13 @@ def main() -> None:
     train, validation = lists.splits(LISTS, SUBSET)
     data = caches.data(LARGER, LARGER, train, validation)
     start = saving.load(START)
-    trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
-    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
-    model, temperature = transfer.fit([trunk], [top, head], data, p.pooled, run)
-    saving.save(model, MODEL, train.classes, temperature)
+    parts = [start.get_layer(name) for name in ("trunk", "top", "head")]
+    run = fitting.Run(p.seed, stage.backup(MODEL), METRICS / "history.csv")
+    tuned = depths.fit(parts, data, p.pooled, run)
+    files.write_csv(METRICS / "history.csv", tuned.history)
+    files.write_csv(METRICS / "choice.csv", tuned.choice)
+    seen = train.digests + validation.digests
+    saving.save(tuned.model, MODEL, train.classes, tuned.temperature, seen)
     run.backup.remove()
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from smallset.measures import since
 from smallset.networks import saving
 from smallset.pipeline import names, stage
 from smallset.showing import explanation, findings, pictures, report, results
@@ -16,6 +17,7 @@ PAGE = Path("plots/report.html")
 
 
 def main() -> None:
+    print(since.record(METRICS))
     found = results.read(METRICS, PARAMS, names.project(Path.cwd()))
     name = found.best
     model, classes = saving.load(MODELS / f"{name}.keras"), saving.classes(MODELS / f"{name}.keras")

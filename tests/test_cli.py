@@ -17,7 +17,7 @@ from smallset.networks import saving
 from smallset.photos import decoding, lists
 from smallset.tools import cli
 
-COMMANDS = ("predict", "explain", "evaluate", "init", "export")
+COMMANDS = ("predict", "explain", "evaluate", "since", "init", "update", "export")
 
 
 @pytest.fixture
@@ -58,13 +58,15 @@ def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: P
 
 
 def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: lists.Photos) -> None:
-    (drawn.folder / "cat/고양이 7.txt").write_text("no photo")
+    (drawn.folder / "cat/고양이 7.jpg").write_text("no photo")
+    (drawn.folder / "cat/1.jpg.xmp").write_text("a note")
     done = run("predict", model, drawn.folder, "--batch", 4)
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert done.exit_code == 1
     assert [row["file"] for row in rows if not row["error"]] == drawn.paths()
-    assert [Path(row["file"]).name for row in rows if row["error"]] == ["고양이 7.txt"]
-    assert "고양이 7.txt: does not decode as a photo" in done.stderr
+    assert [Path(row["file"]).name for row in rows if row["error"]] == ["고양이 7.jpg"]
+    assert "고양이 7.jpg: does not decode as a photo: it begins with b'no photo', as no format" in done.stderr
+    assert "Not counted, no photos: 1 .xmp files (cat/1.jpg.xmp)." in done.stderr
     found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
     expected = evaluation.predict(saving.load(model), drawn).max(1)
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)
@@ -112,6 +114,17 @@ def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: lists.Photo
     assert "expected class folders that the model knows, of cat, dog; found cat, fox." in done.stderr
 
 
+def test_evaluate_says_how_many_photos_the_model_has_seen(model: Path, drawn: lists.Photos) -> None:
+    assert "Warning" not in run("evaluate", model, drawn.folder).stderr
+    saving.save(convnet(78, 2), model, ("cat", "dog"), digests=drawn.digests[:3])  # as of another seed's split
+    (drawn.folder / "cat/cat.0.jpg").rename(drawn.folder / "cat/renamed.jpg")
+    (drawn.folder / "cat/cat.1.jpg").rename(drawn.folder / "dog/cat.1.jpg")
+    done = run("evaluate", model, drawn.folder)
+    assert done.exit_code == 0
+    assert "Warning: 3 of these 10 photos are training or validation photos of this model" in done.stderr
+    assert json.loads(done.stdout)["n"] == 10
+
+
 def test_explain_writes_a_picture_once(
     model: Path, drawn: lists.Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +138,16 @@ def test_explain_writes_a_picture_once(
     assert "cat.0.gradcam.png: expected a new file that ends in .png. Name another one" in again.stderr
 
 
-def test_init_and_export_pass_on_what_they_are_given(
+def test_init_update_and_export_pass_on_what_they_are_given(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools, "initialising", SimpleNamespace(create=lambda *a: f"made {a}"), raising=False)
+    monkeypatch.setattr(tools, "initialising", SimpleNamespace(create=lambda *a: f"made {a[:4]}\n"), raising=False)
+    monkeypatch.setattr(tools, "updating", SimpleNamespace(update=lambda *a: f"brought {a}"), raising=False)
     monkeypatch.setattr(tools, "exporting", SimpleNamespace(export=lambda *a: f"wrote {a}"), raising=False)
-    assert run("init", "mine", "--photos", tmp_path).stdout == f"made {(Path('mine'), tmp_path, None)}\n"
+    assert run("init", "mine", "--photos", tmp_path).stdout == f"made {(Path('mine'), tmp_path, None, False)}\n"
+    done = run("init", "mine", "--photos", tmp_path, "--table", "x.csv", "--chapter")
+    assert done.stdout == f"made {(Path('mine'), tmp_path, Path('x.csv'), True)}\n"
+    assert run("update", tmp_path).stdout == f"brought {(tmp_path,)}\n"
     done = run("export", model, "--to", "litert", "--photos", tmp_path, "--int8")
     assert done.stdout == f"wrote {(model, 'litert', None, tmp_path, True)}\n"
     assert run("export", model, "--to", "coreml").exit_code == 2

@@ -55,6 +55,30 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "out"}
 
 
+def test_what_a_backup_s_run_has_made_is_complete_until_another_run_begins(tmp_path: Path) -> None:
+    first, second = (Backup(tmp_path / "x.npz", name) for name in ("first", "second"))
+    out = tmp_path / "out"
+    assert not backups.complete(out, first)
+    with backups.resumable(out, first) as draft:
+        draft.mkdir()
+        first.write({"rows": np.array(3)})
+        assert not backups.complete(out, first)
+    assert backups.complete(out, first)
+    assert not backups.complete(out, second)
+    files.part(out).mkdir()
+    second.write({"rows": np.array(1)})  # killed half-way, beside what the first one left
+    assert not backups.complete(out, second)
+    files.remove(out)
+    assert not backups.complete(out, first)
+
+
+def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"photo")
+    files.copy(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b").write_bytes(b"other")
+    assert (tmp_path / "a").read_bytes() == b"photo"
+
+
 def test_a_backup_is_of_the_same_inputs_and_undamaged_or_nothing(tmp_path: Path) -> None:
     backup = Backup(tmp_path / "x.npz", "one")
     assert backup.read() == {}

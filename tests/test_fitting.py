@@ -163,12 +163,27 @@ def train(folder: Path, document: Any, found: lists.Photos, **changes: Any) -> t
     return network, pd.read_csv(history)
 
 
+def test_adam_s_rate_rises_for_half_an_epoch_and_then_falls_to_nothing() -> None:
+    p = P.model_copy(update={"optimizer": "adam", "learning_rate": 1e-2, "epochs": 3})
+    rates = [float(fitting.schedule(p, 8)(step)) for step in range(24 + 1)]
+    assert rates.index(max(rates)) == 4
+    assert max(rates) == pytest.approx(1e-2)
+    assert (np.diff(rates[:5]) > 0).all()
+    assert (np.diff(rates[4:]) < 0).all()
+    assert [rates[0], rates[-1]] == pytest.approx([0, 0], abs=1e-9)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize(("steps", "optimizer"), [(None, "rmsprop"), (4, "rmsprop"), (None, "adam")])
 def test_a_run_that_was_killed_goes_on_to_the_bit(
-    tmp_path: Path, drawn: lists.Photos, document: Any, monkeypatch: pytest.MonkeyPatch, steps: int | None
+    tmp_path: Path,
+    drawn: lists.Photos,
+    document: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int | None,
+    optimizer: str,
 ) -> None:
-    whole, expected = train(tmp_path / "whole", document, drawn, steps=steps)
+    whole, expected = train(tmp_path / "whole", document, drawn, steps=steps, optimizer=optimizer)
     write = Backup.write
 
     def kill(backup: Backup, arrays: backups.Arrays) -> None:
@@ -178,11 +193,11 @@ def test_a_run_that_was_killed_goes_on_to_the_bit(
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(Backup, "write", kill)
-        train(tmp_path, document, drawn, steps=steps)
+        train(tmp_path, document, drawn, steps=steps, optimizer=optimizer)
     epochs: list[int] = []
     monkeypatch.setattr(Backup, "write", lambda _, arrays: epochs.append(len(arrays["history"])))
     assert len(pd.read_csv(tmp_path / "history.csv")) == 2  # the epochs that the backup has
-    resumed, history = train(tmp_path, document, drawn, steps=steps)
+    resumed, history = train(tmp_path, document, drawn, steps=steps, optimizer=optimizer)
     assert epochs == [3, 4]
     assert history.equals(expected)
     for one, other in zip(resumed.variables, whole.variables, strict=True):

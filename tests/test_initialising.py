@@ -1,37 +1,30 @@
-"""`smallset init`: a folder that DVC runs, with params of its own and every comment; whole or not at all."""
+"""`smallset init`: a git and DVC repository with the photos, the code and a first commit; whole or not at all."""
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from PIL import Image
+from projects import create, draw, identify, run
 
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import initialising
+from smallset.tools import bringing, git, initialising
 
 ROOT = Path(__file__).parents[1]
-SPLITS = ("train", "validation", "test")
+SEED = 1337
 
 
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone without git, as the working folder."""
-    folder = tmp_path / "clone"
-    for name in ("stages", "src"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
-        shutil.copy(ROOT / name, folder)
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, empty, in no repository."""
+    identify(monkeypatch)
+    folder = tmp_path / "place"
+    folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
 
@@ -41,16 +34,10 @@ def own(tmp_path: Path) -> Iterator[Path]:
     """Photos of 20 cats and 50 dogs in class folders, which must stay as they are."""
     folder = tmp_path / "내 사진"
     draw(folder / "cat", 20)
-    draw(folder / "dog", 50)
+    draw(folder / "dog", 50, shade=99)
     before = snapshot(folder)
     yield folder
     assert snapshot(folder) == before
-
-
-def draw(folder: Path, count: int, size: tuple[int, int] = (200, 190)) -> None:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        Image.new("RGB", size).save(folder / f"{number}.jpg")
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int, int]]:
@@ -61,34 +48,61 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int, int]]:
     }
 
 
-def test_only_the_values_for_these_photos_change_and_every_comment_stays(clone: Path, own: Path) -> None:
-    initialising.create(Path("mine"), own, None)
-    before, after = ((folder / "params.yaml").read_text("utf-8").splitlines() for folder in (clone, clone / "mine"))
-    changed = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
-    keys = ["source", "folder", "by", *SPLITS, "ema_momentum", "ema_momentum"]
-    assert [now.split()[0].rstrip(":") for _, now in changed] == keys
-    for was, now in changed:
-        assert re.findall("#.*", was) == re.findall("#.*", now)
-    old, new = (params.read(folder / "params.yaml") for folder in (clone, clone / "mine"))
-    assert (new.download.source, new.download.folder, new.download.table) == ("folder", str(own), None)
-    assert new.subset.model_dump() == {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2, "exclude": []}
-    same = set(params.Params.model_fields) - {"download", "subset", "convnet", "convnet_augmented"}
-    assert all(getattr(new, key) == getattr(old, key) for key in same)
+def test_all_but_the_photos_is_in_the_first_commit_and_they_are_dvc_s(place: Path, own: Path) -> None:
+    said = create(Path("my birds"), own)
+    folder = place / "my birds"
+    tracked = set(run(folder, "git", "ls-files").splitlines())
+    assert {*bringing.code(chapter=False), "README.md", "params.yaml", "photos.dvc", ".smallset.json"} < tracked
+    assert run(folder, "git", "status", "--porcelain") == ""
+    assert run(folder, "git", "log", "--format=%s%n%an").splitlines() == [
+        "Photos and smallset's code",
+        "test@example.org",
+    ]
+    assert sorted(path.name for path in (folder / "photos").iterdir()) == ["cat", "dog"]
+    assert run(folder, "dvc", "data", "status").strip() == "No changes."
+    assert not [line for line in run(folder, "git", "ls-files", "--stage").splitlines() if line.startswith("120000")]
+    assert not list(place.glob(".part.*"))
+    assert "'my birds': a project with 70 photos of 2 classes" in said
+    assert "  cd 'my birds'\n  dvc repro" in said
 
 
-def test_photos_that_the_clone_s_params_exclude_are_others(clone: Path, own: Path) -> None:
-    text = (clone / "params.yaml").read_text("utf-8").replace("exclude: [] ", "exclude: [dog/dog.980.jpg] ")
-    (clone / "params.yaml").write_text(text, "utf-8")
-    initialising.create(Path("mine"), own, None)
-    assert [len(params.read(folder / "params.yaml").subset.exclude) for folder in (clone, clone / "mine")] == [1, 0]
+def test_no_path_of_this_machine_is_committed(place: Path, own: Path, tmp_path: Path) -> None:
+    create(Path("mine"), own)
+    done = git.run(place / "mine", "grep", "--fixed-strings", str(tmp_path), code=None)
+    assert done == b""
 
 
-def test_the_graph_runs_the_clone_s_stages_and_what_dvc_makes_is_ignored(clone: Path, own: Path) -> None:
-    initialising.create(Path("mine"), own, None)
-    assert (clone / "mine/dvc.yaml").read_bytes() == (ROOT / "sample/dvc.yaml").read_bytes()
-    assert not [path for path in (clone / "mine").rglob("*") if path.is_symlink() or path.is_dir()]
-    assert {"/data/", "/models/", "/plots/"} <= {*(clone / "mine/.gitignore").read_text().splitlines()}
-    assert not list(clone.glob(".part.*"))
+def test_what_dvc_makes_is_ignored(place: Path, own: Path) -> None:
+    create(Path("mine"), own)
+    for name in ("data/subset/x", "models/x", "plots/x", "dvc_plots/x", "photos/x", ".part.x", ".dvc/cache/x"):
+        assert git.ignores(place / "mine", Path(name)), name
+    assert not git.ignores(place / "mine", Path("metrics/x.json"))
+
+
+def test_a_user_s_own_ignore_file_keeps_nothing_out(place: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "ignored").write_text("models*\nstages\n*.json\n")
+    (place / "gitconfig").write_text(f"[core]\n\texcludesFile = {place / 'ignored'}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(place / "gitconfig"))
+    create(Path("mine"), own)
+    tracked = set(run(place / "mine", "git", "ls-files").splitlines())
+    assert set(bringing.code(chapter=False)) < tracked
+
+
+def test_only_the_values_for_these_photos_change_and_every_comment_stays(own: Path) -> None:
+    found = initialising.look(own, None, SEED)
+    for chapter, keys in (
+        (False, []),
+        (True, ["by", "train", "validation", "test", "ema_momentum", "ema_momentum"]),
+    ):
+        before = bringing.params(chapter)
+        after = initialising.written(before, initialising.fitted(found, chapter))
+        lines = zip(before.splitlines(), after.splitlines(), strict=True)
+        changed = [(was, now) for was, now in lines if was != now]
+        assert [now.split()[0].rstrip(":") for _, now in changed] == keys
+        for was, now in changed:
+            assert re.findall("#.*", was) == re.findall("#.*", now)
+        subset = params.parse(yaml.safe_load(after)).subset
+        assert subset.model_dump() == {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2, "exclude": []}
 
 
 @pytest.mark.parametrize(("photos", "expected"), [(300, 0.93), (150, 0.87), (2000, 0.99), (9000, 0.99)])
@@ -98,122 +112,119 @@ def test_the_average_of_the_weights_spans_as_many_epochs_as_in_the_reference(pho
     assert initialising.momentum(p.model_copy(update={"ema_momentum": None}), photos) is None
 
 
-@pytest.mark.usefixtures("clone")
-def test_it_says_what_it_found_and_what_comes_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sides", "expected"), [((300, 200), 180), ((179, 400), 179), ((400, 100), 100), ((30, 30), 78)]
+)
+def test_the_chapter_does_not_enlarge_small_photos(tmp_path: Path, sides: tuple[int, int], expected: int) -> None:
+    for name in ("cat", "dog"):
+        draw(tmp_path / "own" / name, 5, sides)
+    changes = initialising.fitted(initialising.look(tmp_path / "own", None, SEED), chapter=True)
+    assert changes["image"] == {"side": expected}
+    assert changes["larger"] == {"side": round(expected * 256 / 180)}
+
+
+def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     draw(own / "cat", 19)
     draw(own / "dog", 50)
     (own / "cat/notes.txt").write_text("no photo")
-    said = initialising.create(Path("my photos"), own, None)
+    said = create(Path("mine"), own)
     for text in (
-        f"my photos: a pipeline for 70 photos of 2 classes in {own} (shorter side 190 px in the median",
-        "cat: 20 photos: 12 train, 4 validation, 4 test",
-        "dog: 50 photos: 30 train, 10 validation, 10 test",
-        "Unbalanced: 50 photos of dog, 20 of cat",
-        "Few test photos: cat (4), dog (10)",
-        "No photo: 1 of the files looked at, as cat/notes.txt",
-        "by fraction",
-        "dvc --cd 'my photos' repro ",
-        "smallset predict 'my photos'/models/pooled.keras PHOTO",
+        f"mine: a project with 69 photos of 2 classes from {own}",
+        "Splits: 60, 20 and 20 % in the mean, each photo by its bytes. Base: EfficientNetLite0 at 224 or 288 px",
+        "The run will take about a minute on this machine",
     ):
         assert text in said
+    written = (place / "mine/README.md").read_text()
+    for name, count in (("cat", 19), ("dog", 50)):
+        found = re.search(rf"{name}: {count} photos: (\d+) train, (\d+) validation, (\d+) test\n", said)
+        assert found is not None
+        assert f"| {name} | {count} | {' | '.join(found.groups())} |" in written
+    assert "# about a minute on the machine that made this project" in written
+    for text in (
+        "Unbalanced: 50 photos of dog, 19 of cat",
+        "Few test photos: cat (",
+        "Not counted, no photos: 1 .txt files (cat/notes.txt).",
+    ):
+        assert text in said
+        assert text in written
 
 
-@pytest.mark.usefixtures("clone")
 def test_folders_in_class_folders_may_be_the_classes(tmp_path: Path) -> None:
     for name in ("cat/tom", "cat/felix", "dog/rex"):
         draw(tmp_path / "own" / name, 5)
-    said = initialising.create(Path("mine"), tmp_path / "own", None)
-    assert "Folders in class folders: cat. All photos below count as that class." in said
+    notes = initialising.look(tmp_path / "own", None, SEED).notes
+    assert any(note.startswith("Folders in class folders: cat. All photos below count as") for note in notes)
 
 
-def test_classes_are_named_up_to_a_few() -> None:
-    assert initialising.listed(list("abcdef")) == "a, b, c, d, e, f"
-    assert initialising.listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+def test_a_class_without_photos_in_some_split_is_named_before_the_run(tmp_path: Path) -> None:
+    draw(tmp_path / "own/cat", 2)
+    draw(tmp_path / "own/dog", 50)
+    notes = initialising.look(tmp_path / "own", None, SEED).notes
+    assert any(
+        note.startswith("The stage subset will stop: expected photos of each class in each split; cat has")
+        for note in notes
+    )
 
 
-def test_a_home_folder_is_found_without_the_shell(clone: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(own.parent))
-    initialising.create(Path("mine"), Path("~") / own.name, None)
-    assert params.read(clone / "mine/params.yaml").download.folder == str(own)
-
-
-def test_dvc_runs_there(clone: Path, own: Path) -> None:
-    initialising.create(Path("mine"), own, None)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    names = {"PATH": path, "PYTHONPATH": str(clone / "src"), "DVC_NO_ANALYTICS": "1"}
-    command = ["dvc", "--cd", "mine", "repro", "subset"]
-    done = subprocess.run(command, env=os.environ | names, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    record = json.loads((clone / "mine/metrics/subset.json").read_text())
-    assert record["photos"] == {
-        "train": {"cat": 12, "dog": 30},
-        "validation": {"cat": 4, "dog": 10},
-        "test": {"cat": 4, "dog": 10},
-    }
-
-
-def test_splits_that_are_there_are_kept(clone: Path, tmp_path: Path) -> None:
-    for split in ("train", "val", "test"):
-        draw(tmp_path / "own" / split / "cat", 2)
-        draw(tmp_path / "own" / split / "dog", 3)
-    said = initialising.create(Path("mine"), tmp_path / "own", None)
-    assert "cat: 6 photos: 2 train, 2 validation, 2 test" in said
-    assert "Splits: as given" in said
-    subset = yaml.safe_load((clone / "mine/params.yaml").read_text())["subset"]
-    assert subset == {"by": "given", "train": None, "validation": None, "test": None, "exclude": []}
-
-
-def test_a_table_is_named_by_its_whole_path(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_splits_and_groups_of_a_table_come_in_beside_the_photos(place: Path, tmp_path: Path) -> None:
     draw(tmp_path / "own", 40)
-    rows = [f"{number}.jpg,{'cat' if number % 2 else 'dog'},{number // 4}" for number in range(40)]
-    (clone / "labels.csv").write_text("\n".join(["file,label,group", *rows]))
-    monkeypatch.chdir(clone)
-    said = initialising.create(Path("mine"), Path("../own"), Path("labels.csv"))
-    download = params.read(clone / "mine/params.yaml").download
-    assert (download.folder, download.table) == (str(tmp_path / "own"), str(clone / "labels.csv"))
-    assert "cat: 20 photos: 12 train, 4 validation, 4 test" in said
-    assert "by fraction, drawn with the seed, groups undivided" in said
+    splits = ["train", "train", "val", "test"]
+    rows = [f"{n}.jpg,{'cat' if n % 2 else 'dog'},{splits[n // 4 % 4]},{n // 4}" for n in range(40)]
+    (place / "labels.csv").write_text("\n".join(["file,label,split,group", *rows]))
+    said = create(Path("mine"), Path("../own"), Path("labels.csv"))
+    assert "Splits: as given, groups undivided" in said
+    assert yaml.safe_load((place / "mine/params.yaml").read_text())["subset"]["by"] == "given"
+    assert (place / "mine/photos/photos.csv").read_text().splitlines()[1] == "dog/0.jpg,dog,train,0"
+    assert run(place / "mine", "dvc", "repro", "subset", PYTHONPATH=str(ROOT / "src"))
+    assert len((place / "mine/metrics/subset/test.csv").read_text().splitlines()) == 1 + 8
 
 
-@pytest.mark.parametrize(
-    ("sides", "expected"), [((300, 200), 180), ((179, 400), 179), ((400, 100), 100), ((30, 30), 78)]
-)
-def test_small_photos_are_not_enlarged(clone: Path, tmp_path: Path, sides: tuple[int, int], expected: int) -> None:
-    for name in ("cat", "dog"):
-        draw(tmp_path / "own" / name, 5, sides)
-    initialising.create(Path("mine"), tmp_path / "own", None)
-    own = params.read(clone / "mine/params.yaml")
-    assert own.image.side == expected
-    assert own.larger.side == round(expected * 256 / 180)
+def test_a_home_folder_is_found_without_the_shell(place: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(own.parent))
+    create(Path("~/place/mine"), Path("~") / own.name)
+    assert (place / "mine/photos/cat/0.jpg").is_file()
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("sub/mine", "sub/mine: expected a plain name, without a slash or a leading dot"),
-        ("..", "expected a plain name"),
-        (".", "expected a plain name"),
-        (".mine", "expected a plain name"),
-        ("/mine", "expected a plain name"),
-        ("stages", "stages: exists already. Choose another name"),
-    ],
-)
-def test_a_name_that_cannot_be_is_refused(clone: Path, own: Path, name: str, message: str) -> None:
-    with pytest.raises(SmallsetError, match=message):
-        initialising.create(Path(name), own, None)
-    assert (clone / "stages/subset.py").exists()
+def test_a_folder_of_another_repository_is_refused_unless_that_one_ignores_it(place: Path, own: Path) -> None:
+    run(place, "git", "init", "--quiet")
+    with pytest.raises(SmallsetError, match="mine: is in the git repository .*place, and a project is a repository of"):
+        create(Path("mine"), own)
+    assert not (place / "mine").exists()
+    (place / ".gitignore").write_text("/mine\n")
+    create(Path("mine"), own)
+    assert run(place / "mine", "git", "rev-parse", "--show-toplevel").strip() == str(place / "mine")
 
 
-def test_outside_a_clone_it_says_where_to_go(clone: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    initialising.create(Path("mine"), own, None)
-    for folder, missing in (
-        (clone / "mine", "found no .dvc, stages, src. Change"),
-        (own.parent, "found no .dvc, params.yaml, dvc."),
+def test_without_a_name_in_git_it_stops_at_once_with_the_cure(
+    place: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(name)
+    (place / "gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(place / "gitconfig"))
+    with pytest.raises(
+        SmallsetError, match='git config --global user.name "Your Name"\n  git config --global user.email'
     ):
-        monkeypatch.chdir(folder)
-        with pytest.raises(SmallsetError, match=f"expected the top folder of a clone of .*{missing}"):
-            initialising.create(Path("other"), own, None)
+        create(Path("mine"), own)
+    assert not (place / "mine").exists()
+
+
+def test_a_disk_without_room_is_named_before_anything_is_copied(
+    place: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(SmallsetError, match=r"place: the photos take 0.0 GB, and this disk has 0.0 GB left. Make room"):
+        create(Path("mine"), own)
+    assert list(place.iterdir()) == []
+
+
+def test_what_fails_at_the_end_leaves_nothing(place: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "gitconfig").write_text("[commit]\n\tgpgSign = true\n[gpg]\n\tprogram = /none\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(place / "gitconfig"))
+    with pytest.raises(SmallsetError, match="git commit ended with exit code 128"):
+        create(Path("mine"), own)
+    assert [path.name for path in place.iterdir()] == ["gitconfig"]
 
 
 @pytest.mark.parametrize(
@@ -221,28 +232,31 @@ def test_outside_a_clone_it_says_where_to_go(clone: Path, own: Path, monkeypatch
     [
         (lambda own, _: shutil.rmtree(own / "dog"), "expected two classes or more, found cat"),
         (
-            lambda own, _: [(own / f"cat/{n}.jpg").unlink() for n in range(3, 20)],
-            "cat: 3 photos are too few: 2 train, 0",
+            lambda own, _: [p.write_text("x") for p in own.glob("*/*")],
+            "expected photos, found none. Not read: 70 does not decode as a photo: it begins with b'x'",
         ),
         (
-            lambda own, _: [p.write_text("x") for p in own.glob("*/*")],
-            "none of 70 files that were looked at is a photo",
+            lambda own, _: [p.write_bytes(p.read_bytes()[:20]) for p in own.glob("*/*")],
+            "no photo opens of 70 that were looked at: 70 does not decode as a photo: a JPEG whose header is broken",
         ),
         (lambda own, _: shutil.rmtree(own), "own: expected a folder of photos, found nothing. Name one with --photos"),
-        (
-            lambda own, _: own.rename(own / "../old") and own.write_bytes(b""),
-            "found a file. .* unpack",
-        ),
-        (lambda own, patch: patch.setattr(Path, "cwd", lambda: own / "cat"), "this clone is in it. Move the photos"),
+        (lambda own, _: own.rename(own / "../old") and own.write_bytes(b""), "found a file. .* unpack"),
+        (lambda own, patch: patch.chdir(own / "cat"), "expected a folder of photos alone; .*mine would be in it"),
+        (lambda *_: Path("mine").mkdir(), "mine: exists already. Choose another name"),
     ],
 )
-def test_what_goes_wrong_leaves_no_folder(
-    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Any, message: str
+def test_what_cannot_become_a_project_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Any, message: str
 ) -> None:
     for name, count in {"cat": 20, "dog": 50}.items():
         draw(tmp_path / "own" / name, count)
     with monkeypatch.context() as patch:
         trouble(tmp_path / "own", patch)
         with pytest.raises(SmallsetError, match=message):
-            initialising.create(Path("mine"), tmp_path / "own", None)
-    assert {path.name for path in clone.iterdir()} == {".dvc", ".dvcignore", "dvc.yaml", "params.yaml", "src", "stages"}
+            create(Path("mine"), tmp_path / "own")
+        assert not list(Path().glob("mine/*"))
+
+
+def test_a_folder_whose_parent_is_missing_is_refused(own: Path) -> None:
+    with pytest.raises(SmallsetError, match="nowhere: no such folder. Make it first"):
+        create(Path("nowhere/mine"), own)

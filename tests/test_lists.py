@@ -28,6 +28,14 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
         lists.find(tmp_path)
 
 
+def test_a_folder_in_a_class_folder_is_named_as_its_photos_would_be_left_out(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "dog/1.jpg", "dog/new/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(SmallsetError, match="dog: expected photos alone, found the folder new. Move its photos up"):
+        lists.find(tmp_path)
+
+
 def test_one_class_is_too_few(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     with pytest.raises(SmallsetError, match="expected a folder for each class, two or more; found 1: cat. Sort"):

@@ -26,7 +26,10 @@ def test_the_project_s_own_code_runs_also_by_another_way_to_it(project: Path) ->
     origin.check(project / "own/src/smallset", project / "link/stages/convnet.py")
 
 
-def test_another_project_s_code_stops_with_the_cure(project: Path) -> None:
+def test_where_starting_again_does_not_help_it_stops_with_the_cure(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project / "own/src"))
     with pytest.raises(SystemExit, match=r'convnet: this would run the smallset in .*other.*pip install -e ".*own"'):
         origin.check(project / "other/src/smallset", project / "own/stages/convnet.py")
 
@@ -36,8 +39,8 @@ def test_what_is_no_stage_of_smallset_s_is_let_alone(project: Path, script: str)
     origin.check(project / "other/src/smallset", project / script)
 
 
-def test_a_copy_for_an_experiment_runs_its_own_code(tmp_path: Path) -> None:
-    installed, copy = tmp_path / "src", tmp_path / ".dvc/tmp/exps/tmp1"
+def test_a_project_runs_its_own_code_whichever_smallset_is_installed(tmp_path: Path) -> None:
+    installed, copy = tmp_path / "src", tmp_path / "birds"
     for source, name in ((installed, "installed"), (copy / "src", "copied")):
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         with (source / "smallset/storage/files.py").open("a") as file:

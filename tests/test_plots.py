@@ -47,6 +47,19 @@ def test_the_confusion_matrix_counts_photos(count: int) -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == classes
 
 
+def test_a_confusion_matrix_of_a_thousand_classes_is_no_larger_than_one_of_eighty(tmp_path: Path) -> None:
+    sizes = {}
+    for count in (plots.LEGIBLE, 1000):
+        classes = [f"class {number:04}" for number in range(count)]
+        table = pd.DataFrame({"actual": classes * 2, "predicted": classes + classes[1:] + classes[:1]})
+        figure = plots.confusion(table, classes, "model")
+        sizes[count] = figure.get_size_inches().tolist()
+        assert len(figure.axes[0].texts) == (2 * count if count == plots.LEGIBLE else 0)
+    plots.save(figure, tmp_path / "x.png")
+    assert sizes[1000] == sizes[plots.LEGIBLE]
+    assert figure.axes[0].get_title() == "model: 1000 classes, by number in their order"
+
+
 def test_pairs_and_suspects_are_shown_with_their_names(drawn: lists.Photos) -> None:
     drawn.folder.rename(drawn.folder.parent / "train")
     files = {"file": "cat/cat.0.jpg", "other_file": "dog/dog.1.jpg", "split": "train", "other_split": "train"}

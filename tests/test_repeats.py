@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from smallset.networks import heads, models, saving
 from smallset.photos import images, lists
 from smallset.pipeline import params
 from smallset.storage.backups import Backup
-from smallset.training import fitting, pooling, repeats, transfer
+from smallset.training import depths, fitting, pooling, repeats, transfer
 
 SHAPE = (2, 2, 4)
 P = params.HeadTraining(
@@ -28,7 +29,7 @@ P = params.HeadTraining(
     units=4,
     dropout=0.5,
 )
-POOLED = params.Training(**P.model_dump(exclude={"units", "dropout"}))
+POOLED = params.Tuning(**P.model_dump(exclude={"units", "dropout"}), depth=None)
 LINEAR = params.Linear(C=0.1, class_weights=None, calibrate=False)
 Parts = list[keras.Model]
 
@@ -91,7 +92,7 @@ class Killed(Exception):  # noqa: N818
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
+@pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled", "whole"])
 def test_runs_that_were_killed_go_on_and_end_the_same(
     trunk: keras.Model,
     top: keras.Model,
@@ -105,7 +106,8 @@ def test_runs_that_were_killed_go_on_and_end_the_same(
         plan = {
             "classifier": lambda: head,
             "fine_tune": lambda: repeats.of_fine_tune(top, head, data(cache), P, backup),
-            "pooled": lambda: repeats.of_pooled(*solved(trunk, top, cache), data(cache), POOLED),
+            "pooled": lambda: repeats.of_pooled(solved(trunk, top, cache), "top", data(cache), POOLED),
+            "whole": lambda: repeats.of_pooled(solved(trunk, top, cache), "whole", data(cache), POOLED),
         }[model]()
         return repeats.probabilities(plan, cache, range(6, 8), backup).tolist()
 
@@ -131,7 +133,7 @@ def test_runs_that_were_killed_go_on_and_end_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled"])
+@pytest.mark.parametrize("model", ["classifier", "fine_tune", "pooled", "whole"])
 def test_the_saved_model_s_seed_gives_the_saved_model(
     tmp_path: Path,
     drawn: lists.Photos,
@@ -147,7 +149,8 @@ def test_the_saved_model_s_seed_gives_the_saved_model(
     plan, test = {
         "classifier": (head, features),
         "fine_tune": (repeats.of_fine_tune(top, head, data(cache), P, backup), cache),
-        "pooled": (repeats.of_pooled(*solved(trunk, top, cache), data(cache), POOLED), cache),
+        "pooled": (repeats.of_pooled(solved(trunk, top, cache), "top", data(cache), POOLED), cache),
+        "whole": (repeats.of_pooled(solved(trunk, top, cache), "whole", data(cache), POOLED), cache),
     }[model]
     weights = top.get_weights()
     same, other = repeats.probabilities(plan, test, range(5, 7), backup)
@@ -161,16 +164,16 @@ def test_the_saved_model_s_seed_gives_the_saved_model(
 def test_pooled_s_top_is_trained_again_but_for_its_normalisation(trunk: keras.Model, cache: caches.Cache) -> None:
     inputs = keras.Input(SHAPE)
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1)(inputs))
-    top, head = solved(trunk, keras.Model(inputs, x, name="top"), cache)
-    assert not top.trainable_weights
-    part = repeats.of_pooled(top, head, data(cache), POOLED).build(0)
+    parts = solved(trunk, keras.Model(inputs, x, name="top"), cache)
+    assert not parts[1].trainable_weights
+    part = repeats.of_pooled(parts, "top", data(cache), POOLED).build(0)
     assert [weight.shape for weight in part.trainable_weights] == [(1, 1, 4, 4), (4,), (8, 1), (1,)]
 
 
-def solved(trunk: keras.Model, top: keras.Model, cache: caches.Cache) -> tuple[keras.Model, keras.Model]:
-    """Top and head as the stage linear saves them: not to be trained, the one, to be trained, the other."""
+def solved(trunk: keras.Model, top: keras.Model, cache: caches.Cache) -> Parts:
+    """Trunk, top and head as the stage linear saves them: not to be trained the two, to be trained the head."""
     model = pooling.fit(trunk, top, data(cache), LINEAR).model
-    return model.get_layer("top"), model.get_layer("head")
+    return [model.get_layer(name) for name in ("trunk", "top", "head")]
 
 
 def stages(
@@ -199,10 +202,13 @@ def stages(
         trunk, *tuned = (start.get_layer(name) for name in ("trunk", "top", "head"))
         return fit([trunk], tuned, cache, P)
 
-    def pooled() -> keras.Model:
+    def pooled(depth: str) -> keras.Model:
         saving.save(pooling.fit(trunk, top, data(cache), LINEAR).model, path)
         start = saving.load(path)
-        own, *tuned = (start.get_layer(name) for name in ("trunk", "top", "head"))
-        return fit([own], tuned, cache, POOLED)
+        parts = [start.get_layer(name) for name in ("trunk", "top", "head")]
+        keras.utils.set_random_seed(5)
+        p = POOLED.model_copy(update={"depth": depth})
+        return depths.fit(parts, data(cache), p, fitting.Run(5, Backup(path.with_suffix(".npz"), depth))).model
 
-    return {"classifier": classifier, "fine_tune": fine_tune, "pooled": pooled}
+    own = {"pooled": partial(pooled, "top"), "whole": partial(pooled, "whole")}
+    return {"classifier": classifier, "fine_tune": fine_tune} | own

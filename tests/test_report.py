@@ -85,6 +85,24 @@ def test_the_report_tells_what_the_tables_say(folder: Path) -> None:
     assert "seed: 1337 # of every random draw, <b>" in text
 
 
+def test_the_run_before_is_compared_where_there_is_one(folder: Path, copy: Path) -> None:
+    assert "Since the run before" not in (folder / "plots/report.html").read_text(encoding="utf-8")
+    best = "the best model (<linear> before, pooled now)"
+    row = {"before_only": 3, "now_only": 6, "p": 0.50781, "words": ""}
+    content = {
+        "photos": ["+20 photos of heron & co: 13 train, 4 validation, 3 test"],
+        "test_photos": {"before": 1400, "now": 1432, "both": 1300},
+        "models": [row | {"model": best, "before": 0.953, "now": 0.9612, "verdict": "no more than chance"}],
+    }
+    files.write_json(copy / "metrics/since.json", content)
+    text = flat(parsed(report.page(read(copy), [], NOTHING)))
+    assert "+20 photos of heron & co: 13 train, 4 validation, 3 test On the 1,300 test photos that both runs" in text
+    assert f"{best} 0.9530 0.9612 6 3 0.51 no more than chance" in text
+    files.write_json(copy / "metrics/since.json", content | {"photos": [], "models": []})
+    text = flat(parsed(report.page(read(copy), [], NOTHING)))
+    assert "The photos and their splits are the same. No test photo is in both runs" in text
+
+
 def test_what_deserves_a_look_is_said_first_and_shown(folder: Path) -> None:
     page = parsed((folder / "plots/report.html").read_text(encoding="utf-8"))
     header = page.header

@@ -1,11 +1,14 @@
 """Model files: the same bytes for the same model, and no code when they are read."""
 
+import hashlib
+import io
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -56,11 +59,55 @@ def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path, monkeypatch: py
         saving.load(Path("models/base/trunk.keras"))
 
 
+def repacked(path: Path, change: Callable[[str, bytes], bytes], kind: int = zipfile.ZIP_STORED) -> Path:
+    """The same file with other parts, or compressed ones."""
+    with zipfile.ZipFile(path) as old:
+        parts = {name: change(name, old.read(name)) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", kind) as new:
+        for name, content in parts.items():
+            new.writestr(name, content)
+    return path
+
+
+def test_a_model_file_takes_no_more_memory_than_its_size(tmp_path: Path) -> None:
+    def blown(name: str, content: bytes) -> bytes:
+        return content + bytes(10**8) if name == "config.json" else content
+
+    def hollow(name: str, content: bytes) -> bytes:
+        if not name.endswith(".h5"):
+            return content
+        with h5py.File(io.BytesIO(content), "a") as weights:
+            weights.create_dataset("more", (10**8,), "f4", compression="gzip")
+            weights.flush()
+            return weights.id.get_file_image()
+
+    saving.save(convnet(78, 2), tmp_path / "a.keras", ("cat", "dog"))
+    saving.save(convnet(78, 2), tmp_path / "b.keras", ("cat", "dog"))
+    repacked(tmp_path / "a.keras", blown, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "a.keras").stat().st_size < 10**7
+    for path, found in ((tmp_path / "a.keras", "found 1[0-9,]*"), (repacked(tmp_path / "b.keras", hollow), "found 0")):
+        with pytest.raises(SmallsetError, match=rf"not a whole model file: .*expected .* bytes.* {found}"):
+            saving.load(path)
+        with pytest.raises(SmallsetError, match="not a model file"):
+            saving.classes(path)
+
+
 def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs)).save(tmp_path / "code.keras")
     with pytest.raises(SmallsetError, match=r"code.keras: not a whole model file: .*Lambda"):
         saving.load(tmp_path / "code.keras")
+
+
+def test_a_model_with_layers_of_keras_hub_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)  # as where it is not installed
+    saving.save(convnet(78, 2), tmp_path / "plain.keras")
+    with zipfile.ZipFile(tmp_path / "plain.keras") as plain, zipfile.ZipFile(tmp_path / "hub.keras", "w") as file:
+        for name in plain.namelist():
+            content = plain.read(name).replace(b'"module": "keras.layers"', b'"module": "keras_hub.src.models.vit"')
+            file.writestr(name, content)
+    with pytest.raises(SmallsetError, match=r'hub.keras: has layers of keras-hub.* pip install "smallset\[hub\]"$'):
+        saving.load(tmp_path / "hub.keras")
 
 
 def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
@@ -70,11 +117,22 @@ def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
         assert b"1980-01-01" in archive.read("metadata.json")
 
 
+def test_the_file_knows_its_photos_in_whatever_order_they_come(tmp_path: Path) -> None:
+    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
+    for name, order in {"a": digests[:3], "b": digests[2::-1]}.items():
+        keras.utils.set_random_seed(0)
+        saving.save(convnet(78, 2), tmp_path / f"{name}.keras", ["a", "b"], digests=order)
+    assert saving.seen(tmp_path / "a.keras", digests) == [True, True, True, False]
+    metadata = [zipfile.ZipFile(tmp_path / f"{name}.keras").read("metadata.json") for name in ("a", "b")]
+    assert metadata[0] == metadata[1]
+
+
 def test_the_classes_are_in_the_file_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = tmp_path / "x.keras"
     saving.save(convnet(78, 3), path, ["가", "b c", "a"], 2.5)
     assert saving.classes(path) == ("가", "b c", "a")
     assert saving.temperature(path) == 2.5
+    assert saving.seen(path, ["0" * 64]) == [False]
     convnet(78, 3).save(path)
     with pytest.raises(SmallsetError, match=r"x.keras: not a model file with the names of its classes"):
         saving.classes(path)

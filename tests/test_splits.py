@@ -1,5 +1,11 @@
-"""Splits by count, by fraction and as given: disjoint, in numeric order, with every class, copied."""
+"""Splits by count, by fraction and as given: disjoint, in numeric order, with every class, copied.
 
+test_properties.py has what holds of splits by fraction whatever the photos are.
+"""
+
+import re
+import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +22,7 @@ from smallset.sources import splits
 Draw = Callable[..., Path]
 COUNTS = {"train": 2, "validation": 1, "test": 1}
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+ENOUGH = 40  # photos of a class, of which each split has some with the seeds used here
 
 
 def subset(raw: Path, by: str = "count", sizes: dict[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
@@ -30,13 +37,13 @@ def copies(raw: Path, seed: int = 0) -> dict[str, list[str]]:
 
 @pytest.fixture
 def draw(tmp_path: Path) -> Draw:
-    """Make raw/<class>/ with plain 1 px photos 0.png, 1.png, …, so many a class."""
+    """Make raw/<class>/ with plain 1 px photos 0.png, 1.png, …, so many a class, each of a colour of its own."""
 
     def plain(**counts: int) -> Path:
         for label, count in counts.items():
             (tmp_path / "raw" / label).mkdir(parents=True)
             for number in range(count):
-                Image.new("RGB", (1, 1)).save(tmp_path / "raw" / label / f"{number}.png")
+                Image.new("RGB", (1, 1), (ord(label[0]), 0, number)).save(tmp_path / "raw" / label / f"{number}.png")
         return tmp_path / "raw"
 
     return plain
@@ -77,24 +84,27 @@ def test_a_copy_shares_nothing_with_the_original(drawn: lists.Photos) -> None:
 
 @pytest.mark.parametrize(("by", "sizes"), [("count", COUNTS), ("fraction", FRACTIONS), ("given", None)])
 def test_a_photo_that_does_not_decode_is_left_out_with_its_reason(draw: Draw, by: str, sizes: Any) -> None:
-    raw = draw(cat=6, dog=6)
+    raw = draw(cat=ENOUGH, dog=ENOUGH)
     (raw / "cat/0.png").write_bytes(b"")
-    know(raw, split=lambda file: ["train", "validation", "test"][number(file) // 2])
+    know(raw, split=lambda file: [*COUNTS][number(file) % 3])
     record = subset(raw, by, sizes)
     assert [*record["left_out"]] == ["cat/0.png"]
     assert "cat/0.png" not in [file for files in copies(raw).values() for file in files]
     assert (raw / "cat/0.png").exists()
+    said = splits.summary(record)
+    assert re.match(
+        r"\d+ photos of 2 classes: .* test; 1 left out, one by one in metrics/subset.json: 1 does not decode .*\n", said
+    )
 
 
 def test_each_photo_is_decoded_once_and_no_more_than_are_needed(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = draw(cat=9, dog=9)
+    raw = draw(cat=ENOUGH, dog=ENOUGH)
     seen: list[Path] = []
     monkeypatch.setattr(decoding, "decode", seen.append)
     subset(raw, "count", COUNTS)
     assert len(seen) == 8
-    subset(raw, "fraction", FRACTIONS, seed=1)
-    assert len(seen) == 8 + 18
-    assert len({*seen[8:]}) == 18
+    record = subset(raw, "fraction", {"train": 0.2, "validation": 0.2, "test": 0.2}, seed=1)
+    assert len({*seen[8:]}) == len(seen[8:]) == sum(sum(own.values()) for own in record["photos"].values()) < 80
 
 
 def test_too_few_photos_says_how_many_there_are(drawn: lists.Photos) -> None:
@@ -106,10 +116,11 @@ def test_too_few_photos_says_how_many_there_are(drawn: lists.Photos) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("fractions", [FRACTIONS, {"train": 0.4, "validation": 0.1, "test": 0.2}])
-def test_fractions_are_of_each_class_disjoint_and_in_numeric_order(
+def test_fractions_are_near_disjoint_and_in_numeric_order(
     draw: Draw, seed: int, grouped: bool, fractions: dict[str, float]
 ) -> None:
-    raw = draw(cat=20, dog=50, horse=110)
+    sizes = {"cat": 50, "dog": 110, "horse": 200}
+    raw = draw(**sizes)
     if grouped:  # twos and threes, and every fifth photo alone
         know(raw, group=lambda file: "" if number(file) % 5 == 4 else f"{file[0]}{number(file) // 5}{number(file) % 2}")
     record = subset(raw, "fraction", fractions, seed)
@@ -118,42 +129,66 @@ def test_fractions_are_of_each_class_disjoint_and_in_numeric_order(
     assert len({*files}) == len(files)
     for split, fraction in fractions.items():
         assert chosen[split] == [file for file in lists.find(raw).files if file in chosen[split]]
-        for label, count in {"cat": 20, "dog": 50, "horse": 110}.items():
-            assert abs(record["photos"][split][label] - fraction * count) <= 3 * grouped
+        for label, count in sizes.items():  # within 4 standard deviations; of groups of 2, those are larger
+            spread = 4 * (count * fraction * (1 - fraction) * (2 if grouped else 1)) ** 0.5
+            assert abs(record["photos"][split][label] - fraction * count) <= spread
     if grouped:
         listed = pd.read_csv(raw / "photos.csv", keep_default_na=False).set_index("file")
         groups = [group for files in chosen.values() for group in {*listed.loc[files, "group"]} - {""}]
         assert len({*groups}) == len(groups)
 
 
-def test_one_seed_draws_the_same_photos_and_another_others(draw: Draw) -> None:
-    raw = draw(cat=20, dog=20)
-    table = splits.index(lists.find(raw))
-    one, again, other = (splits.by_fraction(table, FRACTIONS, seed).tolist() for seed in (0, 0, 1))
-    assert one == again != other
+def test_what_happens_to_other_photos_moves_none(draw: Draw) -> None:
+    raw = draw(cat=ENOUGH, dog=ENOUGH)
+    subset(raw, "fraction", FRACTIONS, seed=1)
+    before = {file: split for split, files in copies(raw, seed=1).items() for file in files}
+    again = raw.parent / "again"
+    shutil.copytree(raw / "dog", again / "wolf")  # a class of another name
+    shutil.copytree(raw / "cat", again / "cat")
+    for name in ("0.png", "7.png"):
+        (again / "wolf" / name).unlink()
+    (again / "wolf/1.png").rename(again / "cat/from the wolves.png")
+    for n in range(ENOUGH):
+        (again / "newt").mkdir(exist_ok=True)
+        Image.new("RGB", (1, 1), (0, 1, n)).save(again / f"newt/{n}.png")
+    p = params.Subset(by="fraction", **FRACTIONS, exclude=["cat/3.png"])
+    splits.copy_subset(again, raw.parent / "subset2", p, 1)
+    after = {file: split for split, files in copies(raw, seed=2).items() for file in files}
+    moved = {"cat/from the wolves.png": "dog/1.png"}
+    old = {file: moved.get(file, file.replace("wolf", "dog")) for file in after if not file.startswith("newt")}
+    assert {old[file]: after[file] for file in old} == {
+        file: split for file, split in before.items() if file not in ("dog/0.png", "dog/7.png", "cat/3.png")
+    }
 
 
-def test_more_photos_of_one_class_move_none_of_another() -> None:
-    def cats(dogs: int) -> list[str]:
-        files = [f"cat/{number}" for number in range(20)] + [f"dog/{number}" for number in range(dogs)]
-        table = pd.DataFrame({"file": files, "label": [file[:3] for file in files]})
-        return splits.by_fraction(table, FRACTIONS, 0)[:20].tolist()
-
-    assert cats(20) == cats(50)
-
-
-def test_four_photos_of_a_class_are_enough_for_three_splits(draw: Draw) -> None:
-    record = subset(draw(cat=4, dog=40), "fraction", FRACTIONS)
-    assert [count["cat"] for count in record["photos"].values()] == [2, 1, 1]
+def test_a_copy_that_a_group_puts_into_another_split_is_left_out_and_moves_no_photo(draw: Draw) -> None:
+    raw = draw(cat=ENOUGH, dog=ENOUGH)
+    know(raw, group=lambda file: f"{number(file) // 4}")
+    subset(raw, "fraction", FRACTIONS, seed=1)
+    before = copies(raw, seed=1)
+    first = next(file for file in before["test"] if file.startswith("cat"))
+    other = next(file for file in before["train"] if f"{number(file) // 4}" > f"{number(first) // 4}")
+    groups = {file: f"{number(file) // 4}" for files in before.values() for file in files}
+    groups |= {"cat/alone.png": "", "dog/copy.png": groups[other]}
+    for file in ("cat/alone.png", "dog/copy.png"):
+        shutil.copy(raw / first, raw / file)
+    know(raw, group=groups.__getitem__)
+    shutil.rmtree(raw.parent / "subset1")
+    left_out = subset(raw, "fraction", FRACTIONS, seed=1)["left_out"]
+    reason = f"the same bytes as {first}, which its group, {groups[first]}, puts into another split"
+    assert left_out["dog/copy.png"] == reason
+    assert left_out.get("cat/alone.png", reason) == reason
+    after = copies(raw, seed=1)
+    assert all({*files} <= {*after[split]} for split, files in before.items())
+    assert ("cat/alone.png" in after["test"]) != ("cat/alone.png" in left_out)
 
 
 def test_a_group_with_photos_of_two_classes_stays_whole(draw: Draw) -> None:
-    raw = draw(cat=40, dog=40)
-    know(raw, group=lambda file: f"{number(file) // 4}")  # four cats and four dogs in each of ten groups
+    raw = draw(cat=120, dog=120)
+    know(raw, group=lambda file: f"{number(file) // 4}")  # four cats and four dogs in each of thirty groups
     subset(raw, "fraction", FRACTIONS)
     groups = [{number(file) // 4 for file in files} for files in copies(raw).values()]
-    assert [len(group) for group in groups] == [6, 2, 2]
-    assert len(set.union(*groups)) == 10
+    assert sum(len(group) for group in groups) == len(set.union(*groups)) == 30
 
 
 def test_given_splits_are_taken_as_they_are(draw: Draw) -> None:
@@ -171,8 +206,8 @@ def five(draw: Draw) -> Path:
 
 @pytest.mark.parametrize(("by", "sizes"), [("count", COUNTS), ("fraction", FRACTIONS), ("given", None)])
 def test_an_excluded_photo_is_left_out_with_its_reason(draw: Draw, by: str, sizes: Any) -> None:
-    raw = draw(cat=12, dog=12)
-    know(raw, split=lambda file: ["train", "validation", "test"][number(file) // 4])
+    raw = draw(cat=ENOUGH, dog=ENOUGH)
+    know(raw, split=lambda file: [*COUNTS][number(file) % 3])
     subset(raw, by, sizes, seed=1)
     before = copies(raw, seed=1)
     out = before["train"][0]
@@ -183,6 +218,14 @@ def test_an_excluded_photo_is_left_out_with_its_reason(draw: Draw, by: str, size
         assert copies(raw, seed=2)["train"][:2] == ["cat/1.png", "cat/2.png"]
     else:  # no other photo moves
         assert copies(raw, seed=2) == before | {"train": before["train"][1:]}
+
+
+def test_an_excluded_photo_may_be_typed_in_either_spelling(five: Path) -> None:
+    whole, apart = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
+    (five / "cat/0.png").rename(five / "cat" / apart)
+    (five / "dog/0.png").rename(five / "dog" / whole)
+    names = [f"cat/{whole}", f"dog/{apart}"]
+    assert [*splits.excluded(lists.find(five), names)] == [f"cat/{apart}", f"dog/{whole}"]
 
 
 def test_an_excluded_photo_that_is_not_there_is_an_error(five: Path) -> None:
@@ -201,34 +244,49 @@ def test_counts_do_not_divide_groups(five: Path) -> None:
         subset(five, "count", COUNTS)
 
 
-@pytest.mark.parametrize(
-    ("broken", "group", "message"),
-    [
-        (range(2), None, "cat: no photo of it for validation: 3 photos of this class decode. Add photos"),
-        (range(5), None, "cat: no photo of it for train: 0 photos"),
-        ((), lambda file: file[:3], "cat: no photo of it for validation: 5 photos .*Groups are not divided"),
-    ],
-)
-def test_a_class_that_is_not_in_every_split_is_an_error(
-    five: Path, broken: Any, group: Callable[[str], str] | None, message: str
-) -> None:
-    for number in broken:
-        (five / f"cat/{number}.png").write_bytes(b"")
-    if group:
-        know(five, group=group)
-    with pytest.raises(SmallsetError, match=message):
-        subset(five, "fraction", FRACTIONS)
+def test_a_class_that_is_not_in_every_split_says_its_counts_and_the_cure(draw: Draw) -> None:
+    raw = draw(cat=4, dog=ENOUGH)
+    with pytest.raises(SmallsetError, match="raw: expected photos of each class in each split; cat has") as found:
+        subset(raw, "fraction", FRACTIONS)
+    text = str(found.value)
+    counts = [int(word.split()[0]) for word in text.partition("cat has ")[2].partition(".")[0].split(", ")]
+    assert sum(counts) == 4
+    assert 0 in counts
+    assert "Add photos of it, or give the split a larger share" in text
+    seed = int(text.partition("set seed: ")[2].partition(":")[0])
+    assert min(own["cat"] for own in subset(raw, "fraction", FRACTIONS, seed)["photos"].values()) > 0
 
 
-def test_no_photo_that_decodes_is_an_error(five: Path) -> None:
-    for path in lists.find(five).paths():
-        Path(path).write_bytes(b"")
-    with pytest.raises(SmallsetError, match="cat: no photo of it for train: 0 photos"):
-        subset(five, "fraction", FRACTIONS)
+def test_two_photos_are_too_few_with_any_seed(draw: Draw) -> None:
+    with pytest.raises(SmallsetError, match="groups are not divided.$"):
+        subset(draw(cat=2, dog=ENOUGH), "fraction", FRACTIONS)
+
+
+@pytest.mark.parametrize(("by", "sizes"), [("fraction", FRACTIONS), ("given", None)])
+def test_a_class_of_which_none_decodes_is_an_error(draw: Draw, by: str, sizes: Any) -> None:
+    raw = draw(cat=ENOUGH, dog=ENOUGH)
+    know(raw, split=lambda file: [*COUNTS][number(file) % 3])
+    for path in (raw / "cat").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(SmallsetError, match="cat has 0 train, 0 validation, 0 test. Add photos of it"):
+        subset(raw, by, sizes)
+
+
+def test_few_test_photos_are_named_with_the_cure() -> None:
+    counts = pd.DataFrame({"test": {f"class {n}": 49 + n for n in range(3)}})
+    assert splits.few(counts)[0].startswith("Few test photos: class 0 (49). One mistake")
+    counts["test"] -= 2
+    assert "class 0 (47), class 1 (48), class 2 (49). One" in splits.few(counts)[0]
+    assert splits.few(counts + 50) == []
+
+
+def test_classes_are_named_up_to_a_few() -> None:
+    assert splits.named(list("abcdef")) == "a, b, c, d, e, f"
+    assert splits.named(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
 
 
 def test_an_index_of_other_photos_is_an_error(five: Path) -> None:
     know(five, split=lambda _: "train")
     (five / "cat/3.png").unlink()
-    with pytest.raises(SmallsetError, match="photos.csv: lists other photos than there are"):
+    with pytest.raises(SmallsetError, match="photos.csv: expected a line for each photo and no other; found none for"):
         subset(five, "given")

@@ -3,6 +3,7 @@
 import errno
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,63 @@ def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: lists.Pho
     with pytest.raises(SystemExit) as ended:
         stage.run(main)
     assert re.match(rf"\n.*: {broken}: does not decode as a photo: .*Run: dvc repro --force subset$", str(ended.value))
+
+
+GRAPH = """
+stages:
+  linear:
+    cmd: [python stages/larger.py, python stages/linear.py]
+    params: [seed, precision]
+    deps: [one.txt]
+  evaluate:
+    cmd: python stages/evaluate.py ${item.model}
+"""
+
+
+def arrange(monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """As DVC runs a script of a stage."""
+    Path("dvc.yaml").write_text(GRAPH)
+    Path("params.yaml").write_text("seed: 1\nprecision: auto\n")
+    Path("one.txt").write_text("1")
+    monkeypatch.setenv("DVC_STAGE", name)
+    monkeypatch.setattr(sys, "argv", [script])
+    stage.graph.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "expected"),
+    [
+        ("linear", "stages/larger.py", "larger"),
+        ("linear", "stages/linear.py", "linear"),
+        ("sub/dvc.yaml:linear", "stages/linear.py", "linear"),
+        ("evaluate@pooled", "stages/evaluate.py", "evaluate@pooled"),
+        ("", "stages/linear.py", "linear"),
+    ],
+)
+def test_of_a_stage_of_several_commands_the_last_one_has_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, script: str, expected: str
+) -> None:
+    arrange(monkeypatch, name, script)
+    assert stage.called() == expected
+    stage.graph.cache_clear()
+
+
+def test_what_several_stages_use_is_known_by_its_own_params_data_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Path("larger.py")
+    script.write_text("")
+    arrange(monkeypatch, "linear", str(script))
+    p = stage.load_params()
+    first = stage.backup(Path("out"), p, [Path("one.txt")])
+    Path("other.txt").write_text("another dep of the stage")
+    assert stage.backup(Path("out"), p, [Path("one.txt")]) == first
+    assert stage.backup(Path("out"), p.model_copy(update={"seed": 2}), [Path("one.txt")]) != first
+    script.write_text("# edited")
+    assert stage.backup(Path("out"), p, [Path("one.txt")]) != first
+    script.write_text("")
+    Path("one.txt").write_text("2")
+    assert stage.backup(Path("out"), p, [Path("one.txt")]) != first
+    assert not [path for path in stage.code() if "pipeline" in path.parts]
+    stage.graph.cache_clear()
 
 
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:

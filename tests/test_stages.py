@@ -14,6 +14,8 @@ from smallset.pipeline import params
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = [".", "sample", "first-edition", "mnist"]
+LEAN = "project"  # the graph of a project of one's own, from which `smallset init` makes one
+GRAPHS = [".", LEAN]
 
 
 def stages(pipeline: str) -> dict[str, dict[str, Any]]:
@@ -26,24 +28,40 @@ def keys(stage: dict[str, Any]) -> set[str]:
     return {key.partition(".")[0] for key in stage.get("params", [])}
 
 
-def source(name: str) -> str:
-    """The script of a stage."""
-    return (ROOT / STAGES[name]["cmd"].split()[1].removeprefix("${root}/")).read_text()
+def commands(stage: dict[str, Any]) -> list[list[str]]:
+    """The words of each command of a stage, with paths from the root on."""
+    listed = [stage["cmd"]] if isinstance(stage["cmd"], str) else stage["cmd"]
+    return [command.replace("${root}/", "").split() for command in listed]
 
 
-def outputs(name: str) -> set[str]:
+def dependencies(stage: dict[str, Any]) -> list[str]:
+    """The deps of a stage, with paths from the root on."""
+    return [dep.removeprefix("${root}/") for dep in stage["deps"]]
+
+
+def outputs(stage: dict[str, Any]) -> set[str]:
     """The paths that a stage makes."""
-    listed = [out for kind in ("outs", "metrics", "plots") for out in STAGES[name].get(kind, [])]
+    listed = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
     return {out if isinstance(out, str) else next(iter(out)) for out in listed}
 
 
+def trains(name: str, stage: dict[str, Any]) -> bool:
+    """True for a stage that makes the model of its name."""
+    return f"models/{name}.keras" in outputs(stage)
+
+
 STAGES = stages(".")
-LEARNING = {name for name in STAGES if f"models/{name}.keras" in outputs(name) or name.endswith("_seeds")}
+BOTH = [(graph, name) for graph in GRAPHS for name in stages(graph)]
+MODELS = [(graph, name) for graph, name in BOTH if trains(name, stages(graph)[name])]
+LEARNING = {name for name in STAGES if trains(name, STAGES[name]) or name.endswith("_seeds")}
 LEARNING |= {"base", "activations", "features", "larger", "test_features"}  # or hours of the frozen part
 SHARED = {"seed", "precision", "image", "augmentation"}
 AUDITED = "metrics/audit/passed.txt"
 OTHERS = {  # keys of other stages that one reads
-    "base": {"larger"},
+    "side": {"base", "larger", "linear"},
+    "linear": {"larger"},  # in a project, where each of these three makes data/larger, if it is missing
+    "suspects": {"larger"},
+    "pooled": {"larger"},
     "classifier_seeds": {"classifier"},
     "augmented_seeds": {"augmented"},
     "fine_tune_seeds": {"augmented", "fine_tune"},
@@ -77,20 +95,25 @@ def modules(script: Path) -> set[Path]:
     return found
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_declares_exactly_the_rooms_that_can_change_its_result(name: str) -> None:
-    script = STAGES[name]["cmd"].split()[1]
-    declared = [dep for dep in STAGES[name]["deps"] if dep.startswith("${root}")]
-    rooms = {path.relative_to(ROOMS).parts[0] for path in modules(ROOT / script.removeprefix("${root}/"))} - HARMLESS
-    assert declared[0] == script
-    assert sorted(declared[1:]) == sorted(f"${{root}}/src/smallset/{room}" for room in rooms)
-    assert STAGES[name]["deps"][-len(declared) :] == declared  # after the data
+@pytest.mark.parametrize(("graph", "name"), BOTH)
+def test_a_stage_declares_exactly_the_rooms_that_can_change_its_result(graph: str, name: str) -> None:
+    stage = stages(graph)[name]
+    scripts = [words[1] for words in commands(stage)]
+    imported = set().union(*(modules(ROOT / script) for script in scripts))
+    rooms = {path.relative_to(ROOMS).parts[0] for path in imported} - HARMLESS
+    code = [dep for dep in dependencies(stage) if dep.startswith(("stages/", "src/"))]
+    assert code[: len(scripts)] == scripts
+    assert sorted(code[len(scripts) :]) == sorted(f"src/smallset/{room}" for room in rooms)
+    assert dependencies(stage)[-len(code) :] == code  # after the data
 
 
+@pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("room", ["sources", "measures", "showing", "tools", "pipeline"])
-def test_an_edit_where_photos_come_from_to_measures_to_what_is_shown_or_to_words_retrains_nothing(room: str) -> None:
+def test_an_edit_where_photos_come_from_to_measures_to_what_is_shown_or_to_words_retrains_nothing(
+    graph: str, room: str
+) -> None:
     # What runs again because of it, but for stages that then find their results as they were (subset, audit).
-    touched = {name for name in STAGES if f"${{root}}/src/smallset/{room}" in STAGES[name]["deps"]}
+    touched = {name for name, stage in stages(graph).items() if f"src/smallset/{room}" in dependencies(stage)}
     assert touched.isdisjoint(LEARNING), touched & LEARNING
 
 
@@ -104,22 +127,23 @@ def test_every_room_has_a_purpose_a_layer_and_a_line_in_contributing() -> None:
     assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == layers
 
 
-def script_takes_its_name(name: str) -> bool:
-    """True for convnet, which reads the params of the model that it is told to train."""
-    return "getattr(p, name)" in source(name)
-
-
-@pytest.mark.parametrize("name", [name for name in STAGES if not name.endswith("_seeds")])
-def test_a_stage_declares_exactly_the_params_that_it_reads(name: str) -> None:
-    script = source(name)
-    read = {
+def read(script: str, arguments: list[str]) -> set[str]:
+    """The keys of params.yaml that a script reads, with those that it is told in its arguments: convnet, base."""
+    text = (ROOT / script).read_text()
+    told = arguments if "getattr(p, " in text else []
+    return {*told} | {
         node.attr
-        for node in ast.walk(ast.parse(script))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "p"
     }
-    named = {name} if script_takes_its_name(name) else set()
-    assert read | named == keys(STAGES[name])
-    assert read <= SHARED | {name} | OTHERS.get(name, set())
+
+
+@pytest.mark.parametrize(("graph", "name"), [(graph, name) for graph, name in BOTH if not name.endswith("_seeds")])
+def test_a_stage_declares_exactly_the_params_that_it_reads(graph: str, name: str) -> None:
+    stage = stages(graph)[name]
+    found = set().union(*(read(script, arguments) for _, script, *arguments in commands(stage)))
+    assert found == keys(stage)
+    assert found <= SHARED | {name} | OTHERS.get(name, set())
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name.endswith("_seeds")])
@@ -134,34 +158,43 @@ def test_the_stages_are_the_chapter_in_its_order() -> None:
     assert all(stage["desc"].startswith("8.") and len(stage["desc"]) < 80 for stage in STAGES.values())
 
 
-def before(name: str) -> set[str]:
+def before(graph: str, name: str) -> set[str]:
     """The stages that DVC runs before a stage, directly or not."""
-    deps = STAGES[name]["deps"]
+    known = stages(graph)
+    deps = known[name]["deps"]
     direct = {
-        other for other in STAGES if any(f"{out}/".startswith(f"{dep}/") for out in outputs(other) for dep in deps)
+        other
+        for other, stage in known.items()
+        if any(f"{out}/".startswith(f"{dep}/") for out in outputs(stage) for dep in deps)
     }
     direct.discard(name)  # report reads the folder of all metrics
-    return direct.union(*(before(other) for other in direct))
+    return direct.union(*(before(graph, other) for other in direct))
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
-def test_nothing_is_trained_before_the_audit_has_passed(name: str) -> None:
-    assert "audit" in before(name)
+@pytest.mark.parametrize(("graph", "name"), MODELS)
+def test_nothing_is_trained_before_the_audit_has_passed(graph: str, name: str) -> None:
+    assert "audit" in before(graph, name)
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
-def test_no_model_is_made_from_test_photos(name: str) -> None:
-    stages = (before(name) | {name}) - {"subset", "audit"}
-    reads = {dep for other in stages for dep in STAGES[other]["deps"]}
+@pytest.mark.parametrize(("graph", "name"), MODELS)
+def test_no_model_is_made_from_test_photos(graph: str, name: str) -> None:
+    found = (before(graph, name) | {name}) - {"subset", "audit"}
+    reads = {dep for other in found for dep in stages(graph)[other]["deps"]}
     assert not {dep for dep in reads if "test" in dep or dep in ("metrics/subset", "data/subset")}
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if f"models/{name}.keras" in outputs(name)])
-def test_outputs_of_a_model_leave_the_run_cache_on(name: str) -> None:
-    assert all(isinstance(out, str) for out in STAGES[name]["outs"])  # DVC: an out with cache: false switches it off
+@pytest.mark.parametrize(("graph", "name"), MODELS)
+def test_outputs_of_a_model_leave_the_run_cache_on(graph: str, name: str) -> None:
+    # DVC: an out with cache: false switches it off.
+    assert all(isinstance(out, str) for out in stages(graph)[name]["outs"])
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_all_that_a_project_makes_is_shared() -> None:
+    # DVC: without an output that was not pushed, dvc pull fails and dvc repro runs its stage.
+    assert "push: false" not in (ROOT / LEAN / "dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize("pipeline", [*PIPELINES, LEAN])
 def test_each_param_of_a_pipeline_has_a_stage(pipeline: str) -> None:
     declared = set().union(*(keys(stage) for stage in stages(pipeline).values()))
     assert params.read(ROOT / pipeline / "params.yaml").model_fields_set == declared
@@ -197,13 +230,20 @@ def test_a_pipeline_folder_runs_the_shared_stages(pipeline: str) -> None:
         assert text == (ROOT / "dvc.yaml").read_text().replace("  - root: .\n", "  - root: ..\n")
 
 
+@pytest.mark.parametrize("name", [name for name in stages(LEAN) if name not in ("base", "compare")])
+def test_a_stage_of_a_project_leaves_what_the_chapter_s_does(name: str) -> None:
+    # So that what reads it, the report for one, needs no other code.
+    assert outputs(stages(LEAN)[name]) == outputs(STAGES[name])
+
+
 def test_no_stage_depends_on_a_folder_in_which_dvc_keeps_a_gitignore() -> None:
     # Its lines change their order with what is checked out, and the folder's digest with them.
     cached = [
-        out
-        for stage in STAGES.values()
+        path
+        for stage in (*STAGES.values(), *stages(LEAN).values())
         for out in stage.get("outs", []) + stage.get("plots", [])
-        if isinstance(out, str)  # the others have cache: false
+        for path, flags in ({out: {}} if isinstance(out, str) else out).items()
+        if "cache" not in flags
     ]
     parents = {str(Path(out).parent) for out in cached}
     assert not [(name, dep) for name, stage in STAGES.items() for dep in stage["deps"] if dep in parents]
@@ -215,14 +255,15 @@ def test_no_file_is_a_link() -> None:
     assert not [line for line in listed.splitlines() if line.startswith("120000")]
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("pipeline", [*PIPELINES, LEAN])
 def test_compare_reads_what_every_model_of_the_pipeline_leaves(pipeline: str) -> None:
     declared = stages(pipeline)
     names = declared["evaluate"]["matrix"]["model"]
     assert declared["compare"]["cmd"].split()[2:] == names
     metrics = {f"metrics/{name}{part}" for name in names for part in (".json", "")} | {"metrics/subset/test.csv"}
     data = {f"data/seeds/{name}.npy" for name in names if f"{name}_seeds" in declared}
-    assert {dep for dep in declared["compare"]["deps"] if not dep.startswith("${root}")} == metrics | data
+    own = {dep for dep in dependencies(declared["compare"]) if not dep.startswith(("stages/", "../", "src/"))}
+    assert own == metrics | data
 
 
 @pytest.mark.parametrize(("flags", "expected"), [("fma avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)])

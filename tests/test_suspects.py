@@ -54,6 +54,18 @@ def test_swapped_labels_are_in_the_first_ranks(tmp_path: Path, seed: int) -> Non
     assert set(first.loc[hits, "split"]) == {"train"}
 
 
+def test_of_a_trunk_s_output_what_the_top_makes_of_it_counts_and_of_views_the_first(tmp_path: Path) -> None:
+    import keras
+
+    labels = np.arange(60) % 3
+    values, other = features(labels, 0), features(labels[::-1], 1)
+    doubled = keras.Sequential([keras.Input(values.shape[1:]), keras.layers.Rescaling(2.0)])
+    assert np.allclose(suspects.pooled(values, doubled), 2 * suspects.pooled(values), atol=1e-5)
+    found = cached(tmp_path, "train", values, labels)
+    views = caches.Cache(np.stack([values, other]), found.photos)
+    assert suspects.find({"train": views}, 0).equals(suspects.find({"train": found}, 0))
+
+
 def test_all_that_are_more_likely_another_class_are_listed() -> None:
     labels = np.zeros(300, np.int64)
     labels[-3:] = 1

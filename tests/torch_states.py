@@ -78,16 +78,24 @@ def saved(state: Mapping[str, Any], magic: int = 0x1950A86A20F9469CFC6C) -> byte
     return file.getvalue()
 
 
-def of_lite(name: str, tensors: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """What efficientnet_lite_pytorch would have saved of a network with these tensors, in Keras's order."""
-    state = {}
-    for weight, tensor in zip(lite.network(name).weights, tensors, strict=True):
-        kind = "_depthwise_conv" if "dwconv" in weight.path else "_conv"
-        if tensor.ndim == 4:
-            order = (2, 3, 0, 1) if "dwconv" in weight.path else (3, 2, 0, 1)
-            state[f"{weight.path}.{kind}.weight"] = np.ascontiguousarray(tensor.transpose(order))
-            continue
-        state[weight.path] = tensor
-        if weight.path.endswith("moving_variance"):
-            state[f"{weight.path}.num_batches_tracked"] = np.array(0)
+def of_lite(name: str) -> dict[str, np.ndarray]:
+    """A state as efficientnet_lite_pytorch would have saved it of that network, with values drawn at random."""
+    draw = np.random.default_rng(0)
+    state: dict[str, np.ndarray] = {}
+    for weight in lite.network(name).weights:
+        if len(weight.shape) == 1:
+            continue  # a bias: of the normalization that is folded in
+        layer, depthwise = weight.path.partition("/")[0], "dwconv" in weight.path
+        order, kind = ((2, 3, 0, 1), "_depthwise_conv") if depthwise else ((3, 2, 0, 1), "_conv")
+        kernel = draw.normal(0, 0.1, [weight.shape[axis] for axis in order])
+        channels = len(kernel)
+        own = {
+            f"{layer}.{kind}.weight": kernel,
+            f"{layer}._bn.weight": draw.uniform(0.5, 1.5, channels),
+            f"{layer}._bn.bias": draw.normal(0, 0.1, channels),
+            f"{layer}._bn.running_mean": draw.normal(0, 0.1, channels),
+            f"{layer}._bn.running_var": draw.uniform(0.5, 1.5, channels),
+        }
+        state |= {key: values.astype(np.float32) for key, values in own.items()}
+        state[f"{layer}._bn.num_batches_tracked"] = np.array(0)
     return state | {"_fc.weight": np.zeros((10, 1280), np.float32), "_fc.bias": np.zeros(10, np.float32)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from smallset.pipeline import quiet
 
 quiet.start()
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the environment or ~/.keras/keras.json says
 
 if "DVC_STAGE" in os.environ:  # before all else, since another smallset may lack what the stage's script imports
     from smallset.pipeline import origin

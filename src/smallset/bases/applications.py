@@ -1,6 +1,6 @@
 """Pretrained convolutional bases, each cut in two: a trunk that stays frozen, and a top.
 
-They are those of keras.applications and the EfficientNet-Lites; params.BASES has their names.
+They are those of keras.applications and the EfficientNet-Lites, whose names params.BASES has, and of keras-hub.
 """
 
 import re
@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import keras
 import numpy as np
+from keras import layers
 from numpy.typing import NDArray
 
-from smallset.bases import lite
+from smallset.bases import cutting, hub, lite
 from smallset.bases.lite import Shape
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.params import HUB
 
 Pixels = TypeVar("Pixels")  # an array or a Keras tensor
 
@@ -41,7 +43,12 @@ CUTS = {
 def plain(
     name: str, input_shape: Shape = None, input_tensor: keras.KerasTensor | None = None, weights: str | None = None
 ) -> keras.Model:
-    """A base as keras.applications calls it: no top, random weights, and most often without its preprocessing."""
+    """A base as keras.applications calls it: no top, random weights, and most often without its preprocessing.
+
+    Of keras-hub, as its preset has it: `weights` are the preset's or random, and the shape is its own.
+    """
+    if name.startswith(HUB):
+        return hub.backbone(name, pretrained=weights is not None)
     if name in lite.NETWORKS:
         return lite.network(name, input_shape, input_tensor)
     build = getattr(keras.applications, name)
@@ -61,6 +68,8 @@ def build(name: str, tensors: list[NDArray[np.float32]], size: int) -> keras.Mod
     The base's own preprocessing is inside, so that nothing that holds the base can forget it.
     tensors: values in the order of `plain(name).weights`; VGG16 has 14,714,688 in 26 tensors.
     """
+    if name.startswith(HUB):
+        return hub.build(name, tensors, size)
     pixels = keras.Input((size, size, 3), name="pixels")
     try:
         model = plain(name, input_tensor=preprocess(name, pixels))
@@ -73,19 +82,35 @@ def build(name: str, tensors: list[NDArray[np.float32]], size: int) -> keras.Mod
 def split(base: keras.Model, name: str, cut: str | None) -> tuple[keras.Model, keras.Model]:
     """Cut a base into (trunk, top): top(trunk(pixels)) is base(pixels), with the same weights.
 
-    cut: the layer whose output the trunk ends with; None: the one that `CUTS` has for a base of that name.
+    cut: the layer whose output the trunk ends with; None: the one that `end_of_trunk` has for a base of that name.
     """
-    layers = [layer.name for layer in base.layers[1:]]
-    pattern = cut or next(at for family, at in CUTS.items() if re.fullmatch(family, name))
-    at = [layer for layer in layers if layer == cut or (cut is None and re.fullmatch(pattern, layer))]
-    if not at:
-        raise SmallsetError(f"params.yaml: base: cut: {name} has no layer {cut!r}. It has: {', '.join(layers)}")
-    activations = base.get_layer(at[-1]).output
+    names = [layer.name for layer in base.layers[1:]]
+    at = cut or end_of_trunk(base, name)
+    if at not in names:
+        raise SmallsetError(f"params.yaml: base: cut: {name} has no layer {cut!r}. It has: {', '.join(names)}")
+    activations = base.get_layer(at).output
     try:
         top = keras.Model(activations, base.output, name="top")
     except ValueError:
         raise SmallsetError(
-            f"params.yaml: base: cut: what follows {at[-1]!r} in {name} needs more than its output. "
+            f"params.yaml: base: cut: what follows {at!r} in {name} needs more than its output. "
             f"Choose the end of a block."
         ) from None
-    return keras.Model(base.input, activations, name="trunk"), top
+    trunk = keras.Model(base.input, activations, name="trunk")
+    return between_maps(trunk, top) if len(activations.shape) == 3 else (trunk, top)
+
+
+def end_of_trunk(base: keras.Model, name: str) -> str:
+    """The layer at which a base is cut unless params say otherwise."""
+    if name.startswith(HUB):
+        return cutting.end_of_trunk(base)
+    pattern = next(at for family, at in CUTS.items() if re.fullmatch(family, name))
+    return [layer.name for layer in base.layers if re.fullmatch(pattern, layer.name)][-1]
+
+
+def between_maps(trunk: keras.Model, top: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Trunk and top that hand over tokens (n, t, c) as a map (n, 1, t, c), which is what caches hold."""
+    tokens = trunk.output_shape[1:]
+    row = keras.Input((1, *tokens))
+    trunk = keras.Model(trunk.input, layers.Reshape((1, *tokens))(trunk.output), name="trunk")
+    return trunk, keras.Model(row, top.call(layers.Reshape(tokens)(row)), name="top")

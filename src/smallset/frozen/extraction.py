@@ -1,13 +1,14 @@
 """Run part of a network over photos or cached rows, once, piece by piece onto the disk."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from smallset.frozen import caches
+from smallset.networks import inference
+from smallset.networks.inference import Step
 from smallset.photos import images
 from smallset.photos.augmentation import View
 from smallset.photos.lists import Photos
@@ -17,7 +18,6 @@ from smallset.storage.backups import Backup
 
 BATCH = 32  # photos; moves speed and memory, no result
 
-Step = Callable[[tf.Tensor], tf.Tensor]
 Views = Sequence[View | None]  # what a photo passes before the trunk: an augmentation, a mirror, or nothing
 PLAIN: Views = (None,)
 
@@ -36,7 +36,7 @@ def from_photos(trunk: keras.Model, found: Photos, wanted: Mapping[Path, Views],
         return
     outputs = [view for mapped in values for view in mapped.reshape(-1, *mapped.shape[-4:])]
     views = [view for several in wanted.values() for view in several]
-    for more in extract(compiled(trunk), found, done, views, outputs, trunk.input_shape[1]):
+    for more in extract(inference.compiled(trunk), found, done, views, outputs, trunk.input_shape[1]):
         for written in values:
             written.flush()
         backup.write(backup.read() | {name: np.array(more)})
@@ -56,7 +56,8 @@ def extract(
         for pixels, _ in images.load(found.at(rest), size, BATCH):
             rows = np.arange(done, done + len(pixels))
             for view, output in zip(views, outputs, strict=True):
-                output[rows] = _float16(step(view(pixels, found.at(rows)) if view else pixels))
+                seen = view(pixels, found.at(rows)) if view else pixels
+                output[rows] = _float16(step(np.asarray(seen)))
                 bar.update(len(rows))
             done += len(rows)
             yield done
@@ -66,7 +67,7 @@ def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:
     """Write top(row) for every row of every view to `path`, in the same order."""
     output = caches.create(path, cache.photos, top.output_shape[1:], cache.values.shape[:-4])
     targets = output.reshape(-1, *output.shape[-4:])
-    step, starts = compiled(top), range(0, len(cache.photos.files), BATCH)
+    step, starts = inference.compiled(top), range(0, len(cache.photos.files), BATCH)
     with progress.bar(total=len(cache.views) * len(starts), what=path.stem, unit=f" x {BATCH} rows") as bar:
         for source, target in zip(cache.views, targets, strict=True):
             for at in starts:
@@ -74,19 +75,15 @@ def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:
                 bar.update()
 
 
-def compiled(part: keras.Model) -> Step:
-    """One graph for any batch size."""
+def _float16(values: inference.Array) -> caches.Array:
+    """float16 holds up to 65,504; VGG16's activations reach a few thousand.
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)])
-    def step(x: tf.Tensor) -> tf.Tensor:
-        return part(x, training=False)
-
-    return step
-
-
-def _float16(values: tf.Tensor) -> caches.Array:
-    """float16 holds up to 65,504; VGG16's activations reach a few thousand."""
-    narrow: caches.Array = values.numpy().astype(np.float16)
+    SmallsetError where a value is larger or no number: of the wrong weights, most often.
+    """
+    narrow: caches.Array = values.astype(np.float16)
     if not np.isfinite(narrow).all():
-        raise SmallsetError("an activation is too large for float16: are these VGG16's weights, and pixels in 0..255?")
+        raise SmallsetError(
+            f"an output of the base is not finite in float16: it reaches {np.abs(values).max():.3g}, of "
+            f"65,504. Are the weights those of this base? Set base.weights to imagenet or to a file of it."
+        )
     return narrow

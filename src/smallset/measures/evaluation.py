@@ -1,5 +1,8 @@
 """What a saved model is worth on photos that it has never seen."""
 
+import sys
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import pandas as pd
@@ -8,7 +11,7 @@ from sklearn import metrics
 
 from smallset.measures import calibration
 from smallset.measures.calibration import Probabilities
-from smallset.networks import models
+from smallset.networks import inference, models
 from smallset.photos import images, lists
 from smallset.pipeline import progress
 
@@ -17,12 +20,12 @@ BATCH = 32  # photos; moves speed and memory, no result
 
 def predict(model: keras.Model, found: lists.Photos) -> Probabilities:
     """P(class) of each photo, (n, classes), from one pass in the order of `found`."""
-    pixels = images.load(found, model.input_shape[1], BATCH)
-    model.jit_compile = False  # XLA compiles for seconds and is no faster
-    batches = images.passing(len(found.files), BATCH)
-    with progress.bar(total=batches, what="predicting", unit=f" x {BATCH} photos") as bar:
-        told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda *_, **__: bar.update())
-        return models.per_class(model.predict(pixels, verbose=0, callbacks=[told]))
+    step, outputs = inference.compiled(model), []
+    with progress.bar(total=len(found.files), what="predicting", unit=" photos") as bar:
+        for pixels, _ in images.load(found, model.input_shape[1], BATCH):
+            outputs.append(step(pixels.numpy()))
+            bar.update(len(pixels))
+    return models.per_class(np.concatenate(outputs))
 
 
 def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
@@ -61,6 +64,19 @@ def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]
 def _curves(classes: int) -> range:
     """The classes that have a ROC curve. Of two only the second: 1 - p rounds what p keeps apart."""
     return range(1, 2) if classes == 2 else range(classes)
+
+
+def warn(seen: Sequence[bool]) -> None:
+    """Say on stderr how many of the photos that measure a model it was trained on or chosen by, if it was.
+
+    So it is with a model of another seed's split, of other shares, or of photos that lie in two splits.
+    """
+    if any(seen):
+        print(
+            f"Warning: {sum(seen)} of these {len(seen)} photos are training or validation photos of this model, and "
+            f"flatter it. Measure it on photos that it has not seen.",
+            file=sys.stderr,
+        )
 
 
 def _rounded(value: float) -> float:

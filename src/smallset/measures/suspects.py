@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from smallset.frozen import caches
+from smallset.networks import inference
 from smallset.pipeline.errors import SmallsetError
 
 FOLDS = 5
@@ -24,19 +26,24 @@ LEAST = 50  # ranks that are listed however sure the model is
 SHARE = 0.02  # of all photos, likewise
 
 
-def pooled(values: caches.Array) -> NDArray[np.float32]:
-    """The mean over space of features (n, h, w, c): (n, c). Only a piece of them is in memory at a time."""
-    pieces = [values[at : at + PIECE].astype(np.float32).mean(axis=(1, 2)) for at in range(0, len(values), PIECE)]
-    return np.concatenate(pieces)
+def pooled(values: caches.Array, top: keras.Model | None = None) -> NDArray[np.float32]:
+    """The mean over space of features (n, h, w, c), or of what `top` makes of them: (n, c).
+
+    Only a piece of them is in memory at a time.
+    """
+    step = inference.compiled(top) if top is not None else np.asarray
+    pieces = (values[at : at + PIECE].astype(np.float32) for at in range(0, len(values), PIECE))
+    return np.concatenate([step(piece).mean(axis=(1, 2)) for piece in pieces])
 
 
-def find(cached: Mapping[str, caches.Cache], seed: int) -> pd.DataFrame:
+def find(cached: Mapping[str, caches.Cache], seed: int, top: keras.Model | None = None) -> pd.DataFrame:
     """The photos of all splits whose given label is least probable, as `ranked` lists them.
 
-    A photo's probabilities are from a model that has not seen it: with the label in its training, it would confirm it.
+    cached: what a base, or its trunk below `top`, gives for the photos; of several views the first one counts. A
+    photo's probabilities are from a model that has not seen it: with the label in its training, it would confirm it.
     """
     found = {split: cache.photos for split, cache in cached.items()}
-    features = np.concatenate([pooled(cache.values) for cache in cached.values()])
+    features = np.concatenate([pooled(cache.views[0], top) for cache in cached.values()])
     labels = np.concatenate([cache.labels for cache in cached.values()])
     classes = next(iter(found.values())).classes
     table = pd.DataFrame(

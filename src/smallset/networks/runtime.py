@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from smallset.pipeline import provenance
 
+BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # TensorFlow's option for it
+CHOSEN: set[str] = set()  # what `prepare` chose
+
 
 def prepare(seed: int, precision: str) -> None:
     """Seed Python, NumPy and TensorFlow, ask for deterministic kernels, and choose the precision of convolutions.
@@ -25,7 +28,20 @@ def prepare(seed: int, precision: str) -> None:
         and has_bfloat16(provenance.processor_flags())
     ):
         os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_ALLOWLIST_REMOVE"] = "MatMul"
-        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+        tf.config.optimizer.set_experimental_options({BFLOAT16: True})
+        CHOSEN.add(BFLOAT16)
+
+
+def in_bfloat16() -> bool:
+    """Whether `prepare` chose bfloat16."""
+    return BFLOAT16 in CHOSEN
+
+
+def suit(network: keras.Model) -> None:
+    """Take float32 for a network with depthwise convolutions, which TensorFlow trains faster in it than in bfloat16."""
+    kinds = {type(layer) for layer in network._flatten_layers()}
+    pays = in_bfloat16() and keras.layers.DepthwiseConv2D not in kinds
+    tf.config.optimizer.set_experimental_options({BFLOAT16: pays})
 
 
 def has_bfloat16(flags: Collection[str]) -> bool:

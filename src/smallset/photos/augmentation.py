@@ -48,7 +48,7 @@ def _transform(p: params.Augmentation, size: int, random: np.random.Generator) -
     angle, shear = 2 * math.pi * p.rotation * turn, math.sin(math.radians(p.shear)) * slide
     flip = np.diag(
         [
-            1.0 if p.flip == "vertical" else math.copysign(1, mirrored),
+            math.copysign(1, mirrored) if "horizontal" in p.flip else 1.0,
             math.copysign(1, upturned) if "vertical" in p.flip else 1.0,
         ]
     )

@@ -1,27 +1,27 @@
-"""The code that runs is the code that DVC tracks: a stage takes smallset from its own project's src, or stops."""
+"""The code that runs is the code that DVC tracks: a stage takes smallset from its own project's src."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-EXPERIMENTS = ".dvc/tmp/exps/"  # where DVC copies a project to, for queued experiments
-
 
 def check(package: Path, script: Path) -> None:
-    """End the process where `script` is a project's stage and `package`, its smallset, is another's.
+    """Where `script` is a project's stage and `package`, its smallset, is another's, start again with its own.
 
-    A copy that DVC has made for an experiment is installed nowhere: there the stage starts again, with its own code.
+    So any smallset will do that is installed: a wheel's, another clone's, and for the copy of a project that DVC makes
+    for a queued experiment that of the project itself.
     """
     own = script.resolve().parent.parent / "src" / "smallset"
     if script.parent.name != "stages" or not own.is_dir() or own.samefile(package):
         return
-    if EXPERIMENTS in own.as_posix():
-        again(own.parent)
-    sys.exit(
-        f"{script.stem}: this would run the smallset in {package}, but DVC tracks the one in {own}. "
-        f'Install that one, in this Python environment: pip install -e "{own.parent.parent}"'
-    )
+    first, _, _ = os.environ.get("PYTHONPATH", "").partition(os.pathsep)
+    if first == str(own.parent):  # started again already, in vain
+        sys.exit(
+            f"{script.stem}: this would run the smallset in {package}, but DVC tracks the one in {own}. "
+            f'Install that one, in this Python environment: pip install -e "{own.parent.parent}"'
+        )
+    again(own.parent)
 
 
 def again(source: Path) -> None:

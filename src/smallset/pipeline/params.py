@@ -39,6 +39,8 @@ BASES = (
     *("VGG16", "VGG19", "Xception"),
 )
 
+HUB = "hub:"  # before the name of a preset of keras-hub, or of its folder
+
 COMPLETE = "Add it; the values of the book are in the repository's params.yaml."
 ABSENT: Any = Field(default=None)
 CURES = {"learning_rate": " A small number, as 1.0e-5."}
@@ -59,7 +61,7 @@ class Image(Strict):
 
 
 class Augmentation(Strict):
-    flip: Literal["horizontal", "vertical", "horizontal_and_vertical"]
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
     rotation: Share
     shift: Share
     shear: Annotated[FiniteFloat, Field(ge=0, lt=90)]
@@ -76,8 +78,10 @@ class Base(Strict):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in BASES:
-            raise ValueError(f"expected one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
+        if name == HUB:
+            raise ValueError(f"expected a preset behind it, as {HUB}dinov2_small or {HUB}./folder; found {name!r}")
+        if not name.startswith(HUB) and name not in BASES:
+            raise ValueError(f"expected {HUB}preset or one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
         return name
 
 
@@ -140,6 +144,7 @@ class Training(Strict):
     epochs: Count
     steps: Count | None = None
     learning_rate: Rate
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     epsilon: Rate
     ema_momentum: Share | None
     class_weights: Literal["balanced"] | None
@@ -172,8 +177,13 @@ class Activations(Strict):
     views: Annotated[int, Field(ge=0)]
 
 
+class Tuning(Training):
+    depth: Literal["top", "whole"] | None
+    augmentation: Augmentation | None = None
+
+
 class Larger(Strict):
-    side: Count
+    side: Count | None
     mirror: bool
 
 
@@ -202,7 +212,7 @@ class Params(Strict):
 
     seed: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "float32"]
-    image: Image
+    image: Image = ABSENT
     augmentation: Augmentation = ABSENT
     base: Base = ABSENT
     download: Download = ABSENT
@@ -217,7 +227,7 @@ class Params(Strict):
     fine_tune: Training = ABSENT
     larger: Larger = ABSENT
     linear: Linear = ABSENT
-    pooled: Training = ABSENT
+    pooled: Tuning = ABSENT
     seeds: Seeds = ABSENT
     compare: Compare = ABSENT
 
@@ -236,7 +246,7 @@ class Params(Strict):
             raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
         own = self.model_copy()
         for key in set(Params.model_fields) - wanted:
-            del own.__dict__[key]
+            own.__dict__.pop(key, None)
         return own
 
 

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,21 @@ def load_params() -> params.Params:
     return params.read(Path("params.yaml")).only(declared().get("params", []))
 
 
-def backup(output: Path) -> Backup:
-    """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps."""
-    inputs = repr((sys.argv, load_params(), provenance.facts(), digest(map(Path, declared()["deps"]))))
+def backup(output: Path, p: params.Params | None = None, data: Sequence[Path] | None = None) -> Backup:
+    """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps.
+
+    p, data: those that `output` depends on beside the code, where the stage has others for what it makes of it.
+    """
+    deps = map(Path, declared()["deps"]) if data is None else [*data, *code()]
+    inputs = repr((sys.argv, p or load_params(), provenance.facts(), digest(deps)))
     return Backup(files.part(output.with_suffix(".npz")), hashlib.sha256(inputs.encode()).hexdigest())
+
+
+def code() -> list[Path]:
+    """The script that runs and the modules of smallset that it has imported, without those of this room."""
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("smallset.")]
+    found = [Path(module.__file__) for module in modules if module.__file__ and ".pipeline" not in module.__name__]
+    return [Path(sys.argv[0]), *found]
 
 
 def made(item: str) -> list[Path]:
@@ -81,7 +92,7 @@ def below(path: Path) -> Iterator[Path]:
 
 def run(main: Callable[[], None]) -> None:
     """Call main(); print how long it took, or the error without its traceback. End on SIGTERM."""
-    name = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
+    name = called()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
     try:
@@ -99,6 +110,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"\n{name}: {names.lines(inner[1])}. Run: dvc repro --force subset")
 
 
+def called() -> str:
+    """The stage's name; of a stage of several commands only the last is called so, the others as their scripts."""
+    script, name = Path(sys.argv[0]), os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+    if not name:
+        return script.stem
+    commands = declared()["cmd"]
+    return name if isinstance(commands, str) or script.name in commands[-1] else script.stem
+
+
 def recorded(main: Callable[[], None], name: str) -> None:
     """Call main(), say how long it took, and note it and what it was made with; say first what has changed since."""
     started, here = time.monotonic(), provenance.facts()
@@ -107,5 +127,6 @@ def recorded(main: Callable[[], None], name: str) -> None:
     main()
     seconds = time.monotonic() - started
     provenance.log(LOG, name, here, seconds)
-    provenance.record(RECORD, name, here, digest(made(name.partition("@")[2])), graph())
+    if name.partition("@")[0] in graph():
+        provenance.record(RECORD, name, here, digest(made(name.partition("@")[2])), graph())
     print(f"{name}: {seconds:.0f} s")

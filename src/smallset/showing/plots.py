@@ -21,6 +21,7 @@ rcParams["font.family"] = ["DejaVu Sans", *sorted(CJK & {font.name for font in f
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 PAIRS = 12  # of photos alike, side by side
+LEGIBLE = 80  # classes whose names and counts are in a picture of a confusion matrix
 SUSPECTS = 12  # photos whose label is least believed
 
 
@@ -49,14 +50,20 @@ def grid(
 
 
 def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
-    """Photos of each actual class (rows) by predicted class (columns), shaded by their share of the row."""
+    """Photos of each actual class (rows) by predicted class (columns), shaded by their share of the row.
+
+    Of more than LEGIBLE classes the shades alone, in a picture that grows no further.
+    """
     counts = pd.crosstab(predictions.actual, predictions.predicted)
     counts = counts.reindex(index=list(classes), columns=list(classes), fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    side = max(3.6, 1.6 + 0.26 * len(classes))
+    side = max(3.6, 1.6 + 0.26 * min(len(classes), LEGIBLE))
     figure = Figure((side + 0.6, side), layout="constrained")
     ax = figure.subplots()
     figure.colorbar(ax.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the actual class", shrink=0.8)
+    if len(classes) > LEGIBLE:
+        ax.set(xlabel="predicted", ylabel="actual", title=f"{title}: {len(classes)} classes, by number in their order")
+        return figure
     size = 9 if len(classes) <= 12 else 6
     for row, column in zip(*np.nonzero(counts.to_numpy()), strict=True):
         colour = "white" if shares.iloc[row, column] > 0.5 else "black"

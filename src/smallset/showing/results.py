@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from smallset.measures import comparison
+from smallset.measures import comparison, since
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
 
@@ -63,6 +63,7 @@ class Results:
     subset: Content
     stages: provenance.Record  # what each was made with
     params: str  # the text of params.yaml
+    since: Content  # how this run differs from the committed one before it, as since.compare tells it
 
     @property
     def best(self) -> str:
@@ -103,6 +104,7 @@ def read(metrics: Path, params: Path, name: str) -> Results:
         subset=_content(metrics / "subset.json"),
         stages=provenance.read(metrics / "provenance.json"),
         params=params.read_text(encoding="utf-8"),
+        since=_content(metrics / since.FILE) or since.NOTHING,
     )
 
 

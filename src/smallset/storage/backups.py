@@ -1,9 +1,10 @@
 """What a run that is under way keeps, for the one that goes on with the same inputs when it was killed."""
 
+import glob
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,19 @@ class Backup:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return {}
 
+    def beside(self, kind: str) -> "Backup":
+        """Another one, of the same inputs."""
+        return replace(self, path=self.path.with_suffix(f".{kind}.npz"))
+
     def remove(self) -> None:
-        """The outputs are written."""
-        files.remove(self.path)
+        """The outputs are written. Those beside it go, too."""
+        for path in (self.path, *self.path.parent.glob(f"{glob.escape(self.path.stem)}.*.npz")):
+            files.remove(path)
+
+
+def complete(path: Path, backup: Backup) -> bool:
+    """Whether `path` is what the run of this backup has made, so that there is nothing to do."""
+    return bool(backup.read()) and path.exists() and not files.part(path).exists()
 
 
 @contextmanager

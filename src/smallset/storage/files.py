@@ -40,6 +40,16 @@ def part(path: Path, kind: str = "") -> Path:
     return path.with_name(f".part.{kind}{'.' if kind else ''}{path.name}")
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's bytes; where the disk can, as a reflink, which takes no room until one of the two changes."""
+    from dvc_objects.fs import system  # it takes a while
+
+    try:
+        system.reflink(str(source), str(target))  # type: ignore[no-untyped-call]
+    except OSError:  # another disk, or a file system without them
+        shutil.copyfile(source, target)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder that may not be there."""
     if path.is_dir() and not path.is_symlink():

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from smallset.pipeline import names, progress, quiet
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from smallset.pipeline import params
     from smallset.tools.prediction import Answer
 
 CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
@@ -30,12 +34,12 @@ def made(path: Path) -> Path:
     """The path of a model file; an error tells who makes it where there is none."""
     if not path.is_file():
         raise typer.BadParameter(
-            f"File '{path}' does not exist. A pipeline makes it: dvc repro, in the pipeline's folder."
+            f"File '{path}' does not exist. A project makes it: dvc repro, in the project's folder."
         )
     return path
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a pipeline's models/.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a project's models/.")]
 Named = Annotated[
     list[str], typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line.")
 ]
@@ -64,7 +68,7 @@ def reported() -> Iterator[None]:
 
 @app.callback()
 def prepare() -> None:
-    """Label photos with a model of a smallset pipeline, see what it looked at, measure it, or begin a pipeline."""
+    """Label photos with a model of a smallset project, see what it looked at, measure it, or begin a project."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # UTF-8 into pipes everywhere; odd file names as the bytes they are
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
@@ -80,19 +84,23 @@ def predict(
 ) -> None:
     """Print the labels of photos and their probabilities.
 
-    One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom, hidden files left
-    out. A file that does not decode as a photo is named on stderr, and has a row with its error in CSV and JSON lines.
+    One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom; what is no photo
+    there is counted on stderr. A photo that does not decode is named there, and has a row with its error in CSV and
+    JSON lines.
     """
     from smallset.networks import saving
     from smallset.tools import prediction
 
     classes, network = saving.classes(model), saving.load(model)
     top, kind = min(top, len(classes)), form or ("table" if sys.stdout.isatty() else "csv")
-    named = itertools.chain.from_iterable([prediction.find(name, sys.stdin.buffer) for name in photo])
+    found = [prediction.find(name, sys.stdin.buffer) for name in photo]
+    named = itertools.chain.from_iterable(paths for paths, _, _ in found)
     paths = named if "-" in photo else list(named)
+    reasons = {path: reason for _, broken, _ in found for path, reason in broken.items()}
+    _say(line for _, _, said in found for line in said)
     print(prediction.header(kind, classes, top), end="", flush=True)
     unread = 0
-    for answer in _progress(prediction.answers(network, paths, batch), paths, hidden=sys.stdout.isatty()):
+    for answer in _progress(prediction.answers(network, paths, batch, reasons), paths, hidden=sys.stdout.isatty()):
         unread += _complain([answer])
         print(prediction.line(kind, answer, classes, top), end="", flush=True)
     raise typer.Exit(int(unread > 0))
@@ -139,17 +147,21 @@ def evaluate(
     """Measure a model on labelled photos.
 
     Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
-    the model was trained on. Files that do not decode are named on stderr and not counted.
+    the model was trained on. Photos that do not decode are named on stderr and not counted. Of photos that the
+    model was trained on a warning tells there how many there are.
     """
     from smallset.measures import evaluation
     from smallset.networks import saving
+    from smallset.photos import lists
     from smallset.storage import files
     from smallset.tools import prediction
 
-    found = prediction.labelled(folder, saving.classes(model))
-    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch), found.files))
+    found, reasons, said = prediction.labelled(folder, saving.classes(model))
+    _say(said)
+    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch, reasons), found.files))
     unread = _complain(answers)
     found, probability = prediction.decoded(found, answers)
+    evaluation.warn(saving.seen(model, lists.digested(found).digests))
     print(json.dumps(evaluation.measures(found.labels, probability), indent=2, allow_nan=False, ensure_ascii=False))
     if output is not None:
         files.write_csv(output / "predictions.csv", evaluation.predictions(found, probability))
@@ -159,8 +171,23 @@ def evaluate(
 
 @app.command(epilog=CODES)
 @reported()
+def since(
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a branch or a tag.")] = "HEAD",
+) -> None:
+    """Compare this run with an earlier one that git has.
+
+    Prints what has become of the photos, and which models are better or worse on the test photos that both runs have.
+    Run it in a pipeline's folder.
+    """
+    from smallset.measures import since as earlier
+
+    print(earlier.against(Path("metrics"), revision))
+
+
+@app.command(epilog=CODES)
+@reported()
 def init(
-    name: Annotated[Path, typer.Argument(metavar="NAME", help="The new pipeline's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new project's folder.")],
     photos: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Your photos: a folder that holds one folder for each class.")
     ],
@@ -168,14 +195,38 @@ def init(
         Path | None,
         typer.Option(metavar="CSV", help="Without class folders, their labels: file, label[, split][, group]."),
     ] = None,
+    chapter: Annotated[
+        bool, typer.Option("--chapter", help="Train the book's models, too, which takes hours.")
+    ] = False,
 ) -> None:
-    """Begin a pipeline for your own photos.
+    """Begin a project of your own photos.
 
-    Makes a folder with its own params, data, models and metrics, in a clone of smallset's repository.
+    Makes a git and DVC repository with a copy of the photos, the pipeline and its code, in a first commit. It times a
+    few batches, and tells how long the run will take.
     """
     from smallset.tools import initialising
 
-    print(initialising.create(name, photos, table))
+    def estimate(paths: list[str], counts: "pd.DataFrame", p: "params.Params") -> str:
+        began = time.process_time()  # of the import, whose files may be on a cold disk now
+        from smallset.tools import estimating
+
+        return estimating.estimate(paths, counts, p, time.process_time() - began)
+
+    print(initialising.create(folder, photos, table, chapter, estimate), end="")
+
+
+@app.command(epilog=CODES)
+@reported()
+def update(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="A project.")] = Path(),
+) -> None:
+    """Bring this smallset's code into a project that an older one has made.
+
+    Your own changes and the values in params.yaml stay; git diff shows all that is new, and nothing is committed.
+    """
+    from smallset.tools import updating
+
+    print(updating.update(folder))
 
 
 @app.command(epilog=CODES)
@@ -207,6 +258,12 @@ def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = 
     """The answers under a bar on stderr, or lines there where that is no terminal."""
     total = len(paths) if isinstance(paths, Sized) else None
     return answers if hidden else progress.bar(answers, total=total, unit=" photos")
+
+
+def _say(lines: Iterable[str]) -> None:
+    """What the user should know beside the results, on stderr."""
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 def _complain(answers: Iterable["Answer"]) -> int:

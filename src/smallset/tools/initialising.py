@@ -1,115 +1,188 @@
-"""`smallset init`: a pipeline folder for the user's own photos, beside the reference pipeline in a clone."""
+"""`smallset init`: a project of one's own, a git and DVC repository with the photos, the code and a first commit."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import numpy as np
 import pandas as pd
-from PIL import Image
 from ruamel.yaml import YAML
 
-from smallset.pipeline import params
+from smallset.photos import decoding, walking
+from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import arrangements, splits
+from smallset.sources import arrangements, filling, splits
 from smallset.storage import files
+from smallset.tools import bringing, git
 
-GRAPH = "dvc.yaml"
-ROOT = ("  - root: .\n", "  - root: ..\n")  # where stages/ and src/ are, from the clone's graph and from a folder's
-CODE = ("stages", "src")
-IGNORED = "# what DVC makes\n/data/\n/models/\n/plots/\n"
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+PHOTOS = "photos"
+GIVEN = params.Subset(by="given")
+DRAWN = params.Subset(by="fraction", train=0.6, validation=0.2, test=0.2)
 CONVNETS = ("convnet", "convnet_augmented")
 LOOKED_AT = 200  # photos whose sizes are read
-FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
-NAMED = 6  # classes in one line
+LARGER = 256  # px, the side that the reference pipeline has beside its image.side
 STEPS = 63  # of an epoch of the reference pipeline, for which its ema_momentum is
+IGNORED = "/data/\n/models/\n/plots/\n/dvc_plots/\n.part.*\n\n.venv/\n__pycache__/\n*.egg-info/\n"
+
+Changes = dict[str, dict[str, object]]  # key of params.yaml to values of its own keys
+Document = Any  # as ruamel.yaml reads it
+Estimate = Callable[[list[str], pd.DataFrame, params.Params], str]
 
 
-def create(folder: Path, photos: Path, table: Path | None) -> str:
-    """Make the pipeline `folder`, whole or not at all; return what was found and what to run next.
+@dataclass(frozen=True)
+class Found:
+    """What is known of the user's photos before they are copied."""
 
-    The photos are only looked at: the stage `download` copies them.
+    photos: Path
+    table: pd.DataFrame  # source, file, label[, split][, group]
+    subset: params.Subset  # how the splits come about
+    counts: pd.DataFrame  # photos by class (rows) and split (columns), if all decode
+    shorter: int  # px, the median of the shorter sides
+    notes: list[str]  # what was decided and left out, and what may surprise later
+
+    @property
+    def rule(self) -> str:
+        """How the splits come about, in words."""
+        drawn = "as given" if self.subset.by == "given" else "60, 20 and 20 % in the mean, each photo by its bytes"
+        return drawn + (", groups undivided" if "group" in self.table else "")
+
+
+def create(folder: Path, photos: Path, table: Path | None, chapter: bool, estimate: Estimate) -> str:
+    """Make the project `folder`, whole or not at all; return what was found, what was chosen and what comes next.
+
+    estimate: says how long the run will take, of some photos' paths, the counts and the params. The photos are only
+    read.
     """
-    photos, table = photos.expanduser(), table.expanduser() if table else None  # no shell does it in --photos=~/birds
+    name, folder, photos = shlex.quote(str(folder)), absolute(folder), absolute(photos)
+    table = absolute(table) if table else None
     check_place(folder, photos)
-    p = params.read(Path("params.yaml"))
-    found = arrangements.read(photos, table)
-    counts = split_counts(found, p.seed)
-    sides, unread = shorter_sides(photos, found)
-    side = min(p.image.side, max(p.convnet.smallest, int(np.median(sides))))
-    subset = {"by": "given", **dict.fromkeys(FRACTIONS)} if "split" in found else {"by": "fraction", **FRACTIONS}
-    subset |= {"exclude": []}  # of other photos
-    own = {"source": "folder", "folder": str(photos.resolve()), "table": str(table.resolve()) if table else None}
+    template = bringing.params(chapter)
+    found = look(photos, table, parsed(template).seed)
+    text = written(template, fitted(found, chapter))
+    p = parsed(text)
+    paths = [str(photos / source) for source in found.table["source"]]
+    facts = {"found": found, "p": p, "chapter": chapter, "takes": estimate(paths, found.counts, p)}
     with files.whole(folder) as draft:
-        draft.mkdir()
-        share(draft)
-        files.write_text(draft / ".gitignore", IGNORED)
-        changes = fitted(p, side, int(counts["train"].sum()))
-        write_params(draft / "params.yaml", changes | {"download": own, "subset": subset})
-        params.read(draft / "params.yaml")
-    seen = f"shorter side {np.median(sides):.0f} px in the median, image.side: {side}"
-    surprises = [*notes(counts, unread), *([] if table else deeper(found))]
-    return "\n".join([*described(folder, photos, counts, seen), *surprises, *following(folder, found)])
+        found.notes.extend(fill(draft, found, chapter))
+        files.write_text(draft / bringing.PARAMS, text)
+        files.write_text(draft / "README.md", render("README.md", name=folder.name, **facts))
+        begin(draft)
+    return render("found.txt", name=name, **facts)
+
+
+def parsed(text: str) -> params.Params:
+    """A params.yaml, checked."""
+    return params.parse(YAML(typ="safe", pure=True).load(text))
+
+
+def absolute(path: Path) -> Path:
+    """From the root on; a home folder that no shell has put in, as in --photos=~/birds, is put in."""
+    return path.expanduser().absolute()
 
 
 def check_place(folder: Path, photos: Path) -> None:
-    """A new folder right in the top folder of a clone, and photos that lie elsewhere."""
-    missing = [name for name in (".dvc", "params.yaml", GRAPH, *CODE) if not Path(name).exists()]
-    if missing:
-        raise SmallsetError(
-            f"{Path.cwd()}: expected the top folder of a clone of smallset's repository, "
-            f"found no {', '.join(missing)}. Change to it."
-        )
-    if folder.name != str(folder) or folder.name.startswith("."):
-        raise SmallsetError(
-            f"{folder}: expected a plain name, without a slash or a leading dot, as mine. It becomes a folder here."
-        )
+    """A new folder that no other repository has, photos that lie elsewhere, and a git that knows who commits."""
     if folder.exists() or folder.is_symlink():
-        raise SmallsetError(f"{folder}: exists already. Choose another name, or edit {folder / 'params.yaml'}.")
+        raise SmallsetError(f"{folder}: exists already. Choose another name.")
+    if not folder.parent.is_dir():
+        raise SmallsetError(f"{folder.parent}: no such folder. Make it first, or name another one for the project.")
     if not photos.is_dir():
         raise SmallsetError(
             f"{photos}: expected a folder of photos, found {'a file' if photos.exists() else 'nothing'}. "
             f"Name one with --photos; unpack an archive first."
         )
-    if Path.cwd().is_relative_to(photos.resolve()):
-        raise SmallsetError(f"{photos}: expected a folder of photos alone; this clone is in it. Move the photos.")
+    if folder.parent.resolve().is_relative_to(photos.resolve()):
+        raise SmallsetError(f"{photos}: expected a folder of photos alone; {folder} would be in it. Choose another.")
+    git.check_identity(folder.parent)
+    top = git.repository(folder.parent)
+    if top is not None and not git.ignores(top, folder):
+        raise SmallsetError(
+            f"{folder}: is in the git repository {top}, and a project is a repository of its own. Choose a folder "
+            f"outside, or let that one leave it alone: a line with its path in {top / '.gitignore'}."
+        )
 
 
-def split_counts(found: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Photos by class (rows) and split (columns), if all decode; SmallsetError for a class that is too small."""
-    split = found["split"] if "split" in found else splits.by_fraction(found, FRACTIONS, seed)
-    counts = pd.crosstab(found["label"], split).reindex(columns=list(FRACTIONS), fill_value=0)
-    for label, row in counts.iterrows():
-        if not row.all():
-            raise SmallsetError(
-                f"{label}: {row.sum()} photos are too few: {', '.join(f'{row[name]} {name}' for name in row.index)} at "
-                f"0.6, 0.2, 0.2. Add photos of that class. (Groups are not divided.)"
-            )
-    return counts
+def look(photos: Path, table: Path | None, seed: int) -> Found:
+    """What is in the folder, or in the table about it; SmallsetError for what cannot become a project."""
+    own, words = arrangements.read(photos, table)
+    subset = GIVEN if "split" in own else DRAWN
+    drawn = divided(own, photos, subset, seed)
+    counts = splits.counted(drawn)
+    sides, unread = shorter_sides(photos, own)
+    notes = [*words, *surprises(counts, unread)]
+    if not counts.to_numpy().all():
+        notes.append(f"The stage subset will stop: {splits.lacking(counts, drawn, subset, seed)}")
+    return Found(photos, own, subset, counts, int(np.median(sides)), notes)
 
 
-def shorter_sides(folder: Path, found: pd.DataFrame) -> tuple[list[int], list[str]]:
-    """The shorter sides, px, of up to 200 photos spread over all, and the files that do not open; headers tell."""
-    rows = np.unique(np.linspace(0, len(found) - 1, LOOKED_AT).astype(int))
-    sides, unread = [], []
-    for source in found["source"].iloc[rows]:
+def divided(own: pd.DataFrame, photos: Path, p: params.Subset, seed: int) -> pd.DataFrame:
+    """The table with the split of each photo, as the stage subset will draw it if all decode."""
+    if p.by == "given":
+        return own
+    paths = progress.bar(own["source"], what="reading", unit=" photos")
+    own = own.assign(digest=[digest(photos / path) for path in paths])
+    return own.assign(split=splits.by_fraction(own, p.sizes, seed))
+
+
+def digest(path: Path) -> str:
+    """Of the file's bytes; of one that cannot be read "": copying will say so."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return ""
+
+
+def shorter_sides(folder: Path, own: pd.DataFrame) -> tuple[list[int], dict[str, str]]:
+    """The shorter sides, px, of up to 200 photos spread over all, as headers tell; and why others do not open."""
+    rows = np.unique(np.linspace(0, len(own) - 1, LOOKED_AT).astype(int))
+    sides, unread = [], {}
+    for source in own["source"].iloc[rows]:
         try:
-            with Image.open(folder / source) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            unread.append(source)
+            sides.append(min(decoding.size(folder / source)))
+        except SmallsetError as error:
+            unread[source] = str(error).removeprefix(f"{folder / source}: ")
     if not sides:
-        raise SmallsetError(f"{folder}: none of {len(unread)} files that were looked at is a photo, as {unread[0]}.")
+        raise SmallsetError(f"{folder}: no photo opens of {len(rows)} that were looked at: {walking.counted(unread)}.")
     return sides, unread
 
 
-def fitted(p: params.Params, side: int, photos: int) -> dict[str, dict[str, object]]:
-    """What differs from `p` for that many training photos of `side` px."""
-    changes: dict[str, dict[str, object]] = {
-        name: {"ema_momentum": momentum(getattr(p, name), photos)} for name in CONVNETS
+def surprises(counts: pd.DataFrame, unread: Mapping[str, str]) -> list[str]:
+    """What may surprise later."""
+    lines = []
+    totals = counts.sum(axis=1)
+    if totals.max() > 2 * totals.min():
+        lines.append(
+            f"Unbalanced: {totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}. "
+            f"Each class counts alike all the same, by class_weights: balanced."
+        )
+    lines += splits.few(counts)
+    if unread:
+        lines.append(
+            f"Of the photos looked at, not read: {walking.counted(unread)}. The stage subset leaves such photos "
+            f"out, and lists them in metrics/subset.json."
+        )
+    return lines
+
+
+def fitted(found: Found, chapter: bool) -> Changes:
+    """The values that these photos want in place of the template's."""
+    changes: Changes = {"subset": found.subset.model_dump()}
+    if not chapter:
+        return changes
+    p = parsed(bringing.params(chapter))
+    side = min(p.image.side, max(p.convnet.smallest, found.shorter))
+    averages: Changes = {
+        name: {"ema_momentum": momentum(getattr(p, name), int(found.counts["train"].sum()))} for name in CONVNETS
     }
-    return changes | {"image": {"side": side}, "larger": {"side": round(side * p.larger.side / p.image.side)}}
+    sides: Changes = {"image": {"side": side}, "larger": {"side": round(side * LARGER / p.image.side)}}
+    return changes | averages | sides
 
 
 def momentum(p: params.Training, photos: int) -> float | None:
@@ -119,86 +192,76 @@ def momentum(p: params.Training, photos: int) -> float | None:
     """
     if p.ema_momentum is None:
         return None
-    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / photos), 2)
+    return round(p.ema_momentum ** max(1.0, STEPS * p.batch / max(1, photos)), 2)
 
 
-def share(folder: Path) -> None:
-    """The graph, which runs the clone's stages: an update of the clone reaches every pipeline."""
-    files.write_text(folder / GRAPH, Path(GRAPH).read_text(encoding="utf-8").replace(*ROOT))
-
-
-def write_params(path: Path, changes: Mapping[str, Mapping[str, object]]) -> None:
-    """The repository's params.yaml with these values; its order, comments and numbers stay as they are written."""
-    yaml = YAML()
-    yaml.width = 4096  # no line is folded
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    document = yaml.load(Path("params.yaml"))
+def written(text: str, changes: Mapping[str, Mapping[str, object]]) -> str:
+    """A params.yaml with these values; its order, comments and numbers stay as they are written."""
+    document = yaml().load(text)
     for key, values in changes.items():
         for name, value in values.items():
             document[key][name] = value
-    yaml.dump(document, path)
+    return dumped(document)
 
 
-def described(folder: Path, photos: Path, counts: pd.DataFrame, seen: str) -> list[str]:
-    """What was found: each class with its photos by split."""
-    lines = [f"{folder}: a pipeline for {counts.to_numpy().sum()} photos of {len(counts)} classes in {photos} ({seen})"]
-    for label, row in counts.iterrows():
-        lines.append(f"  {label}: {row.sum()} photos: {', '.join(f'{row[name]} {name}' for name in row.index)}")
-    return lines
+def yaml() -> YAML:
+    """Reads and writes params.yaml as it is laid out."""
+    own = YAML()
+    own.width = 4096  # no line is folded
+    own.indent(mapping=2, sequence=4, offset=2)
+    own.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return own
 
 
-def notes(counts: pd.DataFrame, unread: list[str]) -> list[str]:
-    """What may surprise later."""
-    lines = []
-    totals = counts.sum(axis=1)
-    if totals.max() > 2 * totals.min():
-        lines.append(
-            f"Unbalanced: {totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}. "
-            f"Each class counts alike all the same, by class_weights: balanced."
+def dumped(document: Document) -> str:
+    """The text of a document that `yaml` has read."""
+    stream = StringIO()
+    yaml().dump(document, stream)
+    return stream.getvalue()
+
+
+def fill(draft: Path, found: Found, chapter: bool) -> list[str]:
+    """Bring smallset's code and the photos into the draft of a project; return what of them could not be read.
+
+    SmallsetError where the disk has no room.
+    """
+    needed = sum((found.photos / source).stat().st_size for source in found.table["source"])
+    free = shutil.disk_usage(draft.parent).free
+    if needed > free:
+        raise SmallsetError(
+            f"{draft.parent}: the photos take {needed / 1e9:.1f} GB, and this disk has {free / 1e9:.1f} GB left. Make "
+            f"room, or choose a folder on another disk."
         )
-    if few := [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]:
-        lines.append(f"Few test photos: {listed(few)}. Small differences between the models will mean nothing.")
-    if unread:
-        lines.append(
-            f"No photo: {len(unread)} of the files looked at, as {unread[0]}. The stage subset leaves such files out "
-            f"and lists them in metrics/subset.json."
-        )
-    return lines
+    brought = bringing.code(chapter)
+    bringing.write(draft, brought)
+    bringing.write_record(draft, bringing.record(brought, chapter))
+    files.write_text(draft / ".gitignore", IGNORED)
+    (draft / PHOTOS).mkdir()
+    return walking.not_read(filling.copy(found.photos, found.table, draft / PHOTOS))
 
 
-def deeper(found: pd.DataFrame) -> list[str]:
-    """A line if some class has all its photos in two folders or more of its own: perhaps those are the classes."""
-    level = 2 if "split" in found else 1  # that of the folders in a class folder
-    inner: dict[str, set[str]] = {}  # of each class; "" for a photo right in the class folder
-    for label, source in zip(found["label"], found["source"], strict=True):
-        below = source.split("/")[level:-1]
-        inner.setdefault(label, set()).add(below[0] if below else "")
-    labels = [label for label, names in inner.items() if len(names) > 1 and "" not in names]
-    if not labels:
-        return []
-    return [
-        f"Folders in class folders: {listed(labels)}. All photos below count as that class. If the classes are those "
-        f"inner folders, name the folder right above them with --photos."
-    ]
+def begin(draft: Path) -> None:
+    """Make the folder a git repository and a DVC project, with the photos in DVC and all else in the first commit."""
+    git.run(draft, "init", "--quiet", "--initial-branch=main")
+    command = [sys.executable, "-m", "dvc", "add", PHOTOS]  # its progress and its errors are on stderr
+    done = subprocess.run(command, cwd=draft, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise SmallsetError(f"dvc add {PHOTOS} ended with exit code {done.returncode}, as it says above.")
+    # All of it, whatever the user's own git leaves out elsewhere: a queued experiment deletes what is not tracked.
+    git.run(draft, "-c", "core.excludesFile=", "add", "--all")
+    git.run(draft, "commit", "--quiet", "--no-verify", "--message", "Photos and smallset's code")
 
 
-def listed(words: Sequence[str]) -> str:
-    """The words, or the first ones and how many more there are."""
-    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
-
-
-def following(folder: Path, found: pd.DataFrame) -> list[str]:
-    """The commands that come next."""
-    name = shlex.quote(str(folder))
-    rule = "as given" if "split" in found else "by fraction, drawn with the seed"
-    rule += ", groups undivided" if "group" in found else ""
-    return [
-        f"Splits: {rule}. All this is in {folder / 'params.yaml'}, to be edited. Next:",
-        f"  dvc --cd {name} repro              # copy the photos, train seven models, measure them",
-        f"  cat {name}/plots/compare.md        # the models side by side; dvc metrics show has those of all pipelines",
-        f"  smallset predict {name}/models/pooled.keras PHOTO",
-        f"When the photos change: dvc --cd {name} repro --force download, then dvc --cd {name} repro",
-    ]
+def render(template: str, **facts: object) -> str:
+    """A text about a project, from its template in project/."""
+    own = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(bringing.source() / "project"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - plain text
+    )
+    return own.get_template(template).render(**facts)

@@ -1,1 +1,1 @@
-"""What learns: the loop over epochs, parts on cached outputs of the frozen ones, the same with other seeds."""
+"""What learns: the loop over epochs, parts on cached outputs of frozen ones, how deep, the same with other seeds."""

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import temperature
+from smallset.networks import runtime, temperature
 from smallset.photos import images
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
@@ -41,19 +41,28 @@ class Run:
     history: Path | None = None  # a CSV, whole again after every epoch: the curves can be watched
 
 
-def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.Training, run: Run) -> float:
-    """Train in place, end with the weights of the epoch whose validation loss was lowest; return the temperature.
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves beside the weights."""
+
+    temperature: float  # 1 where it was not fitted
+    history: pd.DataFrame  # a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss
+
+
+def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.Training, run: Run) -> Fitted:
+    """Train in place, and end with the weights of the epoch whose validation loss was lowest.
 
     With p.patience it ends after so many epochs without a lower one. With p.ema_momentum, an exponential moving average
     of the weights over the steps is validated and kept. A run that was killed goes on after the last epoch in the
     backup, and ends with the same bytes as one that was not.
     load: gives the batches of `train`, endless from batch `start` with a seed, and those of `validation`, in order.
-    The history has a row for each epoch: epoch (from 1), accuracy, loss, val_accuracy, val_loss. With p.calibrate the
-    temperature is fitted to `validation` at last, else it is 1.
+    With p.calibrate a temperature is fitted to `validation` at last.
     """
-    compiled(model, p)
-    keeper = Progress(model, p, run)
     steps = p.steps or images.passing(len(train.labels), p.batch)
+    runtime.suit(model)
+    compiled(model, p, steps)
+    print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
+    keeper = Progress(model, p, run)
     done = len(keeper.history)
     rows, known = load(train, batch=p.batch, seed=run.seed, start=done * steps), load(validation, batch=p.batch)
     model.fit(
@@ -66,21 +75,34 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
         shuffle=False,  # the rows have their own order
         verbose=2,
     )
-    keeper.table()
+    history = keeper.table()
     model.set_weights(keeper.kept)
-    return temperature.fit(model, known, validation.labels) if p.calibrate else 1.0
+    return Fitted(temperature.fit(model, known, validation.labels) if p.calibrate else 1.0, history)
 
 
-def compiled(model: keras.Model, p: params.Training) -> None:
-    """Give the model its optimizer and loss."""
-    averaged = p.ema_momentum is not None
-    optimizer = keras.optimizers.RMSprop(
-        p.learning_rate, epsilon=p.epsilon, use_ema=averaged, ema_momentum=p.ema_momentum or 0.0
+def compiled(model: keras.Model, p: params.Training, steps: int) -> None:
+    """Give the model its loss and its optimizer. steps: batches an epoch."""
+    averages = {"use_ema": p.ema_momentum is not None, "ema_momentum": p.ema_momentum or 0.0}
+    optimizer = (
+        keras.optimizers.Adam(schedule(p, steps), epsilon=p.epsilon, **averages)
+        if p.optimizer == "adam"
+        else keras.optimizers.RMSprop(p.learning_rate, epsilon=p.epsilon, **averages)
     )
     loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
     model.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
-    print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
+
+
+def schedule(p: params.Training, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """p.learning_rate at its highest: there after half an epoch, from 0; then down to 0 along a cosine.
+
+    Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts. The rise lets Adam's means settle first: at once at
+    the full rate, the first steps undo what a pretrained network knows.
+    """
+    rise = max(1, steps // 2)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, p.epochs * steps - rise), warmup_target=p.learning_rate, warmup_steps=rise
+    )
 
 
 def averaging(p: params.Training) -> list[keras.callbacks.Callback]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from smallset.frozen import caches
-from smallset.networks import heads, models
+from smallset.networks import heads, inference, models
 from smallset.pipeline import params
 from smallset.storage.backups import Backup
-from smallset.training import fitting, transfer
+from smallset.training import depths, fitting, transfer
 
 Probabilities = NDArray[np.float32]  # (runs, n, classes)
 
@@ -23,6 +24,11 @@ class Plan:
     build: Callable[[int], keras.Model]  # untrained, for a seed that Keras has been given
     data: caches.Data
     p: params.Training
+    pixels: fitting.Load | None = None  # what loads the photos of the cache, where it is trained on them and not on it
+
+    def load(self, rows: caches.Cache, **how: int) -> tf.data.Dataset:
+        """Batches of what is trained on, as fitting.Load has them."""
+        return self.pixels(rows.photos, **how) if self.pixels else caches.load(rows, **how)
 
 
 def of_head(data: caches.Data, p: params.HeadTraining) -> Plan:
@@ -39,7 +45,7 @@ def of_fine_tune(top: keras.Model, head: Plan, data: caches.Data, p: params.Trai
     weights = top.get_weights()
 
     def build(seed: int) -> keras.Model:
-        own = trained(head, seed, beside(backup, "head"))
+        own = trained(head, seed, backup.beside("head"))
         top.set_weights(weights)
         transfer.release([top, own])
         return models.chain([top, own], "tuned")
@@ -47,17 +53,18 @@ def of_fine_tune(top: keras.Model, head: Plan, data: caches.Data, p: params.Trai
     return Plan(build, data, p)
 
 
-def of_pooled(top: keras.Model, head: keras.Model, data: caches.Data, p: params.Training) -> Plan:
-    """A base's top, on its trunk's activations, and the head that was solved for it: the seed draws the order alone."""
-    transfer.release([top, head])
-    tuned = models.chain([top, head], "tuned")
-    weights = tuned.get_weights()
+def of_pooled(parts: depths.Parts, depth: str, data: caches.Data, p: params.Tuning) -> Plan:
+    """Trunk, top and the head that was solved for them, trained to a depth: the seed draws order and views alone."""
+    tuned = parts if depth == depths.WHOLE else parts[1:]
+    transfer.release(tuned)
+    model = models.chain(tuned, "tuned")
+    weights = model.get_weights()
 
     def build(_: int) -> keras.Model:
-        tuned.set_weights(weights)
-        return tuned
+        model.set_weights(weights)
+        return model
 
-    return Plan(build, data, p)
+    return Plan(build, data, p, depths.from_pixels(model, p) if depth == depths.WHOLE else None)
 
 
 def probabilities(plan: Plan, test: caches.Cache, seeds: Sequence[int], backup: Backup) -> Probabilities:
@@ -69,12 +76,10 @@ def probabilities(plan: Plan, test: caches.Cache, seeds: Sequence[int], backup: 
     shape = (0, len(test.photos.files), len(test.photos.classes))
     found = list(backup.read().get("found", np.empty(shape, np.float32)))
     for seed in seeds[len(found) :] if len(plan.data.train.views) else ():
-        part = trained(plan, seed, beside(backup, "run"))
-        output = part.predict(caches.load(test, plan.p.batch), verbose=0)
-        found.append(models.per_class(output).astype(np.float32))
+        step = inference.compiled(trained(plan, seed, backup.beside("run")))
+        outputs = [step(rows.numpy()) for rows, _ in plan.load(test, batch=plan.p.batch)]
+        found.append(models.per_class(np.concatenate(outputs)).astype(np.float32))
         backup.write(backup.read() | {"found": np.array(found)})
-    for kind in ("run", "head"):
-        beside(backup, kind).remove()
     return np.array(found, np.float32).reshape(-1, *shape[1:])
 
 
@@ -87,10 +92,5 @@ def trained(plan: Plan, seed: int, backup: Backup) -> keras.Model:
     keras.utils.set_random_seed(seed)
     part = plan.build(seed)
     own = replace(backup, fingerprint=f"{backup.fingerprint} {seed}")
-    fitting.fit(part, caches.load, plan.data.train, plan.data.validation, plan.p, fitting.Run(seed, own))
+    fitting.fit(part, plan.load, plan.data.train, plan.data.validation, plan.p, fitting.Run(seed, own))
     return part
-
-
-def beside(backup: Backup, kind: str) -> Backup:
-    """Another backup of the same inputs."""
-    return replace(backup, path=backup.path.with_suffix(f".{kind}.npz"))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from smallset.frozen import caches
-from smallset.networks import models
+from smallset.networks import inference, models
 from smallset.photos import images
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
@@ -17,15 +17,15 @@ from smallset.training import fitting
 TOLERANCE = 0.05  # float16 storage and bfloat16 products give about 0.01 of the features; swapped colours 0.3 and more
 
 Parts = Sequence[keras.Model]
-Result = tuple[keras.Model, float]  # the model from pixels to probabilities, and its temperature
+Result = tuple[keras.Model, fitting.Fitted]  # the model from pixels to probabilities
 
 
 def fit(frozen: Parts, tuned: Parts, data: caches.Data, p: params.Training, run: fitting.Run) -> Result:
     """Train `tuned` on cached outputs of `frozen`; SmallsetError when pixels and cache differ, before or after."""
     part, whole = models.chain(tuned, "tuned"), join(frozen, tuned)
     with agreeing(frozen, part, whole, data):
-        temperature = fitting.fit(part, caches.load, data.train, data.validation, p, run)
-    return whole, temperature
+        fitted = fitting.fit(part, caches.load, data.train, data.validation, p, run)
+    return whole, fitted
 
 
 def fit_views(
@@ -44,7 +44,7 @@ def join(frozen: Sequence[keras.Model], tuned: Sequence[keras.Model]) -> keras.M
     for part in frozen:
         part.trainable = False
     release(tuned)
-    inputs = x = keras.Input(frozen[0].input_shape[1:])
+    inputs = x = keras.Input([*frozen, *tuned][0].input_shape[1:])
     for part in frozen:
         x = part(x, training=False)  # also where the whole is trained: EfficientNet would drop some of its blocks
     for part in tuned:
@@ -56,13 +56,16 @@ def release(tuned: Parts) -> None:
     """Make the parts trainable, as those of a model that was loaded may not be."""
     for part in tuned:
         part.trainable = True
-        if part.name == "top":  # pretrained: its batches are too small and too alike to replace ImageNet's statistics
+        if part.name != "head":  # pretrained: its batches are too small and too alike to replace ImageNet's statistics
             freeze_normalisation(part)
 
 
 def freeze_normalisation(part: keras.Model) -> None:
-    """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones."""
-    for layer in part.layers:
+    """BatchNormalization stays as it is and works as it does at prediction, as Keras runs frozen ones.
+
+    Also that inside of other layers, as the blocks of keras-hub's EfficientNets.
+    """
+    for layer in part._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
@@ -75,7 +78,12 @@ def agreeing(frozen: Parts, part: keras.Model, whole: keras.Model, data: caches.
     """
     rows, pixels = data.checked
     cached = data.validation.views[0, rows].astype(np.float32)
-    features = models.chain(frozen, "frozen").predict(pixels, verbose=0)
+    if not cached.any():
+        raise SmallsetError(
+            "the base gives nothing but zeros, or values that are zero in float16, for all photos that were looked at. "
+            "Set base.weights to imagenet or to weights that were trained, or take another base."
+        )
+    features = inference.compiled(models.chain(frozen, "frozen"))(pixels)
     agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
     yield
     difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)
@@ -91,5 +99,5 @@ def agree(error: float, when: str) -> None:
     if not error <= TOLERANCE:
         raise SmallsetError(
             f"{when}: the model on pixels and on the cached rows should agree within {TOLERANCE:.0%}, "
-            f"but differ by {error:.1%}. The cache is of other weights or preprocessing: dvc repro -f activations"
+            f"but differ by {error:.1%}. The cache is of other weights or preprocessing: dvc repro --force larger"
         )

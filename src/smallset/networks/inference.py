@@ -1,0 +1,47 @@
+"""A network that is not trained now: by OpenVINO, which runs small ones several times as fast; on a GPU TensorFlow."""
+
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from smallset.networks import runtime
+from smallset.pipeline import provenance
+
+Array = NDArray[np.float32]
+Step = Callable[[Array], Array]  # (n, ...) to (n, ...), for any n
+
+
+def compiled(part: keras.Model) -> Step:
+    """What the network gives for a batch: float32, for each row the same whatever the others are.
+
+    In the precision that `runtime.prepare` chose. Where OpenVINO has no kernel for a layer, TensorFlow runs it.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)])
+    def step(rows: tf.Tensor) -> tf.Tensor:
+        return part(rows, training=False)
+
+    if not tf.config.list_physical_devices("GPU"):
+        try:
+            return openvino(step.get_concrete_function())
+        except RuntimeError as error:
+            print(f"{part.name}: TensorFlow runs it, since OpenVINO does not: {str(error).splitlines()[-1][:200]}")
+    return lambda rows: step(rows).numpy()
+
+
+def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
+    """The graph, compiled for this processor; RuntimeError where that cannot be."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report that it is used
+    import openvino  # takes a second, and not every stage needs it
+
+    hints = {
+        "INFERENCE_NUM_THREADS": provenance.threads(),
+        "INFERENCE_PRECISION_HINT": "bf16" if runtime.in_bfloat16() else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    network = openvino.Core().compile_model(openvino.convert_model(graph), "CPU", hints)
+    return lambda rows: network(np.ascontiguousarray(rows, np.float32))[0].copy()

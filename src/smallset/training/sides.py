@@ -1,0 +1,66 @@
+"""The side that photos are resized to, as validation prefers: by logistic regression on the frozen base's output."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pandas as pd
+
+from smallset.networks import inference
+from smallset.photos import images
+from smallset.photos.lists import Photos
+from smallset.pipeline import params, progress
+from smallset.pipeline.errors import SmallsetError
+from smallset.training import pooling
+
+SIDES = (224, 288)  # px. A larger one shows more, and costs by its square; of 160 px no set of photos was told better
+BATCH = 32  # photos; moves speed and memory, no result
+
+Build = Callable[[int], keras.Model]  # the base for a side
+
+
+def choose(build: Build, train: Photos, validation: Photos, given: int | None, p: params.Linear) -> pd.DataFrame:
+    """A row for each of SIDES: side, C, val_loss, val_accuracy, chosen (of the lowest loss).
+
+    given: the side that params.yaml names, whose row then is the only one, without measures.
+    """
+    if given:
+        return pd.DataFrame([{"side": given, "C": None, "val_loss": None, "val_accuracy": None, "chosen": True}])
+    found = []
+    for side, base in bases(build):
+        head = pooling.unsolved(base.output_shape[1:], len(train.classes))
+        pooled = pooling.pool(base, head)
+        _, tried = pooling.choose(rows(pooled, train, side), rows(pooled, validation, side), p)
+        found.append(tried[tried.chosen].assign(side=side))
+    table = pd.concat(found, ignore_index=True)[["side", "C", "val_loss", "val_accuracy"]]
+    return table.assign(chosen=table.index == int(table.val_loss.argmin()))
+
+
+def bases(build: Build) -> Iterator[tuple[int, keras.Model]]:
+    """The base for each of SIDES that it takes; not each is a multiple of its patch. SmallsetError if it takes none."""
+    refused = []
+    for side in SIDES:
+        try:
+            base = build(side)
+        except SmallsetError as error:
+            print(f"{side} px is left out: {error}")
+            refused.append(error)
+        else:
+            yield side, base
+    if len(refused) == len(SIDES):
+        raise refused[-1]
+
+
+def chosen(table: pd.DataFrame) -> int:
+    """The side that a table of `choose` says is the best."""
+    return int(table.side[table.chosen].iloc[0])
+
+
+def rows(part: keras.Model, found: Photos, side: int) -> pooling.Rows:
+    """part(photo) of each photo, (n, d): a few kilobytes a photo, and so held at once."""
+    step, inputs = inference.compiled(part), []
+    with progress.bar(total=len(found.files), what=f"{found.folder.name}, {side} px", unit=" photos") as bar:
+        for pixels, _ in images.load(found, side, BATCH):
+            inputs.append(step(pixels.numpy()))
+            bar.update(len(pixels))
+    return pooling.Rows(np.concatenate(inputs), found.labels)

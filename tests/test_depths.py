@@ -1,0 +1,120 @@
+"""How deep a base is trained: each depth as if it alone were tried, the best by validation, and written down."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from smallset.frozen import caches, extraction
+from smallset.networks import saving
+from smallset.photos import images, lists
+from smallset.pipeline import params
+from smallset.storage import files
+from smallset.storage.backups import Backup
+from smallset.training import depths, fitting, pooling
+
+SIDE = 8
+P = params.Tuning(
+    batch=4,
+    epochs=2,
+    learning_rate=1e-2,
+    epsilon=1e-7,
+    ema_momentum=None,
+    class_weights=None,
+    calibrate=False,
+    depth=None,
+)
+BOOK = params.Augmentation(
+    flip="horizontal", rotation=0.1, shift=0.0, shear=0.0, zoom=0.2, keep_aspect=True, fill="reflect"
+)
+Start = tuple[Path, caches.Data]
+
+
+@pytest.fixture
+def start(tmp_path: Path, drawn: lists.Photos) -> Start:
+    """What `linear` saves of a small base, and the cache of its trunk."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs / 255))
+    trunk = keras.Model(inputs, x, name="trunk")
+    inputs = keras.Input(trunk.output_shape[1:])
+    top = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs), name="top")
+    path = tmp_path / "larger/validation.npy"
+    extraction.from_photos(trunk, drawn, {path: extraction.PLAIN}, Backup(tmp_path / "extracted.npz", ""))
+    cache = caches.read(path, drawn)
+    data = caches.Data(cache, cache, images.pixels(drawn, SIDE))
+    linear = pooling.fit(trunk, top, data, params.Linear(C=0.01, class_weights=None, calibrate=False))
+    saving.save(linear.model, tmp_path / "linear.keras", drawn.classes)
+    return tmp_path / "linear.keras", data
+
+
+def tuned(start: Start, history: Path | None = None, **changes: Any) -> depths.Tuned:
+    """A run of the stage `pooled`."""
+    path, data = start
+    keras.utils.set_random_seed(0)
+    parts = [saving.load(path).get_layer(name) for name in ("trunk", "top", "head")]
+    run = fitting.Run(0, Backup(path.with_name(".part.pooled.npz"), repr(changes)), history)
+    return depths.fit(parts, data, P.model_copy(update=changes), run)
+
+
+@pytest.mark.parametrize("augmentation", [None, BOOK])
+def test_the_depth_of_the_lowest_validation_loss_is_kept_as_if_it_alone_were_tried(
+    start: Start, augmentation: params.Augmentation | None
+) -> None:
+    both = tuned(start, augmentation=augmentation)
+    alone = {depth: tuned(start, depth=depth, augmentation=augmentation) for depth in ("top", "whole")}
+    assert both.choice.depth.tolist() == ["top", "whole"]
+    np.testing.assert_allclose(both.choice.val_loss, [one.history.val_loss.min() for one in alone.values()], rtol=1e-4)
+    best = both.choice.depth[both.choice.val_loss.argmin()]
+    assert both.choice.depth[both.choice.chosen].tolist() == [best]
+    assert both.history.equals(alone[best].history)
+    for found, expected in zip(both.model.get_weights(), alone[best].model.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_whole_trains_the_trunk_and_the_top_does_not_and_normalisation_stays(start: Start) -> None:
+    before = saving.load(start[0]).get_layer("trunk")
+    for depth, changed in (("top", 0), ("whole", 2)):  # kernel and bias; a BatchNormalization has four more
+        after = tuned(start, depth=depth).model.get_layer("trunk")
+        pairs = zip(before.get_weights(), after.get_weights(), strict=True)
+        assert sum(not np.array_equal(one, other) for one, other in pairs) == changed
+
+
+def test_a_large_base_is_trained_to_its_top_unless_it_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depths, "LIGHT", 10)
+    assert tuned(start).choice.depth.tolist() == ["top"]
+    assert tuned(start, depth="whole").choice.depth.tolist() == ["whole"]
+
+
+def test_the_choice_is_read_from_its_table(start: Start, tmp_path: Path) -> None:
+    found = tuned(start)
+    files.write_csv(tmp_path / "choice.csv", found.choice)
+    assert [depths.chosen(tmp_path / "choice.csv")] == found.choice.depth[found.choice.chosen].tolist()
+
+
+def test_a_run_that_was_killed_in_the_second_depth_ends_the_same(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tuned(start)
+    Backup(start[0].with_name(".part.pooled.npz"), "").remove()
+    assert not list(start[0].parent.glob(".part*"))
+    plain, epochs = fitting.Progress.on_epoch_end, []
+
+    def end(self: fitting.Progress, epoch: int, logs: dict[str, float]) -> None:
+        epochs.append(epoch)
+        if len(epochs) == 4:
+            raise KeyboardInterrupt
+        plain(self, epoch, logs)
+
+    monkeypatch.setattr(fitting.Progress, "on_epoch_end", end)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(start)
+    again = tuned(start, tmp_path / "history.csv")
+    assert len(epochs) == 5
+    assert again.choice.equals(whole.choice)
+    for found, expected in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert list(pd.read_csv(tmp_path / "history.csv").columns) == list(again.history.columns)
