@@ -68,7 +68,7 @@ def test_folders_of_splits_have_many_names(tmp_path: Path, names: tuple[str, str
     assert found[f"{around}{test}/dog/1.jpg"] == "test"
     assert {*labels(tmp_path).values()} == {"cat", "dog"}
     assert "Splits: by the folders " in said(tmp_path)
-    assert ("All photos are below archive" in said(tmp_path)) == bool(around)
+    assert ("Taken for the folder of photos: archive" in said(tmp_path)) == bool(around)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_class_folders_one_level_deeper_are_found(tmp_path: Path, around: str) -
     put(tmp_path, f"{around}cat/1.jpg", f"{around}dog/1.jpg")
     (tmp_path / "notes").mkdir()
     assert labels(tmp_path) == {f"{around}cat/1.jpg": "cat", f"{around}dog/1.jpg": "dog"}
-    assert f"All photos are below {around}, whose folders count." in said(tmp_path)
+    assert f"Taken for the folder of photos: {around}, which holds all of them." in said(tmp_path)
     assert "Folders without a photo: notes." in said(tmp_path)
 
 

@@ -77,7 +77,7 @@ def arranged(found: walking.Walk) -> Labelled:
         own = labelled
     own["source"] = [f"{top}{path}" for path in own["source"]]
     if top:
-        words.insert(0, f"All photos are below {walking.shown(top)}, whose folders count.")
+        words.insert(0, f"Taken for the folder of photos: {walking.shown(top)}, which holds all of them.")
     return own, words
 
 
