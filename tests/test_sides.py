@@ -9,6 +9,7 @@ import pytest
 
 from smallset.photos import lists
 from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 from smallset.training import sides
 
@@ -41,3 +42,19 @@ def test_a_side_that_is_given_is_taken_without_a_look_at_the_photos(drawn: lists
 
     table = sides.choose(none, drawn, drawn, 200, P)
     assert (sides.chosen(table), len(table)) == (200, 1)
+
+
+def test_a_side_that_the_base_does_not_take_is_left_out(
+    drawn: lists.Photos, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def patched(side: int) -> keras.Model:
+        if side % 24:
+            raise SmallsetError("expected a multiple of 24 px")
+        return build(side)
+
+    monkeypatch.setattr(sides, "SIDES", (24, 32))
+    assert sides.choose(patched, drawn, drawn, None, P).side.tolist() == [24]
+    assert "32 px is left out: expected a multiple of 24 px" in capsys.readouterr().out
+    monkeypatch.setattr(sides, "SIDES", (30, 32))
+    with pytest.raises(SmallsetError, match="expected a multiple of 24 px"):
+        sides.choose(patched, drawn, drawn, None, P)

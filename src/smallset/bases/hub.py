@@ -114,7 +114,8 @@ def scale(name: str, pixels: keras.KerasTensor) -> keras.KerasTensor:
             f"params.yaml: base: name: {name}: the preset does not say how pixels are scaled: {last_line(error)}. "
             f"Save an ImageConverter in its folder, with scale and offset: converter.save_to_preset(folder)"
         ) from None
-    factor, offset = (np.asarray(value).tolist() for value in (known.scale or 1.0, known.offset or 0.0))
+    factor = 1.0 if known.scale is None else np.asarray(known.scale).tolist()
+    offset = 0.0 if known.offset is None else np.asarray(known.offset).tolist()
     return layers.Rescaling(factor, offset, name="rescaling")(pixels)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from smallset.pipeline import progress, quiet
+from smallset.pipeline import names, progress, quiet
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:  # the reader of stdout has enough; Typer ends quietly
         raise
     except (SmallsetError, OSError) as error:
-        print(f"smallset: {error}", file=sys.stderr)
+        print(f"smallset: {names.lines(error)}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
@@ -131,7 +131,7 @@ def explain(
     pixels = decoding.decode(photo)
     figure, name, probability = explanation.explain(saving.load(model), saving.classes(model), pixels, label)
     plots.save(figure, target)
-    print(f"{target}: {name} {probability:.4f}")
+    print(names.visible(f"{target}: {name} {probability:.4f}"))
 
 
 @app.command(epilog=CODES)
@@ -270,7 +270,7 @@ def _complain(answers: Iterable["Answer"]) -> int:
     """Name each file that does not decode on stderr; return their number."""
     from tqdm import tqdm
 
-    lines = [f"{path}: {error}" for path, _, error in answers if error]
+    lines = [names.visible(f"{path}: {error}") for path, _, error in answers if error]
     for line in lines:
         tqdm.write(line, file=sys.stderr)  # above the bar
     return len(lines)

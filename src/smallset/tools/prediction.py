@@ -19,6 +19,7 @@ from smallset.networks import inference, models
 from smallset.photos import decoding, images, lists, walking
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.names import visible
 from smallset.sources import arrangements
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)  # stands for a photo that does not decode; what it gives is thrown away
@@ -127,9 +128,10 @@ def _csv(cells: Sequence[object]) -> str:
 
 
 def _table(labels: Sequence[tuple[str, str]], file: str, classes: Sequence[str]) -> str:
-    width = max(map(_columns, ("label", *classes)))
-    cells = (f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in labels)
-    return "  ".join([*cells, file]) + "\n"
+    width = max(_columns(visible(label)) for label in ("label", *classes))
+    shown = [(visible(label), probability) for label, probability in labels]
+    cells = (f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in shown)
+    return "  ".join([*cells, visible(file)]) + "\n"
 
 
 def _columns(text: str) -> int:

@@ -1,6 +1,6 @@
 """The side that photos are resized to, as validation prefers: by logistic regression on the frozen base's output."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from smallset.networks import inference
 from smallset.photos import images
 from smallset.photos.lists import Photos
 from smallset.pipeline import params, progress
+from smallset.pipeline.errors import SmallsetError
 from smallset.training import pooling
 
 SIDES = (224, 288)  # px. A larger one shows more, and costs by its square; of 160 px no set of photos was told better
@@ -26,14 +27,28 @@ def choose(build: Build, train: Photos, validation: Photos, given: int | None, p
     if given:
         return pd.DataFrame([{"side": given, "C": None, "val_loss": None, "val_accuracy": None, "chosen": True}])
     found = []
-    for side in SIDES:
-        base = build(side)
+    for side, base in bases(build):
         head = pooling.unsolved(base.output_shape[1:], len(train.classes))
         pooled = pooling.pool(base, head)
         _, tried = pooling.choose(rows(pooled, train, side), rows(pooled, validation, side), p)
         found.append(tried[tried.chosen].assign(side=side))
     table = pd.concat(found, ignore_index=True)[["side", "C", "val_loss", "val_accuracy"]]
     return table.assign(chosen=table.index == int(table.val_loss.argmin()))
+
+
+def bases(build: Build) -> Iterator[tuple[int, keras.Model]]:
+    """The base for each of SIDES that it takes; not each is a multiple of its patch. SmallsetError if it takes none."""
+    refused = []
+    for side in SIDES:
+        try:
+            base = build(side)
+        except SmallsetError as error:
+            print(f"{side} px is left out: {error}")
+            refused.append(error)
+        else:
+            yield side, base
+    if len(refused) == len(SIDES):
+        raise refused[-1]
 
 
 def chosen(table: pd.DataFrame) -> int:
