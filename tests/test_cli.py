@@ -66,7 +66,7 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: list
     assert [row["file"] for row in rows if not row["error"]] == drawn.paths()
     assert [Path(row["file"]).name for row in rows if row["error"]] == ["고양이 7.jpg"]
     assert "고양이 7.jpg: does not decode as a photo: it begins with b'no photo', as no format" in done.stderr
-    assert "Not counted, no photos: 1 .xmp files (cat/1.jpg.xmp)." in done.stderr
+    assert "Not counted: 1 of type .xmp (cat/1.jpg.xmp)." in done.stderr
     found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
     expected = evaluation.predict(saving.load(model), drawn).max(1)
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)

@@ -144,7 +144,7 @@ def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Pat
     for text in (
         "Unbalanced: 50 photos of dog, 19 of cat",
         "Few test photos: cat (",
-        "Not counted, no photos: 1 .txt files (cat/notes.txt).",
+        "Not counted: 1 of type .txt (cat/notes.txt).",
     ):
         assert text in said
         assert text in written

@@ -72,7 +72,7 @@ def test_a_folder_is_searched_to_the_bottom_in_numeric_order(tmp_path: Path) -> 
     paths, unread, said = prediction.find(str(tmp_path), [])
     assert (paths, unread) == (names, {})
     assert said == [
-        f"{tmp_path}: Not counted, no photos: 3 hidden, or left by the system or a photo manager "
+        f"{tmp_path}: Not counted: 3 hidden, or left by the system or a photo manager "
         "(.hidden, b/.DS_Store, b/Thumbs.db)."
     ]
     assert prediction.find(names[0], []) == ([names[0]], {}, [])
@@ -159,7 +159,10 @@ def test_class_folders_are_known_in_either_spelling_and_what_is_beside_them_is_s
     (drawn.folder / "notes/gone.jpg").symlink_to("nowhere")
     found, _, said = prediction.labelled(drawn.folder, ("cat", unicodedata.normalize("NFC", name)))
     assert found.labels.tolist() == [0] * 4 + [1] * 5
-    assert said == ["Not counted, no photos: 1 in no class folder (loose.jpg); 1 a link to nothing (notes/gone.jpg)."]
+    assert said == [
+        "Not read: 1 a link to nothing (notes/gone.jpg).",
+        "Not counted: 1 in no class folder (loose.jpg).",
+    ]
 
 
 def test_other_class_folders_are_an_error_that_names_both(drawn: lists.Photos) -> None:

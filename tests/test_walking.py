@@ -49,7 +49,7 @@ def test_photos_are_known_by_their_first_bytes_and_all_else_has_a_reason(tmp_pat
     said = " ".join(found.said())
     assert "2 a RAW file, of which no more than a small preview can be read" in said
     assert "(cat/2.NEF, cat/3.cr3)" in said
-    assert "1 .xmp files (cat/1.jpg.xmp)" in said
+    assert "1 of type .xmp (cat/1.jpg.xmp)" in said
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_systems_and_photo_managers_leave_is_not_counted(tmp_path: Path, na
     found = walking.walk(tmp_path)
     assert found.photos == ["cat/1.jpg"]
     assert [*found.others.values()] == [walking.LEAVINGS]
-    assert found.said()[0].startswith("Not counted, no photos: 1 hidden, or left by the system or a photo manager (")
+    assert found.said()[0].startswith("Not counted: 1 hidden, or left by the system or a photo manager (")
     assert found.said()[0].isprintable()
 
 

@@ -192,8 +192,8 @@ def _eight_bits(values: NDArray[Any], tops: Sequence[float], top: float | None =
     highest = max(float(np.nan_to_num(rows.astype(np.float64)).max()) for rows in _blocks(values))
     ranges = [*tops, *(2**bits - 1 for bits in DEPTHS), highest]
     white = top or next(one for one in ranges if highest <= one)
-    scaled = [np.clip(np.nan_to_num(rows.astype(np.float64)) / white, 0, 1) * 255 for rows in _blocks(values)]
-    return np.concatenate([np.rint(rows).astype(np.uint8) for rows in scaled])
+    shares = (np.clip(np.nan_to_num(rows.astype(np.float64)) / white, 0, 1) for rows in _blocks(values))
+    return np.concatenate([np.rint(rows * 255).astype(np.uint8) for rows in shares])
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:

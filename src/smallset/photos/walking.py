@@ -38,7 +38,7 @@ class Walk:
 
     def said(self) -> list[str]:
         """What is left out, in sentences: none if nothing is."""
-        return [*not_read(self.broken), *no_photos(self.others)]
+        return [*not_read(self.broken), *not_counted(self.others)]
 
     def below(self, top: str) -> "Walk":
         """What was found in the folder `top` of this one, which ends with a / or is empty."""
@@ -125,7 +125,7 @@ def _sort(found: Walk, path: str, real: str) -> None:
     elif formats.NAMED.search(path):
         found.broken[path] = formats.no_photo(start)
     else:
-        found.others[path] = f"{Path(path).suffix.lower()} files".lstrip()
+        found.others[path] = f"of type {Path(path).suffix.lower()}" if Path(path).suffix else "without a type"
 
 
 def _without(folders: Sequence[str], paths: Sequence[str]) -> list[str]:
@@ -156,13 +156,13 @@ def not_read(broken: Mapping[str, str]) -> list[str]:
     return [f"Not read: {counted(broken)}."] if broken else []
 
 
-def no_photos(others: Mapping[str, str]) -> list[str]:
+def not_counted(others: Mapping[str, str]) -> list[str]:
     """A sentence about what is no photo, if there is any."""
-    return [f"Not counted, no photos: {counted(others)}."] if others else []
+    return [f"Not counted: {counted(others)}."] if others else []
 
 
 def counted(reasons: Mapping[str, str]) -> str:
-    """How many paths have each reason, the most frequent first, with the first paths: 2 .xmp files (a.xmp, b.xmp)."""
+    """How many paths have each reason, the most frequent first, with the first paths: 2 of type .xmp (a.xmp, b.xmp)."""
     by_reason: dict[str, list[str]] = {}
     for path in ordered([*reasons]):
         by_reason.setdefault(reasons[path], []).append(path)

@@ -39,7 +39,7 @@ def find(name: str, stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, st
     if not Path(name).is_dir():
         return [name], {}, []
     found = walking.walk(Path(name))
-    return below(found), unread(found), [f"{name}: {line}" for line in walking.no_photos(found.others)]
+    return below(found), unread(found), [f"{name}: {line}" for line in walking.not_counted(found.others)]
 
 
 def below(found: walking.Walk) -> list[str]:
@@ -154,9 +154,11 @@ def labelled(folder: Path, classes: tuple[str, ...]) -> tuple[lists.Photos, dict
             f"{walking.some(sorted(names), 99) or 'none'}. Rename the folders, or move those of other classes away."
         )
     files = [path for path in walking.ordered([*of]) if of[path] in number]
-    others = {path: found.broken.get(path, "in no class folder") for path in of if of[path] not in number}
+    loose = {path: "in no class folder" for path in found.photos if of[path] not in number}
+    said = walking.not_read({path: why for path, why in found.broken.items() if of[path] not in number})
     labels = np.array([number[of[path]] for path in files], np.int64)
-    return lists.Photos(folder, classes, tuple(files), labels), unread(found), walking.no_photos(found.others | others)
+    said += walking.not_counted(found.others | loose)
+    return lists.Photos(folder, classes, tuple(files), labels), unread(found), said
 
 
 def decoded(found: lists.Photos, given: Sequence[Answer]) -> tuple[lists.Photos, NDArray[np.float64]]:
