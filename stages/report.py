@@ -17,7 +17,7 @@ PAGE = Path("plots/report.html")
 
 
 def main() -> None:
-    print(since.record(METRICS))
+    print(names.lines(since.record(METRICS)))
     found = results.read(METRICS, PARAMS, names.project(Path.cwd()))
     name = found.best
     model, classes = saving.load(MODELS / f"{name}.keras"), saving.classes(MODELS / f"{name}.keras")

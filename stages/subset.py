@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from smallset.pipeline import changes, stage
+from smallset.pipeline import changes, names, stage
 from smallset.sources import splits
 from smallset.storage import files
 
@@ -20,8 +20,8 @@ def main() -> None:
     for split, table in listed.items():
         files.write_csv(LISTS / f"{split}.csv", table)
     files.write_json(METRICS, record)
-    print(splits.summary(record))
-    print(changes.since_commit(LISTS, listed))
+    print(names.lines(splits.summary(record)))
+    print(names.lines(changes.since_commit(LISTS, listed)))
 
 
 stage.run(main)

@@ -68,6 +68,16 @@ def test_photos_and_pictures_of_photos_stay_out_of_git(pipeline: Pipeline) -> No
     assert not [name for name in tracked if name.startswith(("data/", "models/", "plots/"))]
 
 
+def test_a_run_ends_with_its_result_and_not_with_what_to_type(pipeline: Pipeline) -> None:
+    lines = pipeline.run("dvc", "repro", "--force", "--single-item", "report").splitlines()
+    [page] = [at for at, line in enumerate(lines) if line.startswith("All of it: ")]
+    assert lines[page] == f"All of it: {pipeline.folder / 'plots/report.html'}"
+    assert [line for line in lines[:page] if line.startswith(f"{pipeline.folder.name}: Take ")]
+    # what DVC says after it; without core.autostage also what to type to add dvc.lock to git
+    after = [line for line in lines[page + 2 :] if line and not line.startswith("Updating lock file")]
+    assert after == ["Use `dvc push` to send your updates to remote storage."]
+
+
 def test_a_second_run_runs_nothing(pipeline: Pipeline) -> None:
     assert pipeline.repro() == set()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from smallset.photos import lists, walking
-from smallset.pipeline import params, progress
+from smallset.pipeline import names, params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import archives, arrangements, digits, drawing, mirrors, naming
 from smallset.storage import files
@@ -25,7 +25,7 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     if p.source == "sample" and p.sample:
         drawing.draw(target, p.sample.photos, p.sample.side, seed)
     elif p.source == "folder":
-        print(*copy_folder(p.folder, p.table, target), sep="\n")
+        print(*map(names.lines, copy_folder(p.folder, p.table, target)), sep="\n")
     elif p.source == "mnist":
         archive = digits.fill(target)
     else:

@@ -181,7 +181,7 @@ def since(
     """
     from smallset.measures import since as earlier
 
-    print(earlier.against(Path("metrics"), revision))
+    print(names.lines(earlier.against(Path("metrics"), revision)))
 
 
 @app.command(epilog=CODES)
@@ -212,7 +212,7 @@ def init(
 
         return estimating.estimate(paths, counts, p, time.process_time() - began)
 
-    print(initialising.create(folder, photos, table, chapter, estimate), end="")
+    print(names.lines(initialising.create(folder, photos, table, chapter, estimate)), end="")
 
 
 @app.command(epilog=CODES)
@@ -226,7 +226,7 @@ def update(
     """
     from smallset.tools import updating
 
-    print(updating.update(folder))
+    print(names.lines(updating.update(folder)))
 
 
 @app.command(epilog=CODES)
