@@ -70,8 +70,7 @@ def row(project: Path, model: str) -> dict[str, object]:
     side = pd.read_csv(metrics / "side/choice.csv").query("chosen").side.iloc[0]
     depth = pd.read_csv(metrics / "pooled/choice.csv").query("chosen").depth.iloc[0] if model == "pooled" else "frozen"
     times = pd.read_json(project / "data/runs.jsonl", lines=True).groupby("stage").seconds.sum()
-    history = pd.read_csv(metrics / model / "history.csv")
-    known = {"side": side, "depth": depth, "low": low, "high": high, "val_loss": history.val_loss.min()}
+    known = {"side": side, "depth": depth, "low": low, "high": high, "val_loss": found["val_loss"]}
     seconds = round(float(times.reindex(WAY[model]).sum()))
     return known | {"model": model, "accuracy": found["accuracy"], "loss": found["loss"], "seconds": seconds}
 

@@ -7,6 +7,7 @@ from smallset.measures import audit
 from smallset.photos import lists
 from smallset.pipeline import stage
 from smallset.showing import plots
+from smallset.sources import splits
 from smallset.storage import files
 
 SUBSET = Path("data/subset")
@@ -18,7 +19,7 @@ PICTURE = Path("plots/audit.png")
 
 def main() -> None:
     p = stage.load_params()
-    looks = audit.look({split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in audit.SPLITS})
+    looks = audit.look({split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in splits.SPLITS})
     table, pairs = audit.flagged(looks.table), audit.pairs(looks, p.audit.near)
     left_out = json.loads(RECORD.read_text(encoding="utf-8"))["left_out"]
     files.write_json(METRICS / "audit.json", audit.summary(table, pairs, left_out))

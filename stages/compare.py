@@ -6,7 +6,7 @@ from pathlib import Path
 from smallset.measures import comparison, histories, significance
 from smallset.photos import lists
 from smallset.pipeline import stage
-from smallset.showing import plots
+from smallset.showing import curves, plots
 from smallset.storage import files
 
 TEST = Path("data/subset/test")
@@ -20,14 +20,16 @@ def main() -> None:
     p = stage.load_params()
     found, test = comparison.read(METRICS, SEEDS, sys.argv[1:]), lists.read(LIST, TEST)
     runs = comparison.runs(found.measures, found.others, test.labels, p.seed)
-    table, pairs = comparison.table(found.measures, found.training, runs), significance.pairs(found.predictions)
+    table = comparison.table(found.measures, found.training, runs)
+    pairs, seeds = significance.pairs(found.predictions), significance.over_seeds(runs)
     if found.others:
         files.write_csv(METRICS / "runs.csv", runs)
+        files.write_csv(METRICS / "seeds.csv", seeds)
     files.write_csv(METRICS / "compare.csv", table)
     files.write_csv(METRICS / "pairs.csv", pairs)
-    files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs))
+    files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs, seeds))
     files.write_csv(METRICS / "curves.csv", histories.curves(found.training))
-    plots.save(plots.curves(found.training, p.compare.smoothing), METRICS / "curves.png")
+    plots.save(curves.draw(found.training, p.compare.smoothing), METRICS / "curves.png")
     with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
         for name, rows in found.predictions.items():
             plots.save(plots.confusion(rows, test.classes, name), confusion / f"{name}.png")

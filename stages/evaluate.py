@@ -1,4 +1,4 @@
-"""8.2-8.3  Measure a saved model on the test photos, once (listing 8.13). Argument: the model's name."""
+"""8.2-8.3  Measure a saved model on test photos, once (listing 8.13), and validation photos. Argument: its name."""
 
 import sys
 from pathlib import Path
@@ -9,8 +9,8 @@ from smallset.photos import lists
 from smallset.pipeline import stage
 from smallset.storage import files
 
-TEST = Path("data/subset/test")
-LIST = Path("metrics/subset/test.csv")
+SUBSET = Path("data/subset")
+LISTS = Path("metrics/subset")
 MODELS = Path("models")
 METRICS = Path("metrics")
 
@@ -19,11 +19,13 @@ def main() -> None:
     name = sys.argv[1]
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    model, test = MODELS / f"{name}.keras", lists.read(LIST, TEST)
-    evaluation.warn(saving.seen(model, test.digests))
-    probability, temperature = evaluation.predict(saving.load(model), test), saving.temperature(model)
+    path, network = MODELS / f"{name}.keras", saving.load(MODELS / f"{name}.keras")
+    test, validation = (lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("test", "validation"))
+    evaluation.warn(saving.seen(path, test.digests))
+    probability, temperature = evaluation.predict(network, test), saving.temperature(path)
     sides = calibration.both(probability, temperature)
-    files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability))
+    chosen_by = evaluation.choosing(validation.labels, evaluation.predict(network, validation))
+    files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability) | chosen_by)
     files.write_csv(METRICS / name / "calibration.csv", calibration.scores(test.labels, sides, temperature))
     files.write_csv(METRICS / name / "reliability.csv", calibration.curves(test.labels, sides))
     files.write_csv(METRICS / name / "classes.csv", evaluation.by_class(test, probability))

@@ -1,11 +1,11 @@
-"""8.2-8.3  One page on all of it, and a card that goes with the best model."""
+"""8.2-8.3  One page on all of it, a card that goes with the best model, and the result in a few lines."""
 
 from pathlib import Path
 
 from smallset.measures import since
 from smallset.networks import saving
-from smallset.pipeline import stage
-from smallset.showing import explanation, pictures, report, results
+from smallset.pipeline import names, stage
+from smallset.showing import explanation, findings, pictures, report, results
 from smallset.storage import files
 
 METRICS = Path("metrics")
@@ -13,11 +13,12 @@ PARAMS = Path("params.yaml")
 SUBSET = Path("data/subset")
 MODELS = Path("models")
 PLOTS = Path("plots")
+PAGE = Path("plots/report.html")
 
 
 def main() -> None:
     print(since.record(METRICS))
-    found = results.read(METRICS, PARAMS)
+    found = results.read(METRICS, PARAMS, names.project(Path.cwd()))
     name = found.best
     model, classes = saving.load(MODELS / f"{name}.keras"), saving.classes(MODELS / f"{name}.keras")
     chosen = pictures.examples(found.predictions[name])
@@ -25,12 +26,12 @@ def main() -> None:
     gallery = pictures.Gallery(
         mistakes=pictures.mistakes(found.predictions, name, SUBSET / "test"),
         heat=pictures.heat(name, chosen, overlays, SUBSET / "test"),
-        duplicates=pictures.duplicates(found.duplicates, SUBSET),
-        suspects=pictures.suspects(found.suspects, SUBSET),
         augmented=pictures.drawn(PLOTS / "augmented.png", "One training photo, augmented nine times"),
     )
-    files.write_text(PLOTS / "report.html", report.page(found, gallery))
-    files.write_text(PLOTS / "model-card.md", report.card(found, model.input_shape[1], model.count_params()))
+    odd = findings.all_of(found, SUBSET)
+    files.write_text(PAGE, report.page(found, odd, gallery))
+    files.write_text(PLOTS / "model-card.md", report.card(found, odd, model.input_shape[1], model.count_params()))
+    print(report.summary(found, odd, str(PAGE.absolute())))
 
 
 stage.run(main)

@@ -59,6 +59,29 @@ def test_an_entry_that_points_outside_is_refused_before_anything_is_written(tmp_
     assert not list((tmp_path / "raw").iterdir())
 
 
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "unpacked/cat.1.jpg").symlink_to(tmp_path / "secret")
+    with pytest.raises(SmallsetError, match=r"unpacked: entry 'cat.1.jpg' points outside the archive. Do not trust it"):
+        unpacked(tmp_path / "unpacked", tmp_path)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_zip_that_would_fill_the_disk_is_refused_before_anything_is_written(tmp_path: Path, nested: bool) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in KAGGLE:
+            archive.writestr(name, bytes(10**7))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as outer:
+        outer.writestr("train.zip", content.getvalue())
+    if not nested:
+        (tmp_path / "a.zip").write_bytes(content.getvalue())
+    with pytest.raises(SmallsetError, match=r"would unpack to 20,000,000 bytes, of .* no more than 20 times its size"):
+        unpacked(tmp_path / "a.zip", tmp_path)
+    assert not list((tmp_path / "raw").iterdir())
+
+
 @pytest.mark.parametrize("length", [0, 40, -30])
 def test_a_truncated_zip_is_named(tmp_path: Path, length: int) -> None:
     make_zip(tmp_path / "a.zip", KAGGLE)

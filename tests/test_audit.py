@@ -43,7 +43,7 @@ def subset(tmp_path: Path) -> Path:
 
 
 def look(subset: Path) -> audit.Looks:
-    return audit.look({split: lists.find(subset / split) for split in audit.SPLITS})
+    return audit.look({split: lists.find(subset / split) for split in splits.SPLITS})
 
 
 def pairs(subset: Path) -> pd.DataFrame:
@@ -58,13 +58,13 @@ def names(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def test_different_pictures_are_no_pairs(tmp_path: Path) -> None:
-    for seed, split in enumerate(audit.SPLITS):
+    for seed, split in enumerate(splits.SPLITS):
         drawing.draw(tmp_path / split, 20, 80, seed)
     table = audit.pairs(look(tmp_path), 16)
     assert table.empty
     assert [*table.columns] == [
         *["kind", "transform", "distance", "correlation", "file", "split", "class"],
-        *["other_file", "other_split", "other_class", "crosses_splits", "crosses_classes"],
+        *["other_file", "other_split", "other_class", "crosses_splits", "crosses_classes", "words"],
     ]
 
 
@@ -136,24 +136,31 @@ def leaks(count: int) -> pd.DataFrame:
         for number in range(count + 1)
     ]
     crossing = [True] * count + [False]
-    return pd.DataFrame(rows).assign(split="train", other_split="test", crosses_splits=crossing, crosses_classes=False)
+    words = audit.likeness("near", "mirrored")
+    return pd.DataFrame(rows).assign(
+        words=words, split="train", other_split="test", crosses_splits=crossing, crosses_classes=False
+    )
 
 
 def test_a_leak_is_one_message_with_the_photos_and_a_line_to_paste() -> None:
     with pytest.raises(SmallsetError) as raised:
         audit.judge(leaks(12), {"dog/d.jpg": splits.EXCLUDED}, "error")
     first, *lines = str(raised.value).splitlines()
-    assert first.startswith("photos alike in two splits, 12 times (metrics/audit/pairs.csv, plots/audit.png)")
-    assert lines[0] == "- train cat/0.jpg and test cat/x0.jpg: nearly the same, mirrored"
-    assert lines[9:11] == ["- train cat/9.jpg and test cat/x9.jpg: nearly the same, mirrored", "- and 2 more"]
+    assert first.startswith("12 pairs of photos alike in two splits (metrics/audit/pairs.csv, plots/audit.png)")
+    assert lines[0] == "- train cat/0.jpg and test cat/x0.jpg: nearly the same picture, mirrored"
+    assert lines[9:11] == ["- train cat/9.jpg and test cat/x9.jpg: nearly the same picture, mirrored", "- and 2 more"]
     assert yaml.safe_load(lines[-2])["exclude"] == ["dog/d.jpg", *(f"cat/{number}.jpg" for number in range(12))]
     assert lines[-1] == "Or let them be: set audit.leakage: warning."
+    assert audit.judge(leaks(1), {}, "warning").startswith("Warning: 1 pair of photos alike in two splits")
     assert "- train cat/0.jpg and test cat/x0.jpg" in audit.judge(leaks(1), {}, "warning")
+    odd = leaks(1).assign(file="cat/\x1b[2J\n.jpg")
+    assert r"- train cat/\x1b[2J\n.jpg and" in audit.judge(odd, {}, "warning")
+    assert yaml.safe_load(audit.judge(odd, {}, "warning").splitlines()[-1])["exclude"] == ["cat/\x1b[2J\n.jpg"]
     assert audit.judge(leaks(0), {}, "error") == "No photo was found in two splits."
 
 
 def test_photos_unlike_the_rest_are_flagged(tmp_path: Path) -> None:
-    for seed, split in enumerate(audit.SPLITS):
+    for seed, split in enumerate(splits.SPLITS):
         drawing.draw(tmp_path / split, 12, 80, seed)
     with Image.open(tmp_path / "train/cat/cat.0.jpg") as image:
         for flag, odd in {
@@ -173,6 +180,21 @@ def test_photos_unlike_the_rest_are_flagged(tmp_path: Path) -> None:
     assert counts["photos"] == {"train": 29, "validation": 24, "test": 24}
     assert counts["pairs"] == {"bytes": 0, "pixels": 0, "near": 2, "crosses_splits": 1, "crosses_classes": 0}
     assert counts["left_out"] == {"empty": 2}
+
+
+@pytest.mark.parametrize("side", [28, 100, 400])
+def test_no_photo_is_blurred_for_being_small(side: int) -> None:
+    random = np.random.default_rng(0)
+    sharp = [Image.fromarray(random.integers(0, 2, (side, side), np.uint8) * 200) for _ in range(3)]
+    blur = [audit.blur(np.asarray(image, np.float64)) for image in sharp]
+    soft = [audit.blur(np.asarray(image.filter(ImageFilter.GaussianBlur(3)), np.float64)) for image in sharp]
+    assert max(blur) < audit.SOFT < min(soft)
+
+
+def test_white_on_black_is_not_dark() -> None:
+    table = pd.DataFrame({"luminance": [0.1] * 9 + [0.02], "blur": 0.2, "width": 28, "height": 28, "aspect": 1.0})
+    flags = audit.flagged(table.assign(bytes="", pixels="", greyscale=True))
+    assert flags["dark"].tolist() == [False] * 9 + [True]
 
 
 def test_measures_are_in_their_units() -> None:
@@ -213,7 +235,7 @@ def test_the_stage_leaves_all_its_results_then_stops_and_needs_no_tensorflow(sub
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "- train cat/cat.0.jpg and test cat/copy.png: the same bytes" in done.stderr
+    assert "- train cat/cat.0.jpg and test cat/copy.png: the same file" in done.stderr
     assert "Traceback" not in done.stderr
     assert "slow: set()" in done.stdout
     written = {str(path.relative_to(folder)) for path in folder.rglob("*audit*") if path.is_file()}

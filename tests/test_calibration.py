@@ -40,3 +40,13 @@ def test_a_temperature_is_undone(temperature: float) -> None:
     assert table.temperature.to_dict() == {"before": 1, "after": temperature}
     assert table.accuracy.tolist() == [1, 1]
     assert list(calibration.both(after, 1.0)) == ["after"]
+
+
+def test_95_percent_of_models_that_mean_what_they_say_are_below_the_noise() -> None:
+    probability, random = PROBABILITY[:300], np.random.default_rng(2)
+    noise = calibration.noise(probability)
+    drawn = [(random.uniform(size=300) < DOG[:300]).astype(np.int64) for _ in range(1000)]
+    below = np.mean([calibration.ece(labels, probability) < noise for labels in drawn])
+    assert below == pytest.approx(0.95, abs=0.03)
+    assert calibration.noise(PROBABILITY) < noise / 5  # of a hundred times as many photos
+    assert calibration.noise(probability) == noise

@@ -58,13 +58,15 @@ def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: P
 
 
 def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: lists.Photos) -> None:
-    (drawn.folder / "cat/고양이 7.txt").write_text("no photo")
+    (drawn.folder / "cat/고양이 7.jpg").write_text("no photo")
+    (drawn.folder / "cat/1.jpg.xmp").write_text("a note")
     done = run("predict", model, drawn.folder, "--batch", 4)
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert done.exit_code == 1
     assert [row["file"] for row in rows if not row["error"]] == drawn.paths()
-    assert [Path(row["file"]).name for row in rows if row["error"]] == ["고양이 7.txt"]
-    assert "고양이 7.txt: does not decode as a photo" in done.stderr
+    assert [Path(row["file"]).name for row in rows if row["error"]] == ["고양이 7.jpg"]
+    assert "고양이 7.jpg: does not decode as a photo: it begins with b'no photo', as no format" in done.stderr
+    assert "Not counted, no photos: 1 .xmp files (cat/1.jpg.xmp)." in done.stderr
     found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
     expected = evaluation.predict(saving.load(model), drawn).max(1)
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)

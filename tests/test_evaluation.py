@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from smallset.measures import evaluation
+from smallset.measures import calibration, evaluation
 from smallset.photos import decoding, lists
 
 LABELS = np.array([0, 0, 1, 1])
@@ -25,7 +25,9 @@ def test_measures_of_four_photos() -> None:
     loss = -np.log([0.9, 0.4, 0.4, 0.9]).mean()
     approximately = {"loss": loss, "brier": (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4, "ece": 0.35}  # a photo a bin
     expected = {name: pytest.approx(value, abs=1e-6) for name, value in approximately.items()}
+    assert measures.pop("ece_noise") == calibration.noise(PROBABILITY)
     assert measures == {"accuracy": 0.5, "auc": 0.75, "f1": 0.5, "n": 4} | expected
+    assert evaluation.choosing(LABELS, PROBABILITY) == {"val_accuracy": 0.5, "val_loss": expected["loss"]}
 
 
 def test_a_certain_mistake_costs_much_but_not_infinity() -> None:
@@ -56,17 +58,18 @@ def test_the_roc_curve_goes_from_corner_to_corner() -> None:
 
 def test_three_classes_are_measured_each_against_the_rest() -> None:
     labels = np.array([0, 0, 1, 2])
-    found = lists.Photos(Path(), ("a", "accuracy", "c"), ("a/1", "a/2", "accuracy/1", "c/1"), labels)
+    found = lists.Photos(Path(), ("a", "mean", "n"), ("a/1", "a/2", "mean/1", "n/1"), labels)
     probability = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.7, 0.2], [0.2, 0.2, 0.6]])
     measures = evaluation.measures(labels, probability)
     assert measures["accuracy"] == 0.75
     assert measures["loss"] == pytest.approx(-np.log([0.8, 0.1, 0.7, 0.6]).mean(), abs=1e-6)
     assert measures["auc"] == pytest.approx((0.625 + 2 / 3 + 1) / 3, abs=1e-6)
     rows = evaluation.by_class(found, probability).set_index("class")
-    assert rows.precision.tolist() == pytest.approx([1, 0.5, 1, 2.5 / 3])
-    assert rows.recall.tolist() == pytest.approx([0.5, 1, 1, 2.5 / 3])
-    assert rows.n.tolist() == [2, 1, 1, 4]
-    assert rows.f1["mean"] == pytest.approx(measures["f1"], abs=1e-6)
+    assert rows.index.tolist() == ["a", "mean", "n"]
+    assert rows.precision.tolist() == pytest.approx([1, 0.5, 1])
+    assert rows.recall.tolist() == pytest.approx([0.5, 1, 1])
+    assert rows.n.tolist() == [2, 1, 1]
+    assert rows.f1.mean() == pytest.approx(measures["f1"], abs=1e-6)
     assert set(evaluation.roc(found, probability)["class"]) == set(found.classes)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from smallset.storage import backups, files
@@ -115,3 +116,10 @@ def test_json_holds_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "x.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a,b", 'a"b', "a\nb", "Icon\r", "a\r\nb", "=cmd", "nan", " "])
+def test_a_table_gives_back_every_name(tmp_path: Path, name: str) -> None:
+    files.write_csv(tmp_path / "a.csv", pd.DataFrame({"file": [name, "b"], "p": [0.123456789, 1]}))
+    table = pd.read_csv(tmp_path / "a.csv", dtype={"file": str}, keep_default_na=False)
+    assert table.to_dict("list") == {"file": [name, "b"], "p": [0.123457, 1]}

@@ -130,21 +130,21 @@ def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Pat
     (own / "cat/notes.txt").write_text("no photo")
     said = create(Path("mine"), own)
     for text in (
-        f"mine: a project with 70 photos of 2 classes from {own}",
+        f"mine: a project with 69 photos of 2 classes from {own}",
         "Splits: 60, 20 and 20 % in the mean, each photo by its bytes. Base: EfficientNetLite0 at 224 or 288 px",
         "The run will take about a minute on this machine",
     ):
         assert text in said
     written = (place / "mine/README.md").read_text()
-    for name, count in (("cat", 20), ("dog", 50)):
+    for name, count in (("cat", 19), ("dog", 50)):
         found = re.search(rf"{name}: {count} photos: (\d+) train, (\d+) validation, (\d+) test\n", said)
         assert found is not None
         assert f"| {name} | {count} | {' | '.join(found.groups())} |" in written
     assert "# about a minute on the machine that made this project" in written
     for text in (
-        "Unbalanced: 50 photos of dog, 20 of cat",
+        "Unbalanced: 50 photos of dog, 19 of cat",
         "Few test photos: cat (",
-        "No photo: 1 of the files looked at, as cat/notes.txt",
+        "Not counted, no photos: 1 .txt files (cat/notes.txt).",
     ):
         assert text in said
         assert text in written
@@ -233,7 +233,11 @@ def test_what_fails_at_the_end_leaves_nothing(place: Path, own: Path, monkeypatc
         (lambda own, _: shutil.rmtree(own / "dog"), "expected two classes or more, found cat"),
         (
             lambda own, _: [p.write_text("x") for p in own.glob("*/*")],
-            "none of 70 files that were looked at is a photo",
+            "expected photos, found none. Not read: 70 does not decode as a photo: it begins with b'x'",
+        ),
+        (
+            lambda own, _: [p.write_bytes(p.read_bytes()[:20]) for p in own.glob("*/*")],
+            "no photo opens of 70 that were looked at: 70 does not decode as a photo: a JPEG whose header is broken",
         ),
         (lambda own, _: shutil.rmtree(own), "own: expected a folder of photos, found nothing. Name one with --photos"),
         (lambda own, _: own.rename(own / "../old") and own.write_bytes(b""), "found a file. .* unpack"),

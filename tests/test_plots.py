@@ -8,7 +8,7 @@ import pytest
 
 from smallset.measures import evaluation
 from smallset.photos import lists
-from smallset.showing import plots
+from smallset.showing import curves, plots
 from smallset.sources import drawing
 
 
@@ -21,7 +21,7 @@ def test_figures_are_equal_to_the_byte_and_mistakes_are_the_surest(
     tmp_path: Path, history: pd.DataFrame, drawn: lists.Photos
 ) -> None:
     for name in ("1.png", "2.png"):
-        plots.save(plots.curves({"a": history, "b": history}), tmp_path / name)
+        plots.save(curves.draw({"a": history, "b": history}), tmp_path / name)
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
     dog = np.linspace(0.05, 0.95, 10)[::-1]
     table = evaluation.predictions(drawn, np.stack([1 - dog, dog], axis=1))
@@ -47,14 +47,27 @@ def test_the_confusion_matrix_counts_photos(count: int) -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == classes
 
 
+def test_a_confusion_matrix_of_a_thousand_classes_is_no_larger_than_one_of_eighty(tmp_path: Path) -> None:
+    sizes = {}
+    for count in (plots.LEGIBLE, 1000):
+        classes = [f"class {number:04}" for number in range(count)]
+        table = pd.DataFrame({"actual": classes * 2, "predicted": classes + classes[1:] + classes[:1]})
+        figure = plots.confusion(table, classes, "model")
+        sizes[count] = figure.get_size_inches().tolist()
+        assert len(figure.axes[0].texts) == (2 * count if count == plots.LEGIBLE else 0)
+    plots.save(figure, tmp_path / "x.png")
+    assert sizes[1000] == sizes[plots.LEGIBLE]
+    assert figure.axes[0].get_title() == "model: 1000 classes, by number in their order"
+
+
 def test_pairs_and_suspects_are_shown_with_their_names(drawn: lists.Photos) -> None:
     drawn.folder.rename(drawn.folder.parent / "train")
     files = {"file": "cat/cat.0.jpg", "other_file": "dog/dog.1.jpg", "split": "train", "other_split": "train"}
-    pairs = pd.DataFrame([files | {"kind": "near", "transform": transform} for transform in ("none", "mirrored")] * 7)
+    pairs = pd.DataFrame([files | {"words": words} for words in ("the same file", "nearly the same picture")] * 7)
     titles = [ax.get_title() for ax in plots.pairs(pairs, drawn.folder.parent).axes]
     assert len(titles) == 2 * plots.PAIRS
-    assert titles[:2] == ["train\ncat/cat.0.jpg", "train (near)\ndog/dog.1.jpg"]
-    assert titles[3] == "train (near, mirrored)\ndog/dog.1.jpg"
+    assert titles[:2] == ["train\ncat/cat.0.jpg", "train (the same file)\ndog/dog.1.jpg"]
+    assert titles[3] == "train (nearly the same picture)\ndog/dog.1.jpg"
     assert [text.get_text() for text in plots.pairs(pairs[:0], Path()).axes[0].texts] == ["no photos alike"]
     table = pd.DataFrame([files | {"label": "cat", "suspected": "dog", "probability": 0.125}])
     assert plots.suspects(table, drawn.folder.parent).axes[0].get_title() == "train cat/cat.0.jpg\ncat 0.1250 (dog?)"
@@ -73,7 +86,7 @@ def test_names_with_dollars_are_written_as_they_are(tmp_path: Path) -> None:
 
 
 def test_smoothed_curves_keep_the_plain_ones_and_begin_with_their_first_point(history: pd.DataFrame) -> None:
-    plain, smoothed = (plots.curves({"a": history}, smoothing).axes[0].lines for smoothing in (0.0, 0.8))
+    plain, smoothed = (curves.draw({"a": history}, smoothing).axes[0].lines for smoothing in (0.0, 0.8))
     assert [len(plain), len(smoothed)] == [3, 5]  # training, validation, the epoch that was kept
     faint, line = smoothed[2], smoothed[3]
     assert np.asarray(faint.get_ydata()).tolist() == [0.5, 0.8, 0.75]

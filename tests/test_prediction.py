@@ -3,6 +3,8 @@
 import csv
 import itertools
 import json
+import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
 from smallset.tools import prediction
 
+JPEG = b"\xff\xd8\xff\xe0"
 CLASSES = ("cat", "dog", "고양이")
 ANSWER: prediction.Answer = ('a "b", 고양이\n.jpg', np.array([0.25, 0.75]), "")
 BROKEN: prediction.Answer = ("b.txt", np.array([0.5, 0.5]), "does not decode, at all")
@@ -64,20 +67,40 @@ def test_paths_are_taken_as_answers_are_and_none_is_held(drawn: lists.Photos) ->
 def test_a_folder_is_searched_to_the_bottom_in_numeric_order(tmp_path: Path) -> None:
     for name in ("b/10.jpg", "b/9.jpg", "a.jpg", "b/c/고양이 1.jpg", ".hidden/x.jpg", "b/.DS_Store", "b/Thumbs.db"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(JPEG)
     names = [str(tmp_path / name) for name in ("a.jpg", "b/9.jpg", "b/10.jpg", "b/c/고양이 1.jpg")]
-    assert prediction.find(str(tmp_path), []) == names
-    assert prediction.find(names[0], []) == [names[0]]
+    paths, unread, said = prediction.find(str(tmp_path), [])
+    assert (paths, unread) == (names, {})
+    assert said == [
+        f"{tmp_path}: Not counted, no photos: 3 hidden, or left by the system or a photo manager "
+        "(.hidden, b/.DS_Store, b/Thumbs.db)."
+    ]
+    assert prediction.find(names[0], []) == ([names[0]], {}, [])
+
+
+def test_what_is_not_to_be_read_is_an_answer_with_its_reason(drawn: lists.Photos) -> None:
+    Path(drawn.folder / "cat/gone.jpg").symlink_to("nowhere.jpg")
+    Path(drawn.folder / "dog/out.jpg").symlink_to(Path(__file__))
+    os.mkfifo(drawn.folder / "dog/pipe.jpg")
+    paths, reasons, _ = prediction.find(str(drawn.folder), [])
+    found = {Path(path).name: error for path, _, error in prediction.answers(colour(1), paths, 4, reasons) if error}
+    assert found == {
+        "gone.jpg": "a link to nothing",
+        "out.jpg": "a link that leads out of the folder: put a copy in its place",
+        "pipe.jpg": "cannot be read: a named pipe, which is never opened",
+    }
+    (answer,) = prediction.answers(colour(1), [str(drawn.folder / "dog/pipe.jpg")], 4)  # named itself
+    assert answer[2] == found["pipe.jpg"]
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SmallsetError, match="expected photos, found no file"):
+    with pytest.raises(SmallsetError, match="expected photos, found none. Name a folder"):
         prediction.find(str(tmp_path), [])
 
 
 def test_paths_on_stdin_keep_blanks_and_bytes(drawn: lists.Photos) -> None:
     lines = [b"a b.jpg \n", b"\n", "고양이.jpg\r\n".encode(), b"\xff.jpg"]
-    paths = list(prediction.find("-", lines))
+    paths = list(prediction.find("-", lines)[0])
     assert paths == ["a b.jpg ", "고양이.jpg", "\udcff.jpg"]
     answers = prediction.answers(colour(1), [*paths, drawn.paths()[0]], 8)
     assert [(path, bool(error)) for path, _, error in answers] == [(p, True) for p in paths] + [
@@ -113,18 +136,30 @@ def test_a_table_is_aligned_with_characters_of_two_columns() -> None:
 
 
 def test_labels_follow_the_order_of_the_model(drawn: lists.Photos) -> None:
-    turned = prediction.labelled(drawn.folder, ("dog", "cat"))
+    turned = prediction.labelled(drawn.folder, ("dog", "cat"))[0]
     assert turned.files == drawn.files
     assert turned.labels.tolist() == [1] * 5 + [0] * 5
-    assert prediction.labelled(drawn.folder, ("cat", "dog")).labels.tolist() == drawn.labels.tolist()
+    assert prediction.labelled(drawn.folder, ("cat", "dog"))[0].labels.tolist() == drawn.labels.tolist()
 
 
 def test_a_class_may_be_missing_and_photos_may_lie_deeper(drawn: lists.Photos) -> None:
     (drawn.folder / "dog/more").mkdir()
     (drawn.folder / "dog/dog.4.jpg").rename(drawn.folder / "dog/more/4.jpg")
-    found = prediction.labelled(drawn.folder, ("ant", "cat", "dog"))
+    (drawn.folder / "ant").mkdir()
+    found, _, _ = prediction.labelled(drawn.folder, ("ant", "cat", "dog"))
     assert found.labels.tolist() == [1] * 5 + [2] * 5
     assert "dog/more/4.jpg" in found.files
+
+
+def test_class_folders_are_known_in_either_spelling_and_what_is_beside_them_is_said(drawn: lists.Photos) -> None:
+    name = unicodedata.normalize("NFD", "épagneul")
+    (drawn.folder / "dog").rename(drawn.folder / name)
+    (drawn.folder / "cat/cat.0.jpg").rename(drawn.folder / "loose.jpg")
+    (drawn.folder / "notes").mkdir()
+    (drawn.folder / "notes/gone.jpg").symlink_to("nowhere")
+    found, _, said = prediction.labelled(drawn.folder, ("cat", unicodedata.normalize("NFC", name)))
+    assert found.labels.tolist() == [0] * 4 + [1] * 5
+    assert said == ["Not counted, no photos: 1 in no class folder (loose.jpg); 1 a link to nothing (notes/gone.jpg)."]
 
 
 def test_other_class_folders_are_an_error_that_names_both(drawn: lists.Photos) -> None:

@@ -15,13 +15,17 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
 
+from smallset.pipeline import names
 from smallset.pipeline.errors import SmallsetError
-from smallset.showing import charts, pictures, report, results
+from smallset.showing import charts, findings, pictures, report, results
 from smallset.storage import files
 
 ROOT = Path(__file__).parents[1]
 STYLE = (ROOT / "src/smallset/showing/templates/report.css").read_text(encoding="utf-8")
-NOTHING = pictures.Gallery({}, [], [], [], None)
+NASTY = '<b onclick="x">&|*_`[i](u)\n\x1b[31m'  # a name that is markup, and a command to a terminal
+SEEN = '<b onclick="x">&|*_`[i](u)\\n\\x1b[31m'
+PLAIN = '\\<b onclick="x"\\>\\&\\|\\*\\_\\`\\[i\\](u)\\\\n\\\\x1b\\[31m'
+NOTHING = pictures.Gallery({}, [], None)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def run(folder: Path) -> None:
 
 
 def read(folder: Path) -> results.Results:
-    return results.read(folder / "metrics", folder / "params.yaml")
+    return results.read(folder / "metrics", folder / "params.yaml", "mine")
 
 
 def parsed(page: str) -> BeautifulSoup:
@@ -65,18 +69,18 @@ def flat(page: Tag) -> str:
 def test_the_report_tells_what_the_tables_say(folder: Path) -> None:
     page = parsed((folder / "plots/report.html").read_text(encoding="utf-8"))
     found, text = read(folder), flat(page)
-    best = found.comparison.set_index("model").loc[found.best]
+    best = found.models.set_index("model").loc[found.best]
     assert page.h1 is not None
-    assert page.h1.text == f"{found.best} gets {round(best.accuracy * best.n)} of 24 test photos right"
-    assert f"{best.accuracy:.4f} 95 % interval {best.low:.3f}–{best.high:.3f}" in text
-    assert "The model is better than convnet" in text
-    assert "Over 5 seeds it has" in text
-    assert "But 2 pairs of photos that look alike lie in two splits" in text
-    for heading in ("Beside the book", "ROC curves", "The temperatures", "Duplicates", "Doubtful labels", "Left out"):
+    assert page.h1.text == folder.name
+    assert f"{found.best} gets {round(best.accuracy * best.n)} of 24 test photos right" in text
+    assert f"{best.accuracy:.3f} 95 % interval {best.low:.3f}–{best.high:.3f}" in text
+    assert f"Take {found.best}: it has the lowest loss on the validation photos" in text
+    assert "Trained with 5 seeds it has" in text
+    for heading in ("Beside the book", "ROC curve", "The same photo in two splits", "Labels in doubt", "Left out"):
         assert page.find("h3", string=heading), heading
     assert "cat/cat.666.jpg does not decode as a photo" in text
     assert "train/cat/cat.0.jpg and test/cat/cat.0.jpg the same file" in text
-    assert "train/cat/cat.0.jpg labelled cat, looks like dog, 0.9731" in text
+    assert "train/cat/cat.0.jpg labelled cat, looks like dog" in text
     assert "7" * 64 in text
     assert "seed: 1337 # of every random draw, <b>" in text
 
@@ -91,12 +95,56 @@ def test_the_run_before_is_compared_where_there_is_one(folder: Path, copy: Path)
         "models": [row | {"model": best, "before": 0.953, "now": 0.9612, "verdict": "no more than chance"}],
     }
     files.write_json(copy / "metrics/since.json", content)
-    text = flat(parsed(report.page(read(copy), NOTHING)))
+    text = flat(parsed(report.page(read(copy), [], NOTHING)))
     assert "+20 photos of heron & co: 13 train, 4 validation, 3 test On the 1,300 test photos that both runs" in text
     assert f"{best} 0.9530 0.9612 6 3 0.51 no more than chance" in text
     files.write_json(copy / "metrics/since.json", content | {"photos": [], "models": []})
-    text = flat(parsed(report.page(read(copy), NOTHING)))
+    text = flat(parsed(report.page(read(copy), [], NOTHING)))
     assert "The photos and their splits are the same. No test photo is in both runs" in text
+
+
+def test_what_deserves_a_look_is_said_first_and_shown(folder: Path) -> None:
+    page = parsed((folder / "plots/report.html").read_text(encoding="utf-8"))
+    header = page.header
+    assert header is not None
+    listed = [flat(item) for item in header.select("ul.prose li")]
+    assert listed[1:] == [
+        "2 pairs of photos alike in two splits",
+        "1 pair of photos alike twice in one split",
+        "1 label in doubt",  # the other one is believed
+        "2 blurred photos",
+        "1 photo left out",
+    ]  # and not that all are grey: what all are is not odd
+    places = [str(link["href"])[1:] for link in header.select("ul.prose a")]
+    assert all(page.find(id=place) for place in places)
+    assert [flat(name) for name in page.select("#blurred ~ .gallery")[0].select(".name")] == [
+        *["train/dog/dog.11.jpg", "train/dog/dog.10.jpg"]  # the most blurred first
+    ]
+
+
+def test_of_each_kind_of_chart_the_best_model_s_is_open_and_the_others_are_folded(folder: Path) -> None:
+    page = parsed((folder / "plots/report.html").read_text(encoding="utf-8"))
+    best, others = read(folder).best, len(made.MODELS) - 1
+    for section, chart in (("errors", ".matrix"), ("calibration", ".chart"), ("training", ".column")):
+        drawn = page.select(f"#{section} {chart}")
+        is_open = [one for one in drawn if not one.find_parent("details")]
+        assert [len(is_open), len(drawn)] == [1, 1 + others] if chart != ".chart" else len(drawn) == 1 + others
+        assert best in is_open[0].text
+    assert [tag["id"] for tag in page.find_all("section")][:2] == ["mistakes", "errors"]
+
+
+def test_the_last_lines_of_a_run_are_its_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(folder)
+    *_, best, score, look, page, time = capsys.readouterr().out.splitlines()
+    found = read(folder)
+    assert best == f"{folder.name}: Take {found.best}: it has the lowest loss on the validation photos."
+    assert score.startswith("It gets ")
+    assert look == (
+        "Worth a look: 2 pairs of photos alike in two splits, 1 pair of photos alike twice in one split, "
+        "1 label in doubt, 2 blurred photos."
+    )
+    assert page == f"All of it: {folder / 'plots/report.html'}"
+    assert time.startswith("report: ")
 
 
 def test_the_surest_mistakes_are_shown_and_where_the_best_model_looks(folder: Path) -> None:
@@ -106,10 +154,11 @@ def test_the_surest_mistakes_are_shown_and_where_the_best_model_looks(folder: Pa
     wrong = rows[rows.actual != rows.predicted].sort_values("probability", ascending=False)
     captions = [flat(caption) for caption in page.select("#mistakes figcaption")]
     row = wrong.iloc[0]
-    assert captions[0] == f"{row.file} is {row.actual}, predicted {row.predicted}, {pictures.sure(row.probability)}"
+    assert captions[0] == f"{row.file} {row.actual}, taken for {row.predicted}: {pictures.sure(row.probability)}"
     assert len(page.select("#mistakes .pair.wrong")) == min(len(wrong), pictures.EXAMPLES)
     assert len(page.select("#mistakes .pair:not(.wrong)")) == pictures.EXAMPLES
-    assert len(page.select("#mistakes details")) == len(made.MODELS) - 1
+    folded = page.select("#mistakes details h3")
+    assert [heading.text for heading in folded] == [name for name in made.MODELS if name != found.best]
 
 
 def test_the_report_is_one_file_that_anyone_can_read(folder: Path) -> None:
@@ -165,6 +214,7 @@ def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_pat
     with browser.page(str(browser.find()), tmp_path) as page:
         for width, dark in ((360, False), (1280, False), (1280, True)):
             page.open(folder / "plots/report.html", width, dark=dark)
+            assert page.ask("document.documentElement.scrollHeight") < 9000  # px, all that is folded being so
             page.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert page.ask("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
             assert page.ask("[...document.images].filter(one => !one.naturalWidth).length") == 0
@@ -179,7 +229,7 @@ def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_pat
 
 
 def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
-    for name in ("audit", "audit.json", "suspects.csv", "download.json", "subset.json", "provenance.json"):
+    for name in ("audit", "suspects.csv", "download.json", "subset.json", "provenance.json"):
         path = copy / "metrics" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in [*(copy / "metrics").glob("*/reliability.csv"), *(copy / "metrics").glob("*/calibration.csv")]:
@@ -188,32 +238,48 @@ def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
     run(copy)
     page = parsed((copy / "plots/report.html").read_text(encoding="utf-8"))
     assert [tag.text for tag in page.find_all("h2")] == [
-        *["All models", "Training", "Right and wrong", "Mistakes", "How it was made"]
+        *["What deserves a look", "Mistakes", "Right and wrong", "All models", "Training", "How it was made"]
     ]
-    assert not page.find_all("h3", string=["Beside the book", "Duplicates", "Doubtful labels"])
+    assert not page.find_all("h3", string=["Beside the book", "The same photo in two splits", "Labels in doubt"])
 
 
-@pytest.mark.parametrize("pipeline", ["first-edition", "mnist"])
-def test_the_other_pipelines_results_make_a_report(pipeline: str) -> None:
-    found = read(ROOT / pipeline)
-    text = flat(parsed(report.page(found, NOTHING)))
-    assert "Beside the book" not in text  # whose numbers are of other photos, or other networks
-    assert f"{found.best} gets" in text
-    assert "What separates the model from convnet is no more than chance" in text or pipeline != "mnist"
-
-
-def test_whatever_names_say_is_text(copy: Path) -> None:
+def test_a_name_of_a_class_or_a_file_is_text_on_the_page_in_the_card_and_on_a_terminal(copy: Path) -> None:
     for path in (copy / "metrics").rglob("*.csv"):
-        path.write_text(path.read_text().replace("dog", '<b onclick="x">&'), encoding="utf-8")
-    page = parsed(report.page(read(copy), NOTHING))
-    assert not page.find_all("b")
-    assert '<b onclick="x">&' in page.text
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).replace("dog", NASTY)
+        files.write_csv(path, table.replace("dog/dog.11.jpg", f"dog/{NASTY}"))
+    (copy / "data/subset/train/dog/dog.11.jpg").rename(copy / "data/subset/train/dog" / NASTY)
+    found = read(copy)
+    odd = findings.all_of(found, copy / "data/subset")
+    text = report.page(found, odd, NOTHING)
+    page = parsed(text)
+    assert not page.find_all(["b", "i"])
+    assert "\x1b" not in text
+    assert SEEN in page.text
+    assert f"train/dog/{SEEN}" in page.text
+    card = report.card(found, odd, 48, 1)
+    assert "\x1b" not in card
+    assert f"Tells {PLAIN} and cat apart" in card
+    assert "\x1b" not in report.summary(found, odd, f"/a{NASTY}")
+
+
+@pytest.mark.parametrize("name", ["mean", "accuracy", "nan", "1e5", "=cmd", "None", "items", "0", "a,b", 'a"b', "\r"])
+def test_a_class_may_have_any_name(copy: Path, name: str) -> None:
+    for path in (copy / "metrics").rglob("*.csv"):
+        files.write_csv(path, pd.read_csv(path, dtype=str, keep_default_na=False).replace("dog", name))
+    counts = {"cat": 12, name: 7}
+    files.write_json(copy / "metrics/subset.json", {"photos": {"train": counts}, "left_out": {}})
+    found = read(copy)
+    assert found.classes == sorted(["cat", name])
+    page = parsed(report.page(found, [], NOTHING))
+    shown = [[flat(cell) for cell in row.find_all(["th", "td"])] for row in page.select("#data tbody tr")]
+    assert [names.visible(name), "7"] in shown
+    assert names.visible(name) in [flat(cell) for cell in page.select("#errors .matrix thead th")]
 
 
 def test_of_many_classes_the_commonest_confusions_are_listed() -> None:
-    names = [f"class {number}" for number in range(report.MATRIX + 1)]
-    predictions = pd.DataFrame({"actual": names * 2 + names[:1], "predicted": names[1:2] * 27})
-    listed = report.confusion("a", predictions, names)
+    classes = [f"class {number}" for number in range(report.MATRIX + 1)]
+    predictions = pd.DataFrame({"actual": classes * 2 + classes[:1], "predicted": classes[1:2] * 27})
+    listed = report.confusion(predictions, classes)
     assert not listed.rows
     assert listed.commonest[0] == ("class 0", "class 1", 3)
     assert len(listed.commonest) == report.CONFUSIONS

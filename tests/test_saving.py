@@ -1,12 +1,14 @@
 """Model files: the same bytes for the same model, and no code when they are read."""
 
 import hashlib
+import io
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -55,6 +57,39 @@ def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path, monkeypatch: py
     (tmp_path / "dvc.yaml").touch()
     with pytest.raises(SmallsetError, match=r"Run: dvc repro models/base/trunk.keras"):
         saving.load(Path("models/base/trunk.keras"))
+
+
+def repacked(path: Path, change: Callable[[str, bytes], bytes], kind: int = zipfile.ZIP_STORED) -> Path:
+    """The same file with other parts, or compressed ones."""
+    with zipfile.ZipFile(path) as old:
+        parts = {name: change(name, old.read(name)) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", kind) as new:
+        for name, content in parts.items():
+            new.writestr(name, content)
+    return path
+
+
+def test_a_model_file_takes_no_more_memory_than_its_size(tmp_path: Path) -> None:
+    def blown(name: str, content: bytes) -> bytes:
+        return content + bytes(10**8) if name == "config.json" else content
+
+    def hollow(name: str, content: bytes) -> bytes:
+        if not name.endswith(".h5"):
+            return content
+        with h5py.File(io.BytesIO(content), "a") as weights:
+            weights.create_dataset("more", (10**8,), "f4", compression="gzip")
+            weights.flush()
+            return weights.id.get_file_image()
+
+    saving.save(convnet(78, 2), tmp_path / "a.keras", ("cat", "dog"))
+    saving.save(convnet(78, 2), tmp_path / "b.keras", ("cat", "dog"))
+    repacked(tmp_path / "a.keras", blown, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "a.keras").stat().st_size < 10**7
+    for path, found in ((tmp_path / "a.keras", "found 1[0-9,]*"), (repacked(tmp_path / "b.keras", hollow), "found 0")):
+        with pytest.raises(SmallsetError, match=rf"not a whole model file: .*expected .* bytes.* {found}"):
+            saving.load(path)
+        with pytest.raises(SmallsetError, match="not a model file"):
+            saving.classes(path)
 
 
 def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:

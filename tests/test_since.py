@@ -49,8 +49,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         for split in changes.SPLITS:
             rows = test if split == "test" else test.head(2).assign(digest=f"{split} " + test["digest"])
             files.write_csv(METRICS / f"subset/{split}.csv", rows)
-        scores = [(model, 1 - len(misses) / len(photos), 0.1) for model, misses in wrong.items()]
-        files.write_csv(METRICS / "compare.csv", pd.DataFrame(scores, columns=["model", "accuracy", "loss"]))
+        scores = [(model, 1 - len(misses) / len(photos), len(misses)) for model, misses in wrong.items()]
+        files.write_csv(METRICS / "compare.csv", pd.DataFrame(scores, columns=["model", "accuracy", "val_loss"]))
         for model, misses in wrong.items():
             predicted = ["another" if file in misses else label for file, label in photos.items()]
             table = test.assign(actual=test["label"], predicted=predicted, probability=0.9)

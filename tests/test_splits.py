@@ -5,6 +5,7 @@ test_properties.py has what holds of splits by fraction whatever the photos are.
 
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def test_a_photo_that_does_not_decode_is_left_out_with_its_reason(draw: Draw, by
     assert "cat/0.png" not in [file for files in copies(raw).values() for file in files]
     assert (raw / "cat/0.png").exists()
     said = splits.summary(record)
-    assert re.match(r"\d+ photos of 2 classes: .* test; 1 left out, and why is in metrics/subset.json\n", said)
+    assert re.match(
+        r"\d+ photos of 2 classes: .* test; 1 left out, one by one in metrics/subset.json: 1 does not decode .*\n", said
+    )
 
 
 def test_each_photo_is_decoded_once_and_no_more_than_are_needed(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +218,14 @@ def test_an_excluded_photo_is_left_out_with_its_reason(draw: Draw, by: str, size
         assert copies(raw, seed=2)["train"][:2] == ["cat/1.png", "cat/2.png"]
     else:  # no other photo moves
         assert copies(raw, seed=2) == before | {"train": before["train"][1:]}
+
+
+def test_an_excluded_photo_may_be_typed_in_either_spelling(five: Path) -> None:
+    whole, apart = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
+    (five / "cat/0.png").rename(five / "cat" / apart)
+    (five / "dog/0.png").rename(five / "dog" / whole)
+    names = [f"cat/{whole}", f"dog/{apart}"]
+    assert [*splits.excluded(lists.find(five), names)] == [f"cat/{apart}", f"dog/{whole}"]
 
 
 def test_an_excluded_photo_that_is_not_there_is_an_error(five: Path) -> None:

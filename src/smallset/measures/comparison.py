@@ -1,9 +1,10 @@
 """All models side by side, as a table and in words."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,19 @@ LAST = 10  # epochs
 TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be called 7, or None
 SCORES = ["accuracy", "loss", "brier", "ece"]
 
-TITLE = """One evaluation of each saved model on the test set; low and high bound the accuracy with 95 % confidence.
-Where a model was trained with several seeds, mean and sd are those of their accuracies:"""
-PAIRS = "Differences between models on the same photos (McNemar's exact test):"
+COLUMNS = {  # of the table for people, in plots/compare.md; at most eight
+    "model": "in models/, with the ending .keras",
+    "accuracy": "the share of the test photos that it gets right",
+    "95 % interval": "where the accuracy lies on other photos of the same kind, as far as so many can tell (Wilson)",
+    "mean ± sd (seeds)": "of the accuracies of so many trainings with a seed each, the saved model's among them",
+    "validation loss": "by which a model is chosen, the lower the better: it also counts how sure the model is",
+    "loss": "the same on the test photos",
+    "ECE": "how far its probabilities are from how often it is right (expected calibration error)",
+    "ECE of chance": "95 % of models whose probabilities mean what they say have less: an ECE below is noise",
+}
+PAIRS = """Which saved models differ: test photos that one alone gets right, against those of the other (McNemar's exact
+test; p with Holm's correction for all pairs):"""
+SEEDS = "Which ways of training differ on these photos, over seeds (Welch's t-test; p likewise):"
 
 PICTURES = """Pictures, in the folder of this pipeline:
 
@@ -78,46 +89,85 @@ def _scores(labels: NDArray[np.int64], probability: NDArray[np.floating]) -> Map
         raise SmallsetError(
             f"data/seeds: expected probabilities of {len(labels)} test photos, found {len(probability)}. Run: dvc repro"
         )
-    [found] = calibration.scores(labels, {"after": probability.astype(np.float64)}, 1.0).to_dict("records")
-    return {name: float(found[name]) for name in SCORES}
+    return calibration.measures(labels, probability.astype(np.float64))
 
 
 def table(
     measures: Mapping[str, Mapping[str, float]], training: Mapping[str, pd.DataFrame], repeated: pd.DataFrame
 ) -> pd.DataFrame:
-    """A row for each model: its test measures, and of its validation accuracies that of the epoch that was kept.
+    """A row for each model: its measures on the test photos and, val_accuracy and val_loss, on the validation photos.
 
-    low and high are the accuracy's 95 % interval; mean and sd the accuracies' of other seeds; last_val_accuracy is the
-    mean of the last ten epochs, which a curve in a book ends with.
+    low and high are the accuracy's 95 % interval; epoch is the one that was kept; mean and sd the accuracies' of other
+    seeds; last_val_accuracy is the mean of the last ten epochs, which a curve in a book ends with.
     """
     spread = repeated.groupby("model").accuracy.agg(["mean", "std", "size"])
     rows = []
     for model, history in training.items():
-        best = histories.kept(history)
-        last = history.val_accuracy.tail(LAST).mean()
-        own = {"val_accuracy": best.val_accuracy, "last_val_accuracy": last, "epoch": int(best.epoch)}
         low, high = significance.interval(measures[model]["accuracy"], int(measures[model]["n"]))
         accuracy = {"accuracy": measures[model]["accuracy"], "low": low, "high": high}
+        last = history.val_accuracy.tail(LAST).mean()
+        own = {"last_val_accuracy": last, "epoch": int(histories.kept(history).epoch)}
         rows.append({"model": model, **accuracy, **measures[model], **own})
     columns = {"mean": "mean", "std": "sd", "size": "seeds"}
     return pd.DataFrame(rows).join(spread.rename(columns=columns), on="model").astype({"seeds": "Int64"})
 
 
 def best(comparison: pd.DataFrame) -> str:
-    """The model with the highest test accuracy; of equal ones that with the lowest loss."""
-    order = comparison.sort_values(["accuracy", "loss"], ascending=[False, True], kind="stable")
-    return str(order["model"].iloc[0])
+    """The model to take: of the lowest loss on the validation photos. Test photos that chose would flatter it."""
+    return str(comparison["model"].iloc[int(comparison["val_loss"].to_numpy().argmin())])
 
 
-def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """The table for people, what of its differences is real, and where the pictures lie."""
-    head = "| " + " | ".join(name.replace("_", " ") for name in comparison.columns) + " |"
-    rule = "|---" + "|---:" * (len(comparison.columns) - 1) + "|"
-    known = comparison.astype(object).where(comparison.notna(), "")  # no mean and deviation without seeds
-    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in known.itertuples(index=False)]
-    words = [f"- {pair.words}" for pair in pairs.itertuples()]
-    return "\n".join([TITLE, "", head, rule, *rows, "", PAIRS, "", *words, "", PICTURES])
+def choice(comparison: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
+    """Which model to take, how good it is, and whether others get more test photos right: a sentence each."""
+    name, n = best(comparison), int(comparison["n"].iloc[0])
+    rows = {row["model"]: row for row in comparison.to_dict("records")}
+    right = {model: round(row["accuracy"] * n) for model, row in rows.items()}
+    why = "it has the lowest loss on the validation photos" if len(rows) > 1 else "there is no other"
+    words = [
+        f"Take {name}: {why}.",
+        f"It gets {right[name]:,} of {n:,} test photos right: accuracy {rows[name]['accuracy']:.3f}, 95 % interval "
+        f"{rows[name]['low']:.3f}–{rows[name]['high']:.3f}.",
+    ]
+    sure = rivals(pairs, name, real=True)
+    ahead = [
+        f"{model} {count - right[name]} more ({'more' if model in sure else 'no more'} than chance)"
+        for model, count in right.items()
+        if count > right[name]
+    ]
+    if ahead:
+        words.append(f"Right on more of them: {', '.join(ahead)}; but test photos measure, they do not choose.")
+    return words
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def rivals(pairs: pd.DataFrame, name: str, *, real: bool) -> list[str]:
+    """The models that differ from `name` by more than chance, or those that do not."""
+    own = pairs[(pairs["model"] == name) | (pairs["other"] == name)]
+    own = own[(own["adjusted"] < 1 - significance.CONFIDENCE) == real]
+    return [str(row.other if row.model == name else row.model) for row in own.itertuples()]
+
+
+def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame) -> str:
+    """What to take, the table for people and what its columns mean, which differences are real, where pictures lie."""
+    known = [name for name in COLUMNS if name != "mean ± sd (seeds)" or comparison["seeds"].notna().any()]
+    cells = [_cells(row) for row in comparison.to_dict("records")]
+    lines = [" | ".join(row[name] for name in known) for row in cells]
+    table = [f"| {line} |" for line in (" | ".join(known), " | ".join(["---", *["---:"] * (len(known) - 1)]), *lines)]
+    meaning = [f"- {name}: {COLUMNS[name]}" for name in known]
+    parts = [" ".join(choice(comparison, pairs)), "\n".join(table), "\n".join(meaning)]
+    for title, found in ((PAIRS, pairs), (SEEDS, seeds)):
+        parts += ["\n".join([title, "", *(f"- {words}" for words in found["words"])])] if len(found) else []
+    return "\n\n".join([*parts, PICTURES])
+
+
+def _cells(row: Mapping[Hashable, Any]) -> dict[str, str]:
+    """A row of the table in the COLUMNS."""
+    return {
+        "model": row["model"],
+        "accuracy": f"{row['accuracy']:.4f}",
+        "95 % interval": f"{row['low']:.3f}–{row['high']:.3f}",
+        "mean ± sd (seeds)": "–" if pd.isna(row["seeds"]) else f"{row['mean']:.4f} ± {row['sd']:.4f} ({row['seeds']})",
+        "validation loss": f"{row['val_loss']:.3f}",
+        "loss": f"{row['loss']:.3f}",
+        "ECE": f"{row['ece']:.3f}",
+        "ECE of chance": f"{row['ece_noise']:.3f}",
+    }

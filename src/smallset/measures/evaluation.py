@@ -33,18 +33,24 @@ def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str,
 
     With more than two classes the area is the mean over each class against the rest; without a photo of each, None.
     """
-    classes = np.arange(probability.shape[1])
-    predicted = probability.argmax(1)
-    areas = _areas(labels, probability)
+    areas, classes = _areas(labels, probability), np.arange(probability.shape[1])
+    scores = calibration.measures(labels, probability) | {"ece_noise": calibration.noise(probability)}
+    f1 = metrics.f1_score(labels, probability.argmax(1), labels=classes, average="macro", zero_division=0)
     return {
-        "accuracy": _rounded(metrics.accuracy_score(labels, predicted)),
-        "loss": _rounded(calibration.loss(labels, probability)),
-        "brier": _rounded(calibration.brier(labels, probability)),
-        "ece": _rounded(calibration.ece(labels, probability)),
+        **{name: _rounded(value) for name, value in scores.items()},
         "auc": _rounded(sum(areas) / len(areas)) if areas else None,
-        "f1": _rounded(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
+        "f1": _rounded(f1),
         "n": len(labels),
     }
+
+
+def choosing(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
+    """What a model is chosen by, measured on the validation photos: val_accuracy, val_loss.
+
+    The same measure for all: the losses of the histories are weighted by class, and before the temperature.
+    """
+    scores = calibration.measures(labels, probability)
+    return {f"val_{name}": _rounded(scores[name]) for name in ("accuracy", "loss")}
 
 
 def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]:
@@ -78,15 +84,12 @@ def _rounded(value: float) -> float:
 
 
 def by_class(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
-    """A row for each class and one of their mean: class, precision, recall, f1, and n, the photos of that class."""
+    """A row for each class: class, precision, recall, f1, and n, the photos of that class."""
     scores = metrics.precision_recall_fscore_support(
         found.labels, probability.argmax(1), labels=range(len(found.classes)), zero_division=0
     )
-    table = pd.DataFrame(dict(zip(["precision", "recall", "f1", "n"], scores, strict=True)))
-    mean = table.mean().to_frame().T.assign(n=len(found.labels))
-    table = pd.concat([table, mean], ignore_index=True).astype({"n": int})
-    table.insert(0, "class", [*found.classes, "mean"])
-    return table
+    columns = dict(zip(["precision", "recall", "f1", "n"], scores, strict=True))
+    return pd.DataFrame({"class": found.classes} | columns)
 
 
 def predictions(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:

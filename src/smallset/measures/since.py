@@ -84,9 +84,9 @@ def table(content: str) -> pd.DataFrame:
 
 
 def run(metrics: Path, texts: Texts) -> Run | None:
-    """The tables, parsed; None of a run that has compared no models, or that is too old to have lists."""
+    """The tables, parsed; None of a run that has compared no models, or that is too old to have lists and val_loss."""
     lists, models = changes.read(metrics / "subset", texts.get), texts.get(metrics / "compare.csv")
-    if lists is None or models is None:
+    if lists is None or models is None or "val_loss" not in table(models):
         return None
     paths = {name: metrics / name / "predictions.csv" for name in table(models)["model"]}
     right = {name: rights(lists["test"], table(texts[path])) for name, path in paths.items() if path in texts}

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from smallset.pipeline.errors import SmallsetError
@@ -46,8 +47,9 @@ def save(
 
 
 def load(path: Path) -> keras.Model:
-    """Read a .keras file with Keras's safe_mode, which runs no code from the file."""
+    """Read a .keras file with Keras's safe_mode, which runs no code from the file and takes no more than its size."""
     try:
+        check_stored(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
@@ -55,6 +57,26 @@ def load(path: Path) -> keras.Model:
                 f'{path}: has layers of keras-hub, which is not installed. Run: pip install "smallset[hub]"'
             ) from None
         raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from error
+
+
+def check_stored(path: Path) -> None:
+    """ValueError for a file that would unpack to more than it holds: `save` compresses nothing."""
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+        packed = [one.filename for one in members if one.compress_type != zipfile.ZIP_STORED]
+        size = sum(one.file_size for one in members)
+        if packed or size > path.stat().st_size:
+            raise ValueError(f"expected parts as large as they claim, of {path.stat().st_size:,} bytes; found {size:,}")
+        for one in members:
+            if one.filename.endswith(".h5"):
+                with file.open(one) as weights, h5py.File(weights) as content:
+                    content.visititems(check_dataset)
+
+
+def check_dataset(name: str, item: h5py.Group | h5py.Dataset) -> None:
+    """ValueError for an array that claims more than the file holds."""
+    if isinstance(item, h5py.Dataset) and item.id.get_storage_size() < item.nbytes:
+        raise ValueError(f"{name}: expected {item.nbytes:,} bytes, found {item.id.get_storage_size():,}")
 
 
 def _cure(path: Path) -> str:
@@ -83,6 +105,7 @@ def seen(path: Path, digests: Iterable[str]) -> list[bool]:
 def _known(path: Path) -> dict[str, Any]:
     """What the file's metadata.json says, the names of the classes among it."""
     try:
+        check_stored(path)
         with zipfile.ZipFile(path) as file:
             known: dict[str, Any] = json.loads(file.read("metadata.json"))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

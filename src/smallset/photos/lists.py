@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from natsort import natsorted
 from numpy.typing import NDArray
 
+from smallset.photos import walking
 from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
@@ -47,7 +47,7 @@ class Photos:
 
 def find(folder: Path) -> Photos:
     """List the photos of `folder`/<class>/; SmallsetError unless two classes or more have photos."""
-    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not walking.hidden(path.name)))
     if len(classes) < 2:
         raise SmallsetError(
             f"{folder}: expected a folder for each class, two or more; found {len(classes)}: {', '.join(classes)}. "
@@ -57,22 +57,22 @@ def find(folder: Path) -> Photos:
     return Photos(
         folder,
         classes,
-        tuple(f"{name}/{path.name}" for name, paths in zip(classes, by_class, strict=True) for path in paths),
-        np.repeat(np.arange(len(classes)), [len(paths) for paths in by_class]),
+        tuple(f"{name}/{file}" for name, names in zip(classes, by_class, strict=True) for file in names),
+        np.repeat(np.arange(len(classes)), [len(names) for names in by_class]),
     )
 
 
-def files_of(folder: Path) -> list[Path]:
-    """The files of one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
-    seen = [path for path in folder.iterdir() if not path.name.startswith(".")]
+def files_of(folder: Path) -> list[str]:
+    """The names in one class folder in numeric order: cat.2.jpg before cat.10.jpg. Whether they decode shows later."""
+    seen = [path for path in folder.iterdir() if not walking.hidden(path.name)]
     if inner := sorted(path.name for path in seen if path.is_dir()):
         raise SmallsetError(
             f"{folder}: expected photos alone, found the folder {inner[0]}. Move its photos up, or the folder out."
         )
-    paths = natsorted((path for path in seen if path.is_file()), key=lambda path: path.name)
-    if not paths:
+    names = [path.name for path in seen if path.is_file()]
+    if not names:
         raise SmallsetError(f"{folder}: no photo there. Add photos of that class, or take its folder away.")
-    return paths
+    return walking.ordered(names)
 
 
 def digested(found: Photos) -> Photos:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from smallset.pipeline import params, provenance
+from smallset.pipeline import names, params, provenance
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 from smallset.storage.backups import Backup
@@ -103,11 +103,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"\n{name}: not enough memory. {error} Close other programs, or lower the stage's batch.")
     except (SmallsetError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        sys.exit(f"\n{name}: {error}{'. The disk is full: make room, then dvc repro' if full else ''}")
+        sys.exit(f"\n{name}: {names.lines(error)}{'. The disk is full: make room, then dvc repro' if full else ''}")
     except Exception as error:
         if not (inner := re.search(r"SmallsetError: (.*)", str(error))):  # what TensorFlow's input pipeline wraps
             raise
-        sys.exit(f"\n{name}: {inner[1]}. Run: dvc repro --force subset")
+        sys.exit(f"\n{name}: {names.lines(inner[1])}. Run: dvc repro --force subset")
 
 
 def called() -> str:

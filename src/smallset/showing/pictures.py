@@ -20,9 +20,6 @@ CERTAIN = 0.99995  # what four digits would round to 1
 
 MISTAKES = 12  # of the best model; of each other one half as many
 EXAMPLES = 4  # photos that it gets right, and as many that it gets wrong, under its heat map
-DUPLICATES = 8  # pairs
-SUSPECTS = 12
-
 
 Row = Mapping[Hashable, Any]  # of a table
 
@@ -53,8 +50,6 @@ class Gallery:
 
     mistakes: Mapping[str, Sequence[Figure]]  # of each model, its surest
     heat: Sequence[Figure]
-    duplicates: Sequence[Figure]
-    suspects: Sequence[Figure]
     augmented: Picture | None
 
 
@@ -107,8 +102,8 @@ def heat(model: str, chosen: pd.DataFrame, overlays: Sequence[NDArray[np.uint8]]
 def _caption(row: Row) -> tuple[str, str]:
     """A file's name, and what was predicted of it."""
     actual, predicted = row["actual"], row["predicted"]
-    verb = "is" if actual == predicted else f"is {actual}, predicted"
-    return row["file"], f"{verb} {predicted}, {sure(row['probability'])}"
+    words = predicted if actual == predicted else f"{actual}, taken for {predicted}"
+    return row["file"], f"{words}: {sure(row['probability'])}"
 
 
 def _alt(model: str, row: Row) -> str:
@@ -116,31 +111,15 @@ def _alt(model: str, row: Row) -> str:
     return f"Test photo {row['file']} of the class {row['actual']}; {says}"
 
 
-def duplicates(pairs: pd.DataFrame, subset: Path) -> list[Figure]:
-    """Pairs of photos below `subset`/<split>/<class>/ that look alike, first those that flatter the test accuracy."""
-    if pairs.empty:
-        return []
-    worst = pairs.sort_values(["crosses_splits", "crosses_classes", "distance"], ascending=[False, False, True])
-    return [_pair(row, subset) for row in worst.head(DUPLICATES).to_dict("records")]
+def of(row: Row, subset: Path, words: str) -> Figure:
+    """The photo of a row with the columns split and file, below `subset`/<split>/, with some words."""
+    name = f"{row['split']}/{row['file']}"
+    shown = picture(plots.thumbnail(subset / row["split"] / row["file"], SIDE), f"Photo {name}: {words}")
+    return Figure((shown,), name, words)
 
 
-def _pair(row: Row, subset: Path) -> Figure:
-    found = []
-    for prefix, file in (("", row["file"]), ("other_", row["other_file"])):
-        name = f"{row[f'{prefix}split']}/{row[f'{prefix}class']}/{Path(file).name}"
-        found.append((name, picture(plots.thumbnail(subset / name, SIDE), f"Photo {name}, one of a pair")))
-    kinds = {"bytes": "the same file", "pixels": "the same pixels", "near": f"alike, distance {row['distance']:g}"}
-    transform = "" if row["transform"] in ("", "none", "identity") else f", {row['transform']}"
-    (name, left), (other, right) = found
-    return Figure((left, right), f"{name} and {other}", f"{kinds[row['kind']]}{transform}")
-
-
-def suspects(table: pd.DataFrame, subset: Path) -> list[Figure]:
-    """The photos below `subset`/<split>/<class>/ whose label is most doubtful."""
-    figures = []
-    for row in table.head(SUSPECTS).to_dict("records"):
-        name = f"{row['split']}/{row['label']}/{Path(row['file']).name}"
-        shown = picture(plots.thumbnail(subset / name, SIDE), f"Photo {name}, labelled {row['label']}")
-        words = f"labelled {row['label']}, looks like {row['suspected']}, {sure(row['probability'])}"
-        figures.append(Figure((shown,), name, words))
-    return figures
+def pair(row: Row, subset: Path) -> Figure:
+    """The two photos of a row of audit.pairs."""
+    other: Row = {name: row[f"other_{name}"] for name in ("split", "file")}
+    one, two = of(row, subset, "one of a pair"), of(other, subset, "the other of the pair")
+    return Figure((*one.pictures, *two.pictures), f"{one.name} and {two.name}", row["words"])

@@ -1,20 +1,18 @@
 """Figures for people. Each function returns one; stages save them."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import font_manager, rcParams
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from smallset.measures import histories
 from smallset.photos import decoding
+from smallset.pipeline.names import visible
 from smallset.storage import files
 
 # Matplotlib's own font, and for class names in Chinese, Japanese and Korean what this machine has of the usual ones.
@@ -23,6 +21,7 @@ rcParams["font.family"] = ["DejaVu Sans", *sorted(CJK & {font.name for font in f
 
 MISTAKES = 12  # photos in the picture of a model's most confident mistakes
 PAIRS = 12  # of photos alike, side by side
+LEGIBLE = 80  # classes whose names and counts are in a picture of a confusion matrix
 SUSPECTS = 12  # photos whose label is least believed
 
 
@@ -31,38 +30,6 @@ def save(figure: Figure, path: Path) -> None:
     with files.whole(path) as draft, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a class name in a script that no font here has
         figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})
-
-
-def curves(training: Mapping[str, pd.DataFrame], smoothing: float = 0.0) -> Figure:
-    """Accuracy above loss for each model, training dashed against validation; a dot marks the epoch that was kept.
-
-    smoothing: what each point keeps of the one before, 0..1 (Chollet 2017, listing 5-25); the plain curves stay, faint.
-    """
-    figure = Figure((3.2 * len(training), 5.4), layout="constrained")
-    axes = figure.subplots(2, len(training), squeeze=False, sharex="col")
-    for column, (model, history) in zip(axes.T, training.items(), strict=True):
-        kept = histories.kept(history)
-        for ax, measure in zip(column, ("accuracy", "loss"), strict=True):
-            curve(ax, history, measure, smoothing, "tab:orange", "--", "training")
-            curve(ax, history, f"val_{measure}", smoothing, "tab:blue", "-", "validation")
-            ax.plot(kept.epoch, kept[f"val_{measure}"], "o", color="tab:blue", label="kept")
-            ax.grid(alpha=0.3)
-        # The first epoch of a head can lose forty times what the others do: show the others.
-        column[1].set(xlabel="epoch", ylim=(0, 1.1 * np.percentile(history[["loss", "val_loss"]], 95)))
-        column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        column[0].set_title(model)
-    axes[0, 0].set_ylabel("accuracy")
-    axes[1, 0].set_ylabel("loss")
-    axes[0, 0].legend()
-    return figure
-
-
-def curve(ax: Axes, history: pd.DataFrame, measure: str, smoothing: float, color: str, line: str, label: str) -> None:
-    """One measure by epoch, as an exponential moving average that begins with the first point."""
-    values = history[measure]
-    if smoothing:
-        ax.plot(history.epoch, values, line, color=color, linewidth=0.8, alpha=0.35)
-    ax.plot(history.epoch, values.ewm(alpha=1 - smoothing, adjust=False).mean(), line, color=color, label=label)
 
 
 def grid(
@@ -83,21 +50,28 @@ def grid(
 
 
 def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> Figure:
-    """Photos of each actual class (rows) by predicted class (columns), shaded by their share of the row."""
+    """Photos of each actual class (rows) by predicted class (columns), shaded by their share of the row.
+
+    Of more than LEGIBLE classes the shades alone, in a picture that grows no further.
+    """
     counts = pd.crosstab(predictions.actual, predictions.predicted)
     counts = counts.reindex(index=list(classes), columns=list(classes), fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    side = max(3.6, 1.6 + 0.26 * len(classes))
+    side = max(3.6, 1.6 + 0.26 * min(len(classes), LEGIBLE))
     figure = Figure((side + 0.6, side), layout="constrained")
     ax = figure.subplots()
     figure.colorbar(ax.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the actual class", shrink=0.8)
+    if len(classes) > LEGIBLE:
+        ax.set(xlabel="predicted", ylabel="actual", title=f"{title}: {len(classes)} classes, by number in their order")
+        return figure
     size = 9 if len(classes) <= 12 else 6
     for row, column in zip(*np.nonzero(counts.to_numpy()), strict=True):
         colour = "white" if shares.iloc[row, column] > 0.5 else "black"
         ax.text(column, row, str(counts.iloc[row, column]), ha="center", va="center", fontsize=size, color=colour)
-    crowded = len(classes) > 4 or max(map(len, classes)) > 8
-    ax.set_xticks(range(len(classes)), classes, rotation=90 if crowded else 0, fontsize=size)
-    ax.set_yticks(range(len(classes)), classes, fontsize=size)
+    names = [visible(name) for name in classes]
+    crowded = len(names) > 4 or max(map(len, names)) > 8
+    ax.set_xticks(range(len(names)), names, rotation=90 if crowded else 0, fontsize=size)
+    ax.set_yticks(range(len(names)), names, fontsize=size)
     for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
         label.set_parse_math(False)
     ax.set(xlabel="predicted", ylabel="actual", title=title)
@@ -107,7 +81,10 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str) -> 
 def mistakes(predictions: pd.DataFrame, folder: Path) -> Figure:
     """The photos below `folder` that a model is most sure of and wrong about."""
     worst = surest_mistakes(predictions).head(MISTAKES)
-    titles = [f"{row.file}\n{row.predicted} {row.probability:.4f}" for row in worst.itertuples()]
+    titles = [
+        f"{visible(row['file'])}\n{visible(row['predicted'])} {row['probability']:.4f}"
+        for row in worst.to_dict("records")
+    ]
     return grid([thumbnail(folder / file) for file in worst.file], titles, columns=4)
 
 
@@ -123,10 +100,10 @@ def pairs(found: pd.DataFrame, folder: Path) -> Figure:
     """The first pairs of audit.pairs, two in a row, each photo of `folder`/<split>/ beside the one that is like it."""
     pictures, titles = [], []
     for row in found.head(PAIRS).to_dict("records"):
-        for side, likeness in (("", ""), ("other_", f" ({row['kind']}, {row['transform']})".replace(", none", ""))):
+        for side, words in (("", ""), ("other_", f" ({row['words']})")):
             split, file = row[f"{side}split"], row[f"{side}file"]
             pictures.append(thumbnail(folder / split / file))
-            titles.append(f"{split}{likeness}\n{file}")
+            titles.append(f"{split}{words}\n{visible(file)}")
     return grid(pictures, titles, columns=4, none="no photos alike")
 
 
@@ -134,7 +111,9 @@ def suspects(table: pd.DataFrame, folder: Path) -> Figure:
     """The first photos of suspects.ranked, from `folder`/<split>/, with P(given label) and the likeliest other."""
     rows = table.head(SUSPECTS).to_dict("records")
     titles = [
-        f"{row['split']} {row['file']}\n{row['label']} {row['probability']:.4f} ({row['suspected']}?)" for row in rows
+        f"{row['split']} {visible(row['file'])}\n"
+        f"{visible(row['label'])} {row['probability']:.4f} ({visible(row['suspected'])}?)"
+        for row in rows
     ]
     return grid([thumbnail(folder / row["split"] / row["file"]) for row in rows], titles, columns=4)
 

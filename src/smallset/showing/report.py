@@ -1,20 +1,29 @@
 """The report and the model card: what the tables say, in words, charts and tables of one page."""
 
-from collections.abc import Hashable, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from smallset.pipeline import provenance
-from smallset.showing import charts, pictures, results
+from smallset.measures import comparison
+from smallset.pipeline import names, provenance
+from smallset.showing import charts, findings, pictures, results
 
 MATRIX = 12  # classes; a confusion matrix of more is no picture for people, and the commonest confusions are listed
 CONFUSIONS = 12  # of each model, then
 LEFT_OUT = 50  # photos that are listed with the reason
-FINDINGS = ("pairs", "flags")  # the audit's counts of them
+SHOWN = 6  # photos of a kind; the others are folded
 SELF = "report"  # this stage
+SOURCES = {  # where the photos are from, by what metrics/download.json begins with; of a project of one's own nothing
+    "dogs-vs-cats": "Dogs vs. Cats, as Microsoft and Kaggle published them",
+    "mnist": "MNIST's handwritten digits",
+    "sample": "drawn by smallset, not photographed",
+}
+OWN = "the project's own"
+MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")  # what is no plain text there; fine_tune is
 
 
 @dataclass(frozen=True)
@@ -25,9 +34,11 @@ class Row:
     accuracy: float
     low: float
     high: float
+    val_loss: float
     loss: float
     auc: float | None
-    ece: float | None
+    ece: float
+    noise: float  # the ECE below which it is noise
     runs: tuple[str, int] | None  # mean ± standard deviation of the accuracy, and over how many seeds
     published: tuple[str, ...]
 
@@ -37,79 +48,98 @@ class Confusion:
     """Photos of each actual class by predicted class: counts and shares of the row; or where there are many classes,
     the commonest confusions: actual, predicted, photos."""
 
-    model: str
     classes: Sequence[str]
     rows: Sequence[tuple[str, Sequence[tuple[int, float]]]]
     commonest: Sequence[tuple[str, str, int]]
 
 
 def environment() -> jinja2.Environment:
-    """Templates of this package: HTML is escaped, Markdown is not; a value that is missing is an error."""
+    """Templates of this package; a value that is missing is an error.
+
+    What a file or a class may be called is text in both: in HTML every value is made visible and escaped; in Markdown,
+    those that go through the filter `plain`.
+    """
     own = jinja2.Environment(
         loader=jinja2.PackageLoader("smallset.showing"),
         autoescape=jinja2.select_autoescape(["html"]),
+        finalize=lambda value: names.visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    own.filters |= {"listed": listed, "cell": cell}
+    own.filters |= {"listed": listed, "plain": plain, "counted": names.counted}
     return own
 
 
-def page(found: results.Results, gallery: pictures.Gallery) -> str:
+def page(found: results.Results, odd: Sequence[findings.Finding], gallery: pictures.Gallery) -> str:
     """The report: an HTML document with all that it shows, which asks nothing of any network."""
-    areas = found.comparison.set_index("model").auc
+    areas = found.models.set_index("model").auc
+    figures: dict[str, Mapping[str, Any]] = {
+        "training": {model: charts.training(model, rows) for model, rows in found.history.items()},
+        "confusion": {model: confusion(rows, found.classes) for model, rows in found.predictions.items()},
+        "roc": {model: charts.roc(model, rows, areas[model]) for model, rows in found.roc.items()},
+        "reliability": {
+            model: charts.reliability(model, rows, errors(found.calibration.get(model)))
+            for model, rows in found.reliability.items()
+        },
+    }
     return (
         environment()
         .get_template("report.html")
         .render(
-            **context(found),
+            **context(found, odd),
+            **{name: first(of_models, found.best) for name, of_models in figures.items()},
             gallery=gallery,
             plot=charts.PLOT,
-            training=[charts.training(model, rows) for model, rows in found.history.items()],
-            confusion=[confusion(model, rows, found.classes) for model, rows in found.predictions.items()],
-            roc=[charts.roc(model, rows, areas[model]) for model, rows in found.roc.items()],
-            reliability=[
-                charts.reliability(model, rows, errors(found.calibration.get(model)))
-                for model, rows in found.reliability.items()
-            ],
+            columns=comparison.COLUMNS,
             temperatures=[(model, *ends(rows)) for model, rows in found.calibration.items() if len(rows) == 2],
             left_out=list(found.subset.get("left_out", {}).items()),
-            shown=LEFT_OUT,
+            most=LEFT_OUT,
+            shown=SHOWN,
             machines=machines(found.stages),
         )
     )
 
 
-def card(found: results.Results, side: int, weights: int) -> str:
+def card(found: results.Results, odd: Sequence[findings.Finding], side: int, weights: int) -> str:
     """The best model's card in Markdown (Mitchell et al. 2019; Hugging Face's sections).
 
     side: px of the square that the model takes; weights: how many numbers it has. It tells nothing that differs from
     one run to the next.
     """
-    return environment().get_template("model-card.md").render(**context(found), side=side, weights=weights)
+    return environment().get_template("model-card.md").render(**context(found, odd), side=side, weights=weights)
 
 
-def context(found: results.Results) -> dict[str, Any]:
+def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) -> str:
+    """The result in a few lines for a terminal; page: where the report is."""
+    sentences = comparison.choice(found.models, found.pairs)
+    look = ", ".join(finding.count for finding in odd) or "the audit found nothing odd in the photos"
+    return names.lines(
+        "\n".join([f"{found.name}: {sentences[0]}", *sentences[1:], f"Worth a look: {look}.", f"All of it: {page}"])
+    )
+
+
+def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str, Any]:
     """What both templates tell."""
     table = rows(found)
     best = next(row for row in table if row.model == found.best)
-    n = int(found.comparison.n[found.comparison.model == found.best].iloc[0])
+    n = int(found.models.n.iloc[0])
     return {
         "found": found,
+        "findings": odd,
         "table": table,
         "repeated": any(row.runs for row in table),
         "best": best,
         "n": n,
         "right": round(best.accuracy * n),
         "ends": (min(row.low for row in table), max(row.high for row in table)),
-        "even": found.rivals(real=False),
-        "worse": found.rivals(real=True),
+        "choice": comparison.choice(found.models, found.pairs),
+        "even": comparison.rivals(found.pairs, found.best, real=False),
+        "worse": comparison.rivals(found.pairs, found.best, real=True),
         "crossing": int(found.duplicates.crosses_splits.sum()) if len(found.duplicates) else 0,
-        "source": found.download.get("source", ""),
+        "source": SOURCES.get(found.download.get("source", "").partition(":")[0], OWN),
         "counts": found.subset.get("photos", {}),
-        "findings": [(name, count) for kind in FINDINGS for name, count in found.audit.get(kind, {}).items()],
     }
 
 
@@ -117,17 +147,20 @@ def rows(found: results.Results) -> list[Row]:
     """A row for each model, in the pipeline's order."""
     return [
         Row(
-            model=row["model"],
-            accuracy=row["accuracy"],
-            low=row["low"],
-            high=row["high"],
-            loss=row["loss"],
+            **{name: row[name] for name in ("model", "accuracy", "low", "high", "val_loss", "loss", "ece")},
             auc=None if pd.isna(row["auc"]) else row["auc"],
-            ece=row.get("ece"),
-            runs=(f"{row['mean']:.4f} ± {row['sd']:.4f}", int(row["seeds"])) if row.get("seeds", 0) > 1 else None,
+            noise=row["ece_noise"],
+            runs=(f"{row['mean']:.4f} ± {row['sd']:.4f}", int(row["seeds"])) if row["seeds"] > 1 else None,
             published=results.PUBLISHED.get(row["model"], ("–",) * 3) if found.published else (),
         )
-        for row in found.comparison.to_dict("records")
+        for row in found.models.to_dict("records")
+    ]
+
+
+def first(of_models: Mapping[str, Any], best: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """What is shown of the best model, if anything, and of the others: each a list of names and charts."""
+    return [(best, of_models[best])] if best in of_models else [], [
+        (model, one) for model, one in of_models.items() if model != best
     ]
 
 
@@ -142,17 +175,17 @@ def errors(calibration: pd.DataFrame | None) -> dict[str, float]:
     return {} if calibration is None else dict(zip(calibration.when, calibration.ece, strict=True))
 
 
-def confusion(model: str, predictions: pd.DataFrame, classes: Sequence[str]) -> Confusion:
+def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> Confusion:
     """Of one model."""
     if len(classes) > MATRIX:
         wrong = predictions[predictions.actual != predictions.predicted]
         pairs = wrong.value_counts(["actual", "predicted"]).head(CONFUSIONS).reset_index()
-        return Confusion(model, classes, [], list(pairs.itertuples(index=False, name=None)))
+        return Confusion(classes, [], list(pairs.itertuples(index=False, name=None)))
     counts = pd.crosstab(predictions.actual, predictions.predicted)
     counts = counts.reindex(index=list(classes), columns=list(classes), fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     lines = [(name, list(zip(counts.loc[name], shares.loc[name], strict=True))) for name in classes]
-    return Confusion(model, classes, lines, [])
+    return Confusion(classes, lines, [])
 
 
 def machines(stages: provenance.Record) -> list[tuple[list[str], provenance.Facts]]:
@@ -165,11 +198,11 @@ def machines(stages: provenance.Record) -> list[tuple[list[str], provenance.Fact
     return list(alike.values())
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """As a, b and c."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def cell(text: object) -> str:
-    """Text in a Markdown table."""
-    return str(text).replace("|", "\\|")
+def plain(text: str) -> str:
+    """What stands for the text in Markdown, wherever it is written: in a line, a list, a table."""
+    return MARKDOWN.sub(r"\\\1", names.visible(text))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from smallset.measures import comparison, significance, since
+from smallset.measures import comparison, since
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
 
@@ -47,18 +47,18 @@ Content = dict[str, Any]
 class Results:
     """The tables, empty where the pipeline has not the stage that writes them."""
 
-    comparison: pd.DataFrame  # model, accuracy, low, high, loss, [brier, ece,] auc, …, epoch, mean, sd, seeds
-    pairs: pd.DataFrame  # model, other, model_only, other_only, p, words
+    name: str  # of the project
+    models: pd.DataFrame  # as comparison.table gives it
+    pairs: pd.DataFrame  # model, other, model_only, other_only, p, adjusted, words
+    seeds: pd.DataFrame  # model, other, seeds, other_seeds, difference, p, adjusted, words
     history: Tables  # epoch, accuracy, loss, val_accuracy, val_loss
     predictions: Tables  # file, actual, predicted, probability
     roc: Tables  # class, false_positive_rate, true_positive_rate
     reliability: Tables  # when (before | after), confidence, accuracy, n
     calibration: Tables  # when, temperature, loss, brier, ece
-    duplicates: (
-        pd.DataFrame
-    )  # kind, transform, distance, file, split, class, other_file, …, crosses_splits, crosses_classes
+    duplicates: pd.DataFrame  # words, file, split, class, other_file, …, crosses_splits, crosses_classes
+    photos: pd.DataFrame  # file, split, class, width, height, …, and the audit's flags
     suspects: pd.DataFrame  # rank, file, split, label, suspected, probability
-    audit: Content  # what was found to how often
     download: Content
     subset: Content
     stages: provenance.Record  # what each was made with
@@ -67,8 +67,8 @@ class Results:
 
     @property
     def best(self) -> str:
-        """The model with the highest test accuracy; of equal ones that with the lowest loss."""
-        return comparison.best(self.comparison)
+        """The model to take."""
+        return comparison.best(self.models)
 
     @property
     def classes(self) -> list[str]:
@@ -81,17 +81,9 @@ class Results:
         """Whether the book's accuracies are of these photos."""
         return self.download.get("source") == "dogs-vs-cats"
 
-    def rivals(self, *, real: bool) -> list[str]:
-        """The models that differ from the best one by more than chance, or those that do not."""
-        if self.pairs.empty:
-            return []
-        rows = self.pairs[(self.pairs.model == self.best) | (self.pairs.other == self.best)]
-        rows = rows[(rows.p < 1 - significance.CONFIDENCE) == real]
-        return [str(row.other if row.model == self.best else row.model) for row in rows.itertuples()]
 
-
-def read(metrics: Path, params: Path) -> Results:
-    """Everything below `metrics`; SmallsetError when the models were not compared."""
+def read(metrics: Path, params: Path, name: str) -> Results:
+    """Everything below `metrics` of the project `name`; SmallsetError when the models were not compared."""
     models = table(metrics / "compare.csv")
     if models.empty:
         raise SmallsetError(f"{metrics / 'compare.csv'} has no model. Run: dvc repro compare")
@@ -100,12 +92,14 @@ def read(metrics: Path, params: Path) -> Results:
         for kind in ("history", "predictions", "roc", "reliability", "calibration")
     }
     return Results(
+        name,
         models,
         table(metrics / "pairs.csv"),
+        table(metrics / "seeds.csv"),
         **by_model,
         duplicates=table(metrics / "audit/pairs.csv"),
+        photos=table(metrics / "audit/photos.csv"),
         suspects=table(metrics / "suspects.csv"),
-        audit=_content(metrics / "audit.json"),
         download=_content(metrics / "download.json"),
         subset=_content(metrics / "subset.json"),
         stages=provenance.read(metrics / "provenance.json"),

@@ -20,6 +20,7 @@ from smallset.pipeline.errors import SmallsetError
 
 # Class and number, as a folder and a name (Cat/0.jpg) or as one name (cat.0.jpg).
 PHOTO = re.compile(r"(?:^|/)(cat|dog)[./](\d+)\.jpe?g$", re.IGNORECASE)
+SWOLLEN = 20  # times the size of a zip, at most, that its files may have
 LAYOUTS = "PetImages/Cat/0.jpg, train/cat.0.jpg, or a train.zip that holds them"
 
 
@@ -32,11 +33,14 @@ def unpack(source: Path, target: Path) -> None:
     if (source / "train.zip").is_file():
         source = source / "train.zip"
     if source.is_dir():
-        files = (path for path in sorted(source.rglob("*")) if path.is_file())
-        _copy({path.relative_to(source).as_posix(): _opener(path) for path in files}, target, source)
+        files = {path.relative_to(source).as_posix(): path for path in sorted(source.rglob("*")) if path.is_file()}
+        for name, path in files.items():
+            if PHOTO.search(name) and not path.resolve().is_relative_to(source.resolve()):
+                raise _outside(source, name)
+        _copy({name: _opener(path) for name, path in files.items()}, target, source)
     elif source.is_file():
         with _opened(source, source) as archive:
-            _copy_zip(archive, target, source)
+            _copy_zip(archive, source.stat().st_size, target, source)
     else:
         raise SmallsetError(f"{source}: no such file or folder. SMALLSET_ARCHIVE names the archive's zip or folder.")
 
@@ -51,13 +55,22 @@ def _opened(file: Path | IO[bytes], name: Path) -> Iterator[zipfile.ZipFile]:
         raise SmallsetError(f"{name}: not a whole, readable zip file ({error}). Delete it and get it again.") from None
 
 
-def _copy_zip(archive: zipfile.ZipFile, target: Path, source: Path) -> None:
+def _outside(source: Path, name: str) -> SmallsetError:
+    return SmallsetError(f"{source}: entry {name!r} points outside the archive. Do not trust it; get another copy.")
+
+
+def _copy_zip(archive: zipfile.ZipFile, size: int, target: Path, source: Path) -> None:
+    """Copy from a zip of so many bytes, or from the train.zip in it."""
+    claimed = sum(info.file_size for info in archive.infolist())
+    if claimed > SWOLLEN * size:
+        raise SmallsetError(
+            f"{source}: would unpack to {claimed:,} bytes, of {size:,}: photos hardly shrink in a zip, and no more "
+            f"than {SWOLLEN} times its size is unpacked. Do not trust it; get another copy."
+        )
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts:
-            raise SmallsetError(
-                f"{source}: entry {name!r} points outside the archive. Do not trust it; get another copy."
-            )
+            raise _outside(source, name)
     inner = next((name for name in names if PurePosixPath(name).name == "train.zip"), None)
     if inner is None or source.name == "train.zip":  # one zip inside a zip, no more
         _copy({name: partial(archive.open, name) for name in names}, target, source)
@@ -65,7 +78,7 @@ def _copy_zip(archive: zipfile.ZipFile, target: Path, source: Path) -> None:
     with tempfile.TemporaryFile(dir=target.parent) as copy, archive.open(inner) as packed:
         shutil.copyfileobj(packed, copy)
         with _opened(copy, source / inner) as train:
-            _copy_zip(train, target, source / inner)
+            _copy_zip(train, archive.getinfo(inner).file_size, target, source / inner)
 
 
 def _opener(path: Path) -> Callable[[], IO[bytes]]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import arrangements
+from smallset.sources import naming
 from smallset.storage import files
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -35,7 +35,7 @@ def fill(target: Path) -> Path | None:
             (target / label).mkdir(exist_ok=True)
             Image.fromarray(arrays[f"x_{part}"][row]).save(target / file)
             rows.append((file, label, split))
-    files.write_csv(target / arrangements.INDEX, pd.DataFrame(rows, columns=["file", "label", "split"]))
+    files.write_csv(target / naming.INDEX, pd.DataFrame(rows, columns=["file", "label", "split"]))
     return source
 
 

@@ -1,13 +1,18 @@
 """Photos from the source that params.yaml names, in class folders, and a record of what was read."""
 
+import errno
 import hashlib
 from pathlib import Path
 
-from smallset.photos import lists
+import pandas as pd
+
+from smallset.photos import lists, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import archives, arrangements, digits, drawing, mirrors
+from smallset.sources import archives, arrangements, digits, drawing, mirrors, naming
 from smallset.storage import files
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # errors of the disk that is copied to
 
 
 def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[str, object]:
@@ -20,7 +25,7 @@ def fill(target: Path, downloads: Path, p: params.Download, seed: int) -> dict[s
     if p.source == "sample" and p.sample:
         drawing.draw(target, p.sample.photos, p.sample.side, seed)
     elif p.source == "folder":
-        copy_folder(p.folder, p.table, target)
+        print(*copy_folder(p.folder, p.table, target), sep="\n")
     elif p.source == "mnist":
         archive = digits.fill(target)
     else:
@@ -43,10 +48,10 @@ def digest(found: lists.Photos) -> str:
     return total.hexdigest()
 
 
-def copy_folder(name: str | None, table: str | None, target: Path) -> None:
+def copy_folder(name: str | None, table: str | None, target: Path) -> list[str]:
     """Copy the user's photos to class folders, and list in photos.csv what is known of splits and groups.
 
-    The originals are only read.
+    The originals are only read. Returns, in sentences, what was decided and what was left out.
     """
     folder = Path(name).expanduser() if name else None
     if folder is None or not folder.is_dir():
@@ -56,10 +61,29 @@ def copy_folder(name: str | None, table: str | None, target: Path) -> None:
             f"params.yaml: download: folder: expected a folder of photos alone, found {name!r}, which holds this "
             f"pipeline's data. Move the photos to a folder of their own."
         )
-    own = arrangements.read(folder, Path(table).expanduser() if table else None)
-    rows = list(zip(own["source"], own["file"], strict=True))
-    for source, file in progress.bar(rows, what="copying", unit=" photos"):
+    own, words = arrangements.read(folder, Path(table).expanduser() if table else None)
+    failed = copy(folder, own, target)
+    photos = len(own) - len(failed)
+    return [f"Copied {photos} photos of {own['label'].nunique()} classes.", *words, *walking.not_read(failed)]
+
+
+def copy(folder: Path, own: pd.DataFrame, target: Path) -> dict[str, str]:
+    """Copy the photos of `arrangements.read`, with photos.csv; return those that broke off in reading, and why.
+
+    One bad block of a disk stops no other photo.
+    """
+    failed: dict[str, str] = {}
+    rows = zip(progress.bar(own["source"], what="copying", unit=" photos"), own["file"], strict=True)
+    for source, file in rows:
         (target / file).parent.mkdir(exist_ok=True)
-        files.copy(folder / source, target / file)
+        try:
+            files.copy(folder / source, target / file)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            failed[source] = f"cannot be read: {walking.reason(error)}"
+            (target / file).unlink(missing_ok=True)
     if {"split", "group"} & set(own):
-        files.write_csv(target / arrangements.INDEX, own.drop(columns="source"))
+        copied = own[~own["source"].isin(failed)]
+        files.write_csv(target / naming.INDEX, copied.drop(columns="source"))
+    return failed

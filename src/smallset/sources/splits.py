@@ -3,13 +3,14 @@
 import hashlib
 import itertools
 import shutil
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from smallset.photos import decoding, lists
+from smallset.photos import decoding, lists, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
 
@@ -54,14 +55,15 @@ def lacking(counts: pd.DataFrame, table: pd.DataFrame, p: params.Subset, seed: i
         cure = "Add photos of it, or give the split a larger share: shares hold in the mean, and groups are not divided"
         if (other := another_seed(table, p.sizes, seed)) is not None:
             cure += f". Or, as long as there are no results to compare with, set seed: {other}: with it all have some"
-    return f"expected photos of each class in each split; {named(found, '; ')}. {cure}."
+    return f"expected photos of each class in each split; {'; '.join(found)}. {cure}."
 
 
 def summary(record: dict[str, Any]) -> str:
     """What copy_subset has done, in a few lines."""
     counts = pd.DataFrame(record["photos"])
     sums = ", ".join(f"{counts[split].sum()} {split}" for split in SPLITS)
-    out = f"; {len(record['left_out'])} left out, and why is in metrics/subset.json" if record["left_out"] else ""
+    gone = record["left_out"]
+    out = f"; {len(gone)} left out, one by one in metrics/subset.json: {walking.counted(gone)}" if gone else ""
     return "\n".join([f"{counts.to_numpy().sum()} photos of {len(counts)} classes: {sums}{out}", *few(counts)])
 
 
@@ -87,14 +89,18 @@ def listed(subset: Path) -> dict[str, pd.DataFrame]:
 
 
 def excluded(found: lists.Photos, names: Iterable[str]) -> dict[str, str]:
-    """The names (class/file), each with the reason; SmallsetError for one that no photo has."""
-    known = set(found.files)
-    if unknown := [name for name in names if name not in known]:
+    """The files that the names (class/file) mean, each with the reason; SmallsetError for one that no photo has.
+
+    Typed in whole letters, or in letters and accents, a name means the same.
+    """
+    known = {unicodedata.normalize("NFC", file): file for file in found.files} | {file: file for file in found.files}
+    meant = {name: known.get(name, known.get(unicodedata.normalize("NFC", name))) for name in names}
+    if unknown := [name for name, file in meant.items() if file is None]:
         raise SmallsetError(
             f"params.yaml: subset: exclude: no photo in {found.folder} is called {', '.join(unknown)}. "
             f"Write class/file, as {found.files[0]}, or take it off the list."
         )
-    return dict.fromkeys(names, EXCLUDED)
+    return {file: EXCLUDED for file in meant.values() if file}
 
 
 def index(found: lists.Photos) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from smallset.pipeline import progress, quiet
+from smallset.pipeline import names, progress, quiet
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:  # the reader of stdout has enough; Typer ends quietly
         raise
     except (SmallsetError, OSError) as error:
-        print(f"smallset: {error}", file=sys.stderr)
+        print(f"smallset: {names.lines(error)}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
@@ -84,19 +84,23 @@ def predict(
 ) -> None:
     """Print the labels of photos and their probabilities.
 
-    One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom, hidden files left
-    out. A file that does not decode as a photo is named on stderr, and has a row with its error in CSV and JSON lines.
+    One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom; what is no photo
+    there is counted on stderr. A photo that does not decode is named there, and has a row with its error in CSV and
+    JSON lines.
     """
     from smallset.networks import saving
     from smallset.tools import prediction
 
     classes, network = saving.classes(model), saving.load(model)
     top, kind = min(top, len(classes)), form or ("table" if sys.stdout.isatty() else "csv")
-    named = itertools.chain.from_iterable([prediction.find(name, sys.stdin.buffer) for name in photo])
+    found = [prediction.find(name, sys.stdin.buffer) for name in photo]
+    named = itertools.chain.from_iterable(paths for paths, _, _ in found)
     paths = named if "-" in photo else list(named)
+    reasons = {path: reason for _, broken, _ in found for path, reason in broken.items()}
+    _say(line for _, _, said in found for line in said)
     print(prediction.header(kind, classes, top), end="", flush=True)
     unread = 0
-    for answer in _progress(prediction.answers(network, paths, batch), paths, hidden=sys.stdout.isatty()):
+    for answer in _progress(prediction.answers(network, paths, batch, reasons), paths, hidden=sys.stdout.isatty()):
         unread += _complain([answer])
         print(prediction.line(kind, answer, classes, top), end="", flush=True)
     raise typer.Exit(int(unread > 0))
@@ -127,7 +131,7 @@ def explain(
     pixels = decoding.decode(photo)
     figure, name, probability = explanation.explain(saving.load(model), saving.classes(model), pixels, label)
     plots.save(figure, target)
-    print(f"{target}: {name} {probability:.4f}")
+    print(names.visible(f"{target}: {name} {probability:.4f}"))
 
 
 @app.command(epilog=CODES)
@@ -143,7 +147,7 @@ def evaluate(
     """Measure a model on labelled photos.
 
     Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
-    the model was trained on. Files that do not decode are named on stderr and not counted. Of photos that the
+    the model was trained on. Photos that do not decode are named on stderr and not counted. Of photos that the
     model was trained on a warning tells there how many there are.
     """
     from smallset.measures import evaluation
@@ -152,8 +156,9 @@ def evaluate(
     from smallset.storage import files
     from smallset.tools import prediction
 
-    found = prediction.labelled(folder, saving.classes(model))
-    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch), found.files))
+    found, reasons, said = prediction.labelled(folder, saving.classes(model))
+    _say(said)
+    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch, reasons), found.files))
     unread = _complain(answers)
     found, probability = prediction.decoded(found, answers)
     evaluation.warn(saving.seen(model, lists.digested(found).digests))
@@ -255,11 +260,17 @@ def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = 
     return answers if hidden else progress.bar(answers, total=total, unit=" photos")
 
 
+def _say(lines: Iterable[str]) -> None:
+    """What the user should know beside the results, on stderr."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
 def _complain(answers: Iterable["Answer"]) -> int:
     """Name each file that does not decode on stderr; return their number."""
     from tqdm import tqdm
 
-    lines = [f"{path}: {error}" for path, _, error in answers if error]
+    lines = [names.visible(f"{path}: {error}") for path, _, error in answers if error]
     for line in lines:
         tqdm.write(line, file=sys.stderr)  # above the bar
     return len(lines)

@@ -6,7 +6,7 @@ imported where they are needed: a SavedModel does without them.
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from smallset.networks import models, saving
-from smallset.photos import lists
+from smallset.photos import lists, walking
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import drawing
 from smallset.storage import files
@@ -47,7 +47,7 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
         raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
     classes, network = saving.classes(model), named(saving.load(model))
     size = network.input_shape[1]
-    found = prediction.labelled(folder, classes) if int8 and folder else None
+    labelled = prediction.labelled(folder, classes) if int8 and folder else None
     examples = pixels(folder, size, CALIBRATION if int8 else CHECKED)
     with files.whole(target) as draft:
         original, exported = from_keras(network), _convert(network, classes, to, draft, examples, int8)
@@ -57,7 +57,7 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
                 f"{target}: expected the probabilities of {model} within {TOLERANCE:g}, found a difference of "
                 f"{difference:.2g} on {len(examples)} photos. Nothing was written. Choose another format with --to."
             )
-        accuracy = f"\n{accuracies(original, exported, found, size)}" if found else ""
+        accuracy = f"\n{accuracies(original, exported, *labelled[:2], size)}" if labelled else ""
     kind = "drawn pictures" if folder is None else "photos"
     compared = f"largest difference from Keras: {difference:.1e} on {len(examples)} {kind}"
     return f"{_description(target, network, classes)}\n{compared}{accuracy}"
@@ -91,12 +91,15 @@ def pixels(folder: Path | None, size: int, count: int) -> Pixels:
         faces = enumerate([drawing.cat, drawing.dog] * 4)
         drawn = [drawing.picture(face, size, np.random.default_rng(number)) for number, face in faces]
         return np.stack([np.asarray(picture, np.float32) for picture in drawn])
-    paths = prediction.below(folder)
+    found = walking.walk(folder)
+    if not found.photos:
+        raise found.none()
+    paths = [str(folder / path) for path in found.photos]
     rows = np.unique(np.linspace(0, len(paths) - 1, count).astype(np.int64))
     batches = prediction.load([paths[row] for row in rows], size, BATCH)
     decoded = np.concatenate([values.numpy()[errors.numpy() == b""] for _, values, errors in batches])
     if not len(decoded):
-        raise SmallsetError(f"{folder}: expected photos, found {len(rows)} files that do not decode. Add photos.")
+        raise SmallsetError(f"{folder}: expected photos, found {len(rows)} that do not decode. Add photos.")
     return decoded
 
 
@@ -203,10 +206,10 @@ def largest_difference(original: Run, exported: Run, examples: Pixels) -> float:
     return float(np.max([np.abs(original(batch) - exported(batch)).max() for batch in batches]))
 
 
-def accuracies(original: Run, exported: Run, found: lists.Photos, size: int) -> str:
+def accuracies(original: Run, exported: Run, found: lists.Photos, reasons: Mapping[str, str], size: int) -> str:
     """What both models get right of the photos that decode, in words."""
     right, count, start = np.zeros(2, int), 0, 0
-    for _, values, errors in prediction.load(found.paths(), size, BATCH):
+    for _, values, errors in prediction.load(found.paths(), size, BATCH, reasons):
         labels, decoded = found.labels[start : start + len(errors)], errors.numpy() == b""
         outputs = [models.per_class(run(values.numpy())) for run in (original, exported)]
         right += [int((decoded & (output.argmax(1) == labels)).sum()) for output in outputs]

@@ -13,9 +13,9 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from PIL import Image
 from ruamel.yaml import YAML
 
+from smallset.photos import decoding, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import arrangements, filling, splits
@@ -45,7 +45,7 @@ class Found:
     subset: params.Subset  # how the splits come about
     counts: pd.DataFrame  # photos by class (rows) and split (columns), if all decode
     shorter: int  # px, the median of the shorter sides
-    notes: list[str]  # what may surprise later
+    notes: list[str]  # what was decided and left out, and what may surprise later
 
     @property
     def rule(self) -> str:
@@ -70,7 +70,7 @@ def create(folder: Path, photos: Path, table: Path | None, chapter: bool, estima
     paths = [str(photos / source) for source in found.table["source"]]
     facts = {"found": found, "p": p, "chapter": chapter, "takes": estimate(paths, found.counts, p)}
     with files.whole(folder) as draft:
-        fill(draft, found, table, chapter)
+        found.notes.extend(fill(draft, found, chapter))
         files.write_text(draft / bringing.PARAMS, text)
         files.write_text(draft / "README.md", render("README.md", name=folder.name, **facts))
         begin(draft)
@@ -111,12 +111,12 @@ def check_place(folder: Path, photos: Path) -> None:
 
 def look(photos: Path, table: Path | None, seed: int) -> Found:
     """What is in the folder, or in the table about it; SmallsetError for what cannot become a project."""
-    own = arrangements.read(photos, table)
+    own, words = arrangements.read(photos, table)
     subset = GIVEN if "split" in own else DRAWN
     drawn = divided(own, photos, subset, seed)
     counts = splits.counted(drawn)
     sides, unread = shorter_sides(photos, own)
-    notes = [*surprises(counts, unread), *([] if table else deeper(own))]
+    notes = [*words, *surprises(counts, unread)]
     if not counts.to_numpy().all():
         notes.append(f"The stage subset will stop: {splits.lacking(counts, drawn, subset, seed)}")
     return Found(photos, own, subset, counts, int(np.median(sides)), notes)
@@ -127,26 +127,33 @@ def divided(own: pd.DataFrame, photos: Path, p: params.Subset, seed: int) -> pd.
     if p.by == "given":
         return own
     paths = progress.bar(own["source"], what="reading", unit=" photos")
-    own = own.assign(digest=[files.sha256(photos / path) for path in paths])
+    own = own.assign(digest=[digest(photos / path) for path in paths])
     return own.assign(split=splits.by_fraction(own, p.sizes, seed))
 
 
-def shorter_sides(folder: Path, own: pd.DataFrame) -> tuple[list[int], list[str]]:
-    """The shorter sides, px, of up to 200 photos spread over all, and the files that do not open; headers tell."""
+def digest(path: Path) -> str:
+    """Of the file's bytes; of one that cannot be read "": copying will say so."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return ""
+
+
+def shorter_sides(folder: Path, own: pd.DataFrame) -> tuple[list[int], dict[str, str]]:
+    """The shorter sides, px, of up to 200 photos spread over all, as headers tell; and why others do not open."""
     rows = np.unique(np.linspace(0, len(own) - 1, LOOKED_AT).astype(int))
-    sides, unread = [], []
+    sides, unread = [], {}
     for source in own["source"].iloc[rows]:
         try:
-            with Image.open(folder / source) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            unread.append(source)
+            sides.append(min(decoding.size(folder / source)))
+        except SmallsetError as error:
+            unread[source] = str(error).removeprefix(f"{folder / source}: ")
     if not sides:
-        raise SmallsetError(f"{folder}: none of {len(unread)} files that were looked at is a photo, as {unread[0]}.")
+        raise SmallsetError(f"{folder}: no photo opens of {len(rows)} that were looked at: {walking.counted(unread)}.")
     return sides, unread
 
 
-def surprises(counts: pd.DataFrame, unread: list[str]) -> list[str]:
+def surprises(counts: pd.DataFrame, unread: Mapping[str, str]) -> list[str]:
     """What may surprise later."""
     lines = []
     totals = counts.sum(axis=1)
@@ -158,26 +165,10 @@ def surprises(counts: pd.DataFrame, unread: list[str]) -> list[str]:
     lines += splits.few(counts)
     if unread:
         lines.append(
-            f"No photo: {len(unread)} of the files looked at, as {unread[0]}. The stage subset leaves such files out "
-            f"and lists them in metrics/subset.json."
+            f"Of the photos looked at, not read: {walking.counted(unread)}. The stage subset leaves such photos "
+            f"out, and lists them in metrics/subset.json."
         )
     return lines
-
-
-def deeper(own: pd.DataFrame) -> list[str]:
-    """A line if some class has all its photos in two folders or more of its own: perhaps those are the classes."""
-    level = 2 if "split" in own else 1  # that of the folders in a class folder
-    inner: dict[str, set[str]] = {}  # of each class; "" for a photo right in the class folder
-    for label, source in zip(own["label"], own["source"], strict=True):
-        below = source.split("/")[level:-1]
-        inner.setdefault(label, set()).add(below[0] if below else "")
-    labels = [label for label, names in inner.items() if len(names) > 1 and "" not in names]
-    if not labels:
-        return []
-    return [
-        f"Folders in class folders: {splits.named(labels)}. All photos below count as that class. If the classes are "
-        f"those inner folders, name the folder right above them with --photos."
-    ]
 
 
 def fitted(found: Found, chapter: bool) -> Changes:
@@ -231,8 +222,11 @@ def dumped(document: Document) -> str:
     return stream.getvalue()
 
 
-def fill(draft: Path, found: Found, table: Path | None, chapter: bool) -> None:
-    """Bring smallset's code and the photos into the draft of a project; SmallsetError where the disk has no room."""
+def fill(draft: Path, found: Found, chapter: bool) -> list[str]:
+    """Bring smallset's code and the photos into the draft of a project; return what of them could not be read.
+
+    SmallsetError where the disk has no room.
+    """
     needed = sum((found.photos / source).stat().st_size for source in found.table["source"])
     free = shutil.disk_usage(draft.parent).free
     if needed > free:
@@ -245,7 +239,7 @@ def fill(draft: Path, found: Found, table: Path | None, chapter: bool) -> None:
     bringing.write_record(draft, bringing.record(brought, chapter))
     files.write_text(draft / ".gitignore", IGNORED)
     (draft / PHOTOS).mkdir()
-    filling.copy_folder(str(found.photos), str(table) if table else None, draft / PHOTOS)
+    return walking.not_read(filling.copy(found.photos, found.table, draft / PHOTOS))
 
 
 def begin(draft: Path) -> None:

@@ -5,69 +5,89 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
 import numpy as np
 import tensorflow as tf
-from natsort import natsorted
 from numpy.typing import NDArray
 
 from smallset.networks import inference, models
-from smallset.photos import decoding, images, lists
+from smallset.photos import decoding, images, lists, walking
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.names import visible
 from smallset.sources import arrangements
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)  # stands for a photo that does not decode; what it gives is thrown away
 
+NONE: Mapping[str, str] = MappingProxyType({})
+
 Answer = tuple[str, NDArray[np.float64], str]  # path, probability of each class, and an error for which they are void
 
 
-def find(name: str, stdin: Iterable[bytes]) -> Iterable[str]:
-    """The paths that `name` stands for: for - those on `stdin`, one a line; for a folder its files; else itself."""
+def find(name: str, stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, str], list[str]]:
+    """The paths that `name` stands for: for - those on `stdin`, one a line; for a folder its photos; else itself.
+
+    Of a folder come as well, with their reasons, those paths that are not to be read, and a sentence about the rest.
+    """
     if name == "-":
-        return (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin if line.strip())
-    return below(Path(name)) if Path(name).is_dir() else [name]
+        return (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin if line.strip()), {}, []
+    if not Path(name).is_dir():
+        return [name], {}, []
+    found = walking.walk(Path(name))
+    return below(found), unread(found), [f"{name}: {line}" for line in walking.no_photos(found.others)]
 
 
-def below(folder: Path) -> list[str]:
-    """The files of a folder and of its folders in numeric order, without the hidden ones."""
-    seen = natsorted(path.relative_to(folder).parts for path in arrangements.files_below(folder))
-    if not seen:
-        raise SmallsetError(f"{folder}: expected photos, found no file. Name a folder that has some.")
-    return [str(folder.joinpath(*part)) for part in seen]
+def below(found: walking.Walk) -> list[str]:
+    """The photos of a folder and of its folders, and those that are not to be read, in numeric order."""
+    if not found.photos:
+        raise found.none()
+    return [str(found.folder / path) for path in walking.ordered([*found.photos, *found.broken])]
 
 
-def load(paths: Iterable[str], size: int, batch: int) -> tf.data.Dataset:
+def unread(found: walking.Walk) -> dict[str, str]:
+    """Those that are not to be read, and why."""
+    return {str(found.folder / path): reason for path, reason in found.broken.items()}
+
+
+def load(paths: Iterable[str], size: int, batch: int, reasons: Mapping[str, str] = NONE) -> tf.data.Dataset:
     """Batches of paths (b,), pixels (b, size, size, 3), float32 RGB in 0..255, and errors (b,), "" where there is none.
 
-    The pixels are those of images.load. Paths are taken as they are needed, and pass as bytes: not all are UTF-8.
+    The pixels are those of images.load. Paths are taken as they are needed, and pass as bytes: not all are UTF-8. One
+    that has a reason is not opened: the reason is its error.
     """
     spec = tf.TensorSpec((), tf.string)
+    decode = partial(_decode, reasons)
     names = images.untuned(tf.data.Dataset.from_generator(lambda: map(os.fsencode, paths), output_signature=spec))
 
     def read(name: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        pixels, error = tf.numpy_function(_decode, [name], (tf.uint8, tf.string), stateful=False)
+        pixels, error = tf.numpy_function(decode, [name], (tf.uint8, tf.string), stateful=False)
         pixels = tf.image.resize(tf.ensure_shape(pixels, (None, None, 3)), (size, size))
         return name, tf.ensure_shape(pixels, (size, size, 3)), tf.ensure_shape(error, ())
 
     return names.map(read, num_parallel_calls=provenance.threads()).batch(batch).prefetch(2)
 
 
-def _decode(name: bytes) -> tuple[NDArray[np.uint8], bytes]:
+def _decode(reasons: Mapping[str, str], name: bytes) -> tuple[NDArray[np.uint8], bytes]:
     path = os.fsdecode(name)
+    if path in reasons:
+        return NOTHING, os.fsencode(reasons[path])
     try:
         return decoding.decode(path), b""
     except SmallsetError as error:
         return NOTHING, os.fsencode(str(error).removeprefix(f"{path}: "))
 
 
-def answers(model: keras.Model, paths: Iterable[str], batch: int) -> Iterator[Answer]:
-    """What the model says to each path, in their order, as soon as its batch is through."""
+def answers(
+    model: keras.Model, paths: Iterable[str], batch: int, reasons: Mapping[str, str] = NONE
+) -> Iterator[Answer]:
+    """What the model says to each path, in their order, as soon as its batch is through; `reasons` as in `load`."""
     step = inference.compiled(model)
-    for names, pixels, errors in load(paths, model.input_shape[1], batch):
+    for names, pixels, errors in load(paths, model.input_shape[1], batch, reasons):
         rows = models.per_class(step(pixels.numpy()))
         for name, row, error in zip(names.numpy(), rows, errors.numpy(), strict=True):
             yield os.fsdecode(name), row, os.fsdecode(error)
@@ -108,9 +128,10 @@ def _csv(cells: Sequence[object]) -> str:
 
 
 def _table(labels: Sequence[tuple[str, str]], file: str, classes: Sequence[str]) -> str:
-    width = max(map(_columns, ("label", *classes)))
-    cells = (f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in labels)
-    return "  ".join([*cells, file]) + "\n"
+    width = max(_columns(visible(label)) for label in ("label", *classes))
+    shown = [(visible(label), probability) for label, probability in labels]
+    cells = (f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in shown)
+    return "  ".join([*cells, visible(file)]) + "\n"
 
 
 def _columns(text: str) -> int:
@@ -118,17 +139,24 @@ def _columns(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
 
 
-def labelled(folder: Path, classes: tuple[str, ...]) -> lists.Photos:
-    """The files of a folder of class folders, labelled in the model's order; some classes may be missing."""
-    listed = arrangements.from_class_folders(folder)
-    names = [unicodedata.normalize("NFC", name) for name in listed["label"]]
-    if not names or not set(names) <= set(classes):
+def labelled(folder: Path, classes: tuple[str, ...]) -> tuple[lists.Photos, dict[str, str], list[str]]:
+    """The photos of a folder of class folders, labelled in the model's order; some classes may be missing.
+
+    With them come, as in `find`, those that are not to be read, by their whole paths, and sentences about the rest.
+    """
+    found = walking.walk(folder)
+    number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
+    of = {path: unicodedata.normalize("NFC", arrangements.part(path, 0)) for path in [*found.photos, *found.broken]}
+    names = {of[path] for path in found.photos} - {""}
+    if not names or not names <= {*number}:
         raise SmallsetError(
-            f"{folder}: expected class folders that the model knows, of {', '.join(classes)}; "
-            f"found {', '.join(sorted(set(names))) or 'none'}. Rename the folders, or move those of other classes away."
+            f"{folder}: expected class folders that the model knows, of {', '.join(classes)}; found "
+            f"{walking.some(sorted(names), 99) or 'none'}. Rename the folders, or move those of other classes away."
         )
-    labels = np.array([classes.index(name) for name in names], np.int64)
-    return lists.Photos(folder, classes, tuple(listed["source"]), labels)
+    files = [path for path in walking.ordered([*of]) if of[path] in number]
+    others = {path: found.broken.get(path, "in no class folder") for path in of if of[path] not in number}
+    labels = np.array([number[of[path]] for path in files], np.int64)
+    return lists.Photos(folder, classes, tuple(files), labels), unread(found), walking.no_photos(found.others | others)
 
 
 def decoded(found: lists.Photos, given: Sequence[Answer]) -> tuple[lists.Photos, NDArray[np.float64]]:
