@@ -14,7 +14,7 @@ def test_a_compiled_network_gives_what_keras_gives(rows: int, capsys: pytest.Cap
     network = convnet(SIDE, 3)
     pixels = np.random.default_rng(0).uniform(0, 255, (rows, SIDE, SIDE, 3)).astype(np.float32)
     np.testing.assert_allclose(inference.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
-    assert "TensorFlow runs it" not in capsys.readouterr().out
+    assert "TensorFlow runs it" not in capsys.readouterr().err
 
 
 def test_what_openvino_cannot_run_tensorflow_runs(
@@ -27,4 +27,4 @@ def test_what_openvino_cannot_run_tensorflow_runs(
     monkeypatch.setattr(inference, "openvino", failing)
     pixels = np.ones((2, SIDE, SIDE, 3), np.float32)
     np.testing.assert_allclose(inference.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
-    assert "convnet: TensorFlow runs it, since OpenVINO does not: the shapes conflict" in capsys.readouterr().out
+    assert "convnet: TensorFlow runs it, since OpenVINO does not: the shapes conflict" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def compiled(part: keras.Model) -> Step:
             return openvino(step.get_concrete_function())
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1][:200]
-            print(f"{part.name}: TensorFlow runs it, since OpenVINO does not: {reason}")
+            print(f"{part.name}: TensorFlow runs it, since OpenVINO does not: {reason}", file=sys.stderr)
     return lambda rows: step(rows).numpy()
 
 
