@@ -58,7 +58,7 @@ def test_the_model_to_take_is_chosen_by_validation_and_a_better_one_on_the_test_
     assert comparison.choice(table, pairs) == [
         "Take a: it has the lowest loss on the validation photos.",
         "It gets 75 of 100 test photos right: accuracy 0.750, 95 % interval 0.500–0.900.",
-        "Right on more of them: b 15 more (more than chance); but test photos measure, they do not choose.",
+        "Right on more test photos: b 15 more (more than chance); but these measure, they do not choose.",
     ]
     assert comparison.rivals(pairs, "a", real=True) == ["b"]
     assert comparison.rivals(pairs, "a", real=False) == ["c"]

@@ -135,7 +135,7 @@ def test_a_stage_runs_its_own_smallset_where_another_clone_s_is_installed(pipeli
 
 
 def test_a_stage_s_log_has_no_start_lines_of_tensorflow(pipeline: Pipeline) -> None:
-    answer = pipeline.run("python", "stages/base.py", "image", "larger", DVC_STAGE="base")
+    answer = pipeline.run("python", "stages/base.py", DVC_STAGE="base")
     assert answer.splitlines()[-1].startswith("base: ")
     assert not [word for word in ("oneDNN", "absl", "cuda", "cpu_feature_guard", "I0000") if word in answer]
 
@@ -212,7 +212,7 @@ def small_disk(pipeline: Pipeline) -> Iterator[Callable[[str, str], None]]:
     [
         ("download", "data"),
         ("convnet convnet", "models"),
-        ("base image larger", "models/base"),
+        ("base", "models/base"),
         ("activations", "data/activations"),
         ("features", "data/features"),
         ("fine_tune", "models"),

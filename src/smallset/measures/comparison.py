@@ -135,7 +135,7 @@ def choice(comparison: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
         if count > right[name]
     ]
     if ahead:
-        words.append(f"Right on more of them: {', '.join(ahead)}; but test photos measure, they do not choose.")
+        words.append(f"Right on more test photos: {', '.join(ahead)}; but these measure, they do not choose.")
     return words
 
 

@@ -113,11 +113,11 @@ def card(found: results.Results, odd: Sequence[findings.Finding], side: int, wei
 
 def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) -> str:
     """The result in a few lines for a terminal; page: where the report is."""
-    sentences = comparison.choice(found.models, found.pairs)
-    look = ", ".join(finding.count for finding in odd) or "the audit found nothing odd in the photos"
-    return names.lines(
-        "\n".join([f"{found.name}: {sentences[0]}", *sentences[1:], f"Worth a look: {look}.", f"All of it: {page}"])
-    )
+    take, *others = comparison.choice(found.models, found.pairs)
+    look = ", ".join(finding.count for finding in odd) or "nothing in the photos, as far as the audit sees"
+    audited = [f"Worth a look: {look}."] if len(found.photos) else []
+    told = [f"{found.name}: {take}", *others, *audited, f"All of it: {page}"]
+    return "\n".join(map(names.visible, told))
 
 
 def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str, Any]:
@@ -128,6 +128,7 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
     return {
         "found": found,
         "findings": odd,
+        "audited": len(found.photos) > 0,
         "table": table,
         "repeated": any(row.runs for row in table),
         "best": best,
