@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from smallset.bases import applications, hub, opening, weights
-from smallset.networks import saving
+from smallset.networks import inference, saving
 from smallset.photos import images, lists
 from smallset.pipeline.errors import SmallsetError
 from smallset.showing import explanation
@@ -172,7 +172,8 @@ def test_top_after_trunk_is_the_base_and_both_are_saved(
     for part in parts:
         saving.save(part, tmp_path / f"{part.name}.keras")
     trunk, top = (saving.load(tmp_path / f"{part}.keras") for part in ("trunk", "top"))
-    np.testing.assert_allclose(top(trunk(pixels)), base(pixels), rtol=1e-4, atol=1e-5)
+    found = inference.compiled(top)(inference.compiled(trunk)(pixels))
+    np.testing.assert_allclose(found, base(pixels), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

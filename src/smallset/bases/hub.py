@@ -93,7 +93,7 @@ def build(name: str, tensors: Sequence[NDArray[np.float32]], size: int) -> keras
     try:
         return opening.copied(mapped(pixels, opening.opened(source, size).call(scaled), patch))
     except Exception as error:  # noqa: BLE001 - keras-hub's layers are not made for this, and fail in many ways
-        print(f"{name} stays in one piece, of which no stage trains a part: {last_line(error)}")
+        print(f"{name} stays in one piece, trained as a whole or not at all: {last_line(error)}")
     whole = at_side(name, source, size)
     features = whole(tree.map_structure(lambda _: scaled, whole.input))
     return mapped(pixels, layers.Identity(name="in_one_piece")(features), patch)
