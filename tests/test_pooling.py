@@ -164,7 +164,7 @@ def test_c_hangs_on_the_validation_photos_alone() -> None:
     train, p = points(0), P.model_copy(update={"C": None})
     easy = pooling.Rows(train.inputs, train.labels)  # the training photos again: the steepest is best
     hard = pooling.Rows(train.inputs, 1 - train.labels)  # all of it is wrong: the flattest is best
-    assert [pooling.choose(train, one, p)[0][-1].C for one in (easy, hard)] == [1, 0.0001]
+    assert [pooling.choose(train, one, p)[0][-1].C for one in (easy, hard)] == [pooling.GRID[-1], pooling.GRID[0]]
     assert pooling.choose(train, hard, P)[0][-1].C == 0.1  # unless it is given
 
 

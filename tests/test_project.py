@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 MODELS = ["linear", "pooled"]
-STAGES = {"subset", "audit", "base", "linear", "suspects", "pooled", "compare", "report"}
+STAGES = {"subset", "audit", "side", "linear", "suspects", "pooled", "compare", "report"}
 STAGES |= {f"evaluate@{model}" for model in MODELS}
 FACES = {"cat": drawing.cat, "dog": drawing.dog}
 
@@ -127,12 +127,12 @@ def test_a_queued_experiment_leaves_every_file(birds: Path, do: Do) -> None:
 def test_an_update_brings_the_code_of_the_smallset_that_is_installed(birds: Path, do: Do) -> None:
     assert "birds: up to date" in do(".", "smallset", "update", "birds")
     [package] = (birds.parent / "venv").rglob("site-packages/smallset")
-    for path in ("storage/files.py", "project/stages/base.py", "project/project/dvc.yaml"):
+    for path in ("storage/files.py", "project/stages/side.py", "project/project/dvc.yaml"):
         with (package / path).open("a") as file:
             file.write("# newer\n")
     assert "See git diff, then: dvc repro" in do("birds", "smallset", "update")
     changed = do("birds", "git", "diff", "--name-only").split()
-    assert changed == [".smallset.json", "dvc.yaml", "src/smallset/storage/files.py", "stages/base.py"]
+    assert changed == [".smallset.json", "dvc.yaml", "src/smallset/storage/files.py", "stages/side.py"]
 
 
 def test_a_project_installs_its_own_smallset(birds: Path, home: Path) -> None:

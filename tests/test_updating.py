@@ -63,15 +63,15 @@ def test_untouched_files_become_the_new_ones_and_the_user_s_own_stay(project: Pa
     (project / "stages/mine.py").write_text("# mine\n")
     run(project, "git", "add", "--all")
     run(project, "git", "commit", "--quiet", "--message", "mine")
-    newer["stages/base.py"] += b"# newer\n"
+    newer["stages/side.py"] += b"# newer\n"
     newer["stages/added.py"] = b"# added\n"
     newer["requirements.lock"] = b"newer\n"
     del newer["stages/audit.py"]
     said = updating.update(project)
     assert said.endswith("See git diff, then: dvc repro")
-    expected = {"stages/base.py", "stages/added.py", "requirements.lock", "stages/audit.py", ".smallset.json"}
+    expected = {"stages/side.py", "stages/added.py", "requirements.lock", "stages/audit.py", ".smallset.json"}
     assert changed(project) == expected
-    assert (project / "stages/base.py").read_bytes() == newer["stages/base.py"]
+    assert (project / "stages/side.py").read_bytes() == newer["stages/side.py"]
     assert not (project / "stages/audit.py").exists()
     run(project, "git", "add", "--all")
     run(project, "git", "commit", "--quiet", "--message", "update")
@@ -120,32 +120,32 @@ def test_a_file_that_smallset_drops_and_the_user_has_changed_stays(project: Path
 def test_params_keep_their_values_and_comments_and_get_new_keys(
     project: Path, newer: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(project, "params.yaml", "epochs: 4\n", "epochs: 9  # mine\n")
-    text = bringing.params(chapter=False).replace("  epochs: 4\n", "  epochs: 5\n  depth: null           # new\n")
+    edit(project, "params.yaml", "epochs: 6\n", "epochs: 9  # mine\n")
+    text = bringing.params(chapter=False).replace("  epochs: 6\n", "  epochs: 5\n  shallow: null         # new\n")
     text = (
         text.replace("  smoothing: 0            # of", "  strength: 0             # of")
         + "\nadded:\n  one: 1  # of it\n"
     )
     monkeypatch.setattr(bringing, "params", lambda _: text)
-    newer["stages/base.py"] += b"# newer\n"
+    newer["stages/side.py"] += b"# newer\n"
     said = updating.update(project)
     own: Any = yaml.safe_load((project / "params.yaml").read_text())
     assert own == yaml.safe_load(text) | {"pooled": yaml.safe_load(text)["pooled"] | {"epochs": 9}}
     lines = [
         line for line in run(project, "git", "diff", "-U0", "params.yaml").splitlines() if line[:2] in ("+ ", "- ")
     ]
-    assert [line.split()[1] for line in lines if line[0] == "+"] == ["depth:", "strength:", "one:"]
+    assert [line.split()[1] for line in lines if line[0] == "+"] == ["shallow:", "strength:", "one:"]
     assert "# mine" in (project / "params.yaml").read_text()
     assert "# new" in (project / "params.yaml").read_text()
-    assert "params.yaml: pooled: depth: is new (None)" in said
+    assert "params.yaml: pooled: shallow: is new (None)" in said
     assert "params.yaml: compare: smoothing: is gone (it was 0)" in said
 
 
 def test_code_that_is_not_committed_is_not_replaced(project: Path) -> None:
-    (project / "stages/base.py").write_text("# mine\n")
-    with pytest.raises(SmallsetError, match=r"expected all code to be committed; not so are\n M stages/base.py"):
+    (project / "stages/side.py").write_text("# mine\n")
+    with pytest.raises(SmallsetError, match=r"expected all code to be committed; not so are\n M stages/side.py"):
         updating.update(project)
-    assert (project / "stages/base.py").read_text() == "# mine\n"
+    assert (project / "stages/side.py").read_text() == "# mine\n"
 
 
 def test_another_folder_is_no_project(tmp_path: Path) -> None:
