@@ -19,12 +19,13 @@ def main() -> None:
     name = sys.argv[1]
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
-    path, network = MODELS / f"{name}.keras", saving.load(MODELS / f"{name}.keras")
+    path = MODELS / f"{name}.keras"
+    predict = evaluation.predictor(saving.load(path))
     test, validation = (lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("test", "validation"))
     evaluation.warn(saving.seen(path, test.digests))
-    probability, temperature = evaluation.predict(network, test), saving.temperature(path)
+    probability, temperature = predict(test), saving.temperature(path)
     sides = calibration.both(probability, temperature)
-    chosen_by = evaluation.choosing(validation.labels, evaluation.predict(network, validation))
+    chosen_by = evaluation.choosing(validation.labels, predict(validation))
     files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability) | chosen_by)
     files.write_csv(METRICS / name / "calibration.csv", calibration.scores(test.labels, sides, temperature))
     files.write_csv(METRICS / name / "reliability.csv", calibration.curves(test.labels, sides))

@@ -68,7 +68,7 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: list
     assert "고양이 7.jpg: does not decode as a photo: it begins with b'no photo', as no format" in done.stderr
     assert "Not counted: 1 of type .xmp (cat/1.jpg.xmp)." in done.stderr
     found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
-    expected = evaluation.predict(saving.load(model), drawn).max(1)
+    expected = evaluation.predictor(saving.load(model))(drawn).max(1)
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
 def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: lists.Photos, tmp_path: Path) -> None:
     done = run("evaluate", model, drawn.folder, "--output", tmp_path / "out")
     assert done.exit_code == 0
-    probability = evaluation.predict(saving.load(model), drawn)
+    probability = evaluation.predictor(saving.load(model))(drawn)
     assert json.loads(done.stdout) == pytest.approx(evaluation.measures(drawn.labels, probability), abs=2e-6)
     assert done.stdout.startswith('{\n  "accuracy": ')
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["classes.csv", "predictions.csv"]

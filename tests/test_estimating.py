@@ -24,7 +24,7 @@ def test_more_photos_take_longer(chapter: bool, drawn: lists.Photos, monkeypatch
     monkeypatch.setattr(estimating, "passing", lambda part: 1e-11 * part.count_params())
     monkeypatch.setattr(estimating, "step", lambda parts, _: 1e-11 * sum(part.count_params() for part in parts))
     monkeypatch.setattr(estimating, "about", lambda seconds: seconds)
-    p = params.parse(yaml.safe_load(bringing.params(chapter)) | {"precision": "float32"})  # as all tests in this process
+    p = params.parse(yaml.safe_load(bringing.params(chapter)) | {"precision": "float32"})
     few, many = (
         estimating.estimate(drawn.paths(), pd.DataFrame({"train": [n, n], "validation": n, "test": n}), p, 1.0)
         for n in (10, 10000)

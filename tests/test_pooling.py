@@ -113,7 +113,7 @@ def test_the_saved_model_on_pixels_gives_what_scikit_learn_gives(
     model = saving.load(tmp_path / "linear.keras")
     wanted = expected(inputs, labels).predict_proba(inputs[:10])
     assert wanted.max() - wanted.min() > 0.3
-    np.testing.assert_allclose(evaluation.predict(model, drawn), wanted, atol=5e-3)
+    np.testing.assert_allclose(evaluation.predictor(model)(drawn), wanted, atol=5e-3)
     after = [weight for name in ("trunk", "top") for weight in model.get_layer(name).get_weights()]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
     assert list(found.history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
@@ -132,7 +132,7 @@ def test_its_temperature_divides_the_logits_and_changes_no_prediction(
     warm = pooling.fit(*parts, data, P.model_copy(update={"calibrate": True}))
     assert plain.temperature == 1
     assert warm.temperature != pytest.approx(1, rel=0.1)
-    odds = [np.log(p[:, 1] / p[:, 0]) for p in (evaluation.predict(one.model, drawn) for one in (plain, warm))]
+    odds = [np.log(p[:, 1] / p[:, 0]) for p in (evaluation.predictor(one.model)(drawn) for one in (plain, warm))]
     np.testing.assert_allclose(odds[0] / warm.temperature, odds[1], rtol=1e-2, atol=1e-2)
     assert plain.history.equals(warm.history)
 

@@ -37,7 +37,7 @@ def test_answers_are_the_probabilities_of_the_evaluation(drawn: lists.Photos, ou
     answers = list(prediction.answers(model, drawn.paths(), batch=4))
     assert [path for path, _, _ in answers] == drawn.paths()
     rows = np.stack([row for _, row, _ in answers])
-    np.testing.assert_allclose(rows, evaluation.predict(model, drawn), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(rows, evaluation.predictor(model)(drawn), rtol=0, atol=1e-6)
 
 
 def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: lists.Photos) -> None:

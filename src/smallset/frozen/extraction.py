@@ -8,15 +8,13 @@ import numpy as np
 
 from smallset.frozen import caches
 from smallset.networks import inference
-from smallset.networks.inference import Step
+from smallset.networks.inference import BATCH, Step
 from smallset.photos import images
 from smallset.photos.augmentation import View
 from smallset.photos.lists import Photos
 from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage.backups import Backup
-
-BATCH = 32  # photos; moves speed and memory, no result
 
 Views = Sequence[View | None]  # what a photo passes before the trunk: an augmentation, a mirror, or nothing
 PLAIN: Views = (None,)

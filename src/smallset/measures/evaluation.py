@@ -1,7 +1,7 @@
 """What a saved model is worth on photos that it has never seen."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -12,20 +12,15 @@ from sklearn import metrics
 from smallset.measures import calibration
 from smallset.measures.calibration import Probabilities
 from smallset.networks import inference, models
-from smallset.photos import images, lists
-from smallset.pipeline import progress
+from smallset.photos import lists
 
-BATCH = 32  # photos; moves speed and memory, no result
+Predict = Callable[[lists.Photos], Probabilities]
 
 
-def predict(model: keras.Model, found: lists.Photos) -> Probabilities:
-    """P(class) of each photo, (n, classes), from one pass in the order of `found`."""
-    step, outputs = inference.compiled(model), []
-    with progress.bar(total=len(found.files), what="predicting", unit=" photos") as bar:
-        for pixels, _ in images.load(found, model.input_shape[1], BATCH):
-            outputs.append(step(pixels.numpy()))
-            bar.update(len(pixels))
-    return models.per_class(np.concatenate(outputs))
+def predictor(model: keras.Model) -> Predict:
+    """What gives P(class) of each photo, (n, classes): compiled once, for as many lists as it is asked of."""
+    step, side = inference.compiled(model), model.input_shape[1]
+    return lambda found: models.per_class(inference.on_photos(step, found, side, f"predicting {found.folder.name}"))
 
 
 def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:

@@ -9,7 +9,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from smallset.networks import runtime
-from smallset.pipeline import provenance
+from smallset.photos import images
+from smallset.photos.lists import Photos
+from smallset.pipeline import progress, provenance
+
+BATCH = 32  # photos; moves speed and memory, no result
 
 Array = NDArray[np.float32]
 Step = Callable[[Array], Array]  # (n, ...) to (n, ...), for any n
@@ -51,3 +55,13 @@ def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
 
     run(np.zeros((3, *graph.inputs[0].shape[1:])))  # some layers, as Swin's, are compiled and fail here
     return run
+
+
+def on_photos(step: Step, found: Photos, side: int, what: str) -> Array:
+    """step(photo) of each photo, (n, ...), from one pass in the order of `found`. what: the progress bar's name."""
+    outputs = []
+    with progress.bar(total=len(found.files), what=what, unit=" photos") as bar:
+        for pixels, _ in images.load(found, side, BATCH):
+            outputs.append(step(pixels.numpy()))
+            bar.update(len(pixels))
+    return np.concatenate(outputs)

@@ -16,7 +16,6 @@ from smallset.pipeline import params, provenance
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import depths, fitting, pooling, sides, transfer
 
-BATCH = 32  # photos
 TIMED = 2  # batches, after a first one that compiles
 DECODED = 24  # photos
 LOOKS = 6  # how often a photo is decoded for something else than a network: splits, digests, hashes, pictures
@@ -80,8 +79,8 @@ def halves(p: params.Params, side: int) -> tuple[keras.Model, keras.Model]:
 
 def passing(part: keras.Model) -> float:
     """Seconds that one photo takes through a part of a network that is not trained."""
-    run, values = inference.compiled(part), np.zeros((BATCH, *part.input_shape[1:]), np.float32)
-    return timed(lambda: run(values)) / BATCH
+    run, values = inference.compiled(part), np.zeros((inference.BATCH, *part.input_shape[1:]), np.float32)
+    return timed(lambda: run(values)) / inference.BATCH
 
 
 def timed(batch: Callable[[], object]) -> float:

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from smallset.frozen import caches, extraction
+from smallset.frozen import caches
 from smallset.networks import inference, models, temperature
 from smallset.pipeline import params, progress
 from smallset.training import transfer
@@ -87,11 +87,11 @@ def outputs(part: keras.Model, cache: caches.Cache) -> NDArray[np.float32]:
     """part(row) for every row of every view, one view after the other: (views * n, d)."""
     views, count = cache.views.shape[:2]
     found = np.empty((views, count, *part.output_shape[1:]), np.float32)
-    step, starts = inference.compiled(part), range(0, count, extraction.BATCH)
-    with progress.bar(total=views * len(starts), what="pooling", unit=f" x {extraction.BATCH} rows") as bar:
+    step, starts = inference.compiled(part), range(0, count, inference.BATCH)
+    with progress.bar(total=views * len(starts), what="pooling", unit=f" x {inference.BATCH} rows") as bar:
         for source, target in zip(cache.views, found, strict=True):
             for at in starts:
-                piece = slice(at, at + extraction.BATCH)
+                piece = slice(at, at + inference.BATCH)
                 target[piece] = step(source[piece].astype(np.float32))
                 bar.update()
     return found.reshape(-1, *found.shape[2:])
@@ -141,5 +141,5 @@ def put(solved: Pipeline, last: layers.Dense) -> None:
 def calibrated(last: layers.Dense, validation: Rows) -> float:
     """Divide a head's last layer by the temperature of the lowest loss on the validation photos; return it."""
     inputs = keras.Input(validation.inputs.shape[1:])
-    batches = tf.data.Dataset.from_tensor_slices(validation.inputs).batch(extraction.BATCH)
+    batches = tf.data.Dataset.from_tensor_slices(validation.inputs).batch(inference.BATCH)
     return temperature.fit(keras.Model(inputs, last(inputs)), batches, validation.labels)

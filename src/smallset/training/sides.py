@@ -3,18 +3,15 @@
 from collections.abc import Callable, Iterator
 
 import keras
-import numpy as np
 import pandas as pd
 
 from smallset.networks import inference
-from smallset.photos import images
 from smallset.photos.lists import Photos
-from smallset.pipeline import params, progress
+from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import pooling
 
 SIDES = (224, 288)  # px. A larger one shows more, and costs by its square; of 160 px no set of photos was told better
-BATCH = 32  # photos; moves speed and memory, no result
 
 Build = Callable[[int], keras.Model]  # the base for a side
 
@@ -29,8 +26,8 @@ def choose(build: Build, train: Photos, validation: Photos, given: int | None, p
     found = []
     for side, base in bases(build):
         head = pooling.unsolved(base.output_shape[1:], len(train.classes))
-        pooled = pooling.pool(base, head)
-        _, tried = pooling.choose(rows(pooled, train, side), rows(pooled, validation, side), p)
+        step = inference.compiled(pooling.pool(base, head))
+        _, tried = pooling.choose(rows(step, train, side), rows(step, validation, side), p)
         found.append(tried[tried.chosen].assign(side=side))
     table = pd.concat(found, ignore_index=True)[["side", "C", "val_loss", "val_accuracy"]]
     return table.assign(chosen=table.index == int(table.val_loss.argmin()))
@@ -56,11 +53,6 @@ def chosen(table: pd.DataFrame) -> int:
     return int(table.side[table.chosen].iloc[0])
 
 
-def rows(part: keras.Model, found: Photos, side: int) -> pooling.Rows:
-    """part(photo) of each photo, (n, d): a few kilobytes a photo, and so held at once."""
-    step, inputs = inference.compiled(part), []
-    with progress.bar(total=len(found.files), what=f"{found.folder.name}, {side} px", unit=" photos") as bar:
-        for pixels, _ in images.load(found, side, BATCH):
-            inputs.append(step(pixels.numpy()))
-            bar.update(len(pixels))
-    return pooling.Rows(np.concatenate(inputs), found.labels)
+def rows(step: inference.Step, found: Photos, side: int) -> pooling.Rows:
+    """step(photo) of each photo, (n, d): a few kilobytes a photo, and so held at once."""
+    return pooling.Rows(inference.on_photos(step, found, side, f"{found.folder.name}, {side} px"), found.labels)
