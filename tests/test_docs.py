@@ -1,4 +1,4 @@
-"""docs/your-own-photos.md, run as it stands, on drawn photos of three classes and with training that takes seconds."""
+"""docs/your-own-photos.md and docs/folders.md, run as they stand, on drawn photos of three classes and with training that takes seconds."""
 
 import json
 import re
@@ -40,9 +40,10 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_every_command_of_the_page_does_what_the_page_says(tmp_path: Path, home: Path) -> None:
+def test_every_command_of_the_pages_does_what_they_say(tmp_path: Path, home: Path) -> None:
     pytest.importorskip("tf2onnx", reason='smallset export needs pip install -e ".[export]"')
-    begin, *then = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/your-own-photos.md").read_text(), re.DOTALL)
+    pages = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("your-own-photos", "folders"))
+    begin, *then = re.findall(r"```bash\n(.*?)```", pages, re.DOTALL)
     environment = {"HOME": str(home), "PAGER": "cat", "PYTHONPATH": str(ROOT / "src")}
     place, birds = tmp_path / "place", tmp_path / "place/birds"
     place.mkdir()
