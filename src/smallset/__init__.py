@@ -4,6 +4,7 @@ A photo's way through the rooms: sources, photos, bases and networks, frozen, tr
 are storage and pipeline, which all of them use; above them tools, the commands. Imports go that way alone.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ quiet.start()
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the environment or ~/.keras/keras.json says
 
 if "DVC_STAGE" in os.environ:  # before all else, since another smallset may lack what the stage's script imports
+    gc.disable()  # until stage.run: a fifth of the import of TensorFlow, whose objects are all there to stay
+
     from smallset.pipeline import origin
 
     origin.check(Path(__file__).parent, Path(sys.argv[0]))

@@ -1,6 +1,7 @@
 """What each stage script needs around its main(): its params, one clear error, and a note of what it was made with."""
 
 import errno
+import gc
 import hashlib
 import os
 import re
@@ -93,6 +94,8 @@ def below(path: Path) -> Iterator[Path]:
 def run(main: Callable[[], None]) -> None:
     """Call main(); print how long it took, or the error without its traceback. End on SIGTERM."""
     name = called()
+    gc.freeze()  # what the imports made
+    gc.enable()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
     try:
