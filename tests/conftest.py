@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 ROOT = Path(__file__).parents[1]
-LONGEST = ["test_pipeline.py", "test_docs.py"]
+LONGEST = ["test_pipeline.py", "test_project.py"]
 
 settings.register_profile("smallset", derandomize=True, deadline=None, max_examples=60)  # the same in every run
 settings.load_profile("smallset")
