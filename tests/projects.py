@@ -50,6 +50,6 @@ def make_tiny(project: Path) -> None:
     document = yaml.safe_load((project / "params.yaml").read_text())
     document["base"]["weights"] = None
     document["larger"]["side"] = 64
-    document["pooled"]["epochs"] = 1
+    document["pooled"] |= {"epochs": 1, "depth": "top"}
     (project / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     run(project, "git", "commit", "--quiet", "--all", "--message", "Tiny")

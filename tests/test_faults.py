@@ -59,7 +59,7 @@ def stages_of(dvc: subprocess.Popen[bytes], script: str) -> list[psutil.Process]
 
 @pytest.mark.parametrize(
     ("whom", "how"),
-    [("dvc", signal.SIGKILL), ("dvc", signal.SIGTERM), ("stage", signal.SIGKILL), ("stage", signal.SIGTERM)],
+    [("dvc", signal.SIGKILL), ("stage", signal.SIGTERM)],
 )
 def test_a_killed_training_goes_on_to_the_same_bytes(
     pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]], whom: str, how: signal.Signals

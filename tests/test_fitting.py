@@ -174,7 +174,7 @@ def test_adam_s_rate_rises_for_half_an_epoch_and_then_falls_to_nothing() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("steps", "optimizer"), [(None, "rmsprop"), (4, "rmsprop"), (None, "adam")])
+@pytest.mark.parametrize(("steps", "optimizer"), [(4, "rmsprop"), (None, "adam")])
 def test_a_run_that_was_killed_goes_on_to_the_bit(
     tmp_path: Path,
     drawn: lists.Photos,
@@ -231,7 +231,7 @@ def test_a_killed_run_with_patience_ends_where_one_that_was_not_does(tmp_path: P
     last = len(expected)
     assert 2 < last < 12
     assert written == list(range(1, last + 1))
-    for killed in range(1, last + 1):  # the last time right before the end: nothing is left to train
+    for killed in (1, last):  # the last time right before the end: nothing is left to train
         folder = tmp_path / str(killed)
         with pytest.raises(KilledError):
             ending(folder, killed)

@@ -232,7 +232,7 @@ def test_without_views_the_book_s_way_trains_end_to_end(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "variance"),
-    [("MobileNetV3Small", 0.1), ("ConvNeXtTiny", 1.0), ("EfficientNetB0", 1.0), ("EfficientNetLite0", 1.0)],
+    [("MobileNetV3Small", 0.1), ("ConvNeXtTiny", 1.0), ("EfficientNetLite0", 1.0)],
 )
 def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_with_its_cache(
     tmp_path: Path, drawn: lists.Photos, name: str, variance: float, backup: Backup
