@@ -127,18 +127,15 @@ def test_json_lines_are_one_a_file_with_the_same_keys() -> None:
 
 
 def test_a_table_is_aligned_and_leaves_out_what_does_not_decode() -> None:
-    table = [
-        prediction.header("table", CLASSES, 1),
-        prediction.line("table", ANSWER._replace(path="x.jpg"), CLASSES, 1),
-    ]
+    good = ANSWER._replace(path="x.jpg")
+    table = [prediction.header("table", CLASSES, 1), prediction.line("table", good, CLASSES, 1)]
     assert table == ["label   probability  file\n", "dog          0.7500  x.jpg\n"]
     assert prediction.line("table", BROKEN, CLASSES, 1) == ""
 
 
 def test_a_table_is_aligned_with_characters_of_two_columns() -> None:
-    lines = [
-        prediction.line("table", prediction.Answer("x.jpg", np.eye(2)[label]), ("고양이", "dog"), 1) for label in (0, 1)
-    ]
+    answers = [prediction.Answer("x.jpg", row) for row in np.eye(2)]
+    lines = [prediction.line("table", answer, ("고양이", "dog"), 1) for answer in answers]
     assert lines == ["고양이       1.0000  x.jpg\n", "dog          1.0000  x.jpg\n"]
 
 
@@ -198,8 +195,13 @@ def test_what_is_unlike_and_which_labels_stay_are_told_in_every_form() -> None:
     text += [prediction.line("csv", answer, CLASSES, 1, asked) for answer in (far, BROKEN)]
     good, bad = csv.DictReader("".join(text).splitlines(keepends=True))
     assert good == {
-        **{"file": ANSWER.path, "label": "dog", "probability": "0.75"},
-        **{"unlike": "true", "unlikeness": "2.0", "possible": "dog/cat", "error": ""},
+        "file": ANSWER.path,
+        "label": "dog",
+        "probability": "0.75",
+        "unlike": "true",
+        "unlikeness": "2.0",
+        "possible": "dog/cat",
+        "error": "",
     }
     assert bad == dict.fromkeys(good, "") | {"file": "b.txt", "error": BROKEN.error}
     lines = [json.loads(prediction.line("jsonl", answer, CLASSES, 1, asked)) for answer in (far, BROKEN)]
@@ -209,8 +211,5 @@ def test_what_is_unlike_and_which_labels_stay_are_told_in_every_form() -> None:
         ["dog", "0.7500", "unlike", "2.0000", "dog/cat", "x.jpg"],
         ["dog", "0.7500", "0.5000", "dog/cat", "x.jpg"],
     ]
-    assert (
-        table[0].index("x.jpg")
-        == table[1].index("x.jpg")
-        == prediction.header("table", CLASSES, 1, asked).index("file")
-    )
+    header = prediction.header("table", CLASSES, 1, asked)
+    assert table[0].index("x.jpg") == table[1].index("x.jpg") == header.index("file")

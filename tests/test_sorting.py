@@ -98,7 +98,7 @@ def test_a_disk_without_links_takes_copies_as_well(
 
 
 def test_classes_may_be_called_as_the_other_folders_and_no_copy_is_outside(tmp_path: Path) -> None:
-    assert sorting.extra(("Unsure", "_unsure", "cat")) == {"unsure": "__unsure", "unlike": "unlike"}
+    assert sorting.others(("Unsure", "_unsure", "cat")) == {"unsure": "__unsure", "unlike": "unlike"}
     for classes in (("..", "cat"), ("a/b", "cat"), ("", "cat")):
         with pytest.raises(SmallsetError, match="labels that no folder can have"):
             sorting.check(tmp_path / "photos", tmp_path / "sorted", classes)

@@ -27,7 +27,7 @@ def check(folder: Path, target: Path, classes: Sequence[str]) -> None:
         raise SmallsetError(f"the model has labels that no folder can have: {', '.join(map(repr, wrong))}.")
 
 
-def extra(classes: Sequence[str]) -> dict[str, str]:
+def others(classes: Sequence[str]) -> dict[str, str]:
     """The folders of UNSURE and UNLIKE: with a _ before, or several, where a class is called so."""
     taken = {naming.same(name) for name in classes}
     free = {name: ("_" * number + name for number in itertools.count()) for name in (UNSURE, UNLIKE)}
@@ -40,7 +40,7 @@ def sort(answers: Iterable[Answer], target: Path, classes: Sequence[str], asked:
     A name that another file has in the folder gets a number: 1.jpg, 1-2.jpg. A copy with the same bytes is the copy, so
     that a second run changes nothing.
     """
-    rows, folders = [prediction.row_of_csv(COLUMNS)], extra(classes)
+    rows, folders = [prediction.row_of_csv(COLUMNS)], others(classes)
     for answer in answers:
         told, folder, copy = asked.told(answer, classes), "", ""
         [(label, probability)] = prediction.best(answer, classes, 1) or [("", "")]
