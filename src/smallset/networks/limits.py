@@ -3,9 +3,10 @@
 Both are measured against the validation photos, and stay in the model file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,11 +18,13 @@ from smallset.pipeline.errors import SmallsetError
 RATE = 0.01  # of false alarms: the share of photos of the trained kind that is called unlike all the same
 COVERAGE = 0.95  # the share of photos whose right label is to be among those that stay possible
 VARIANCE = 0.8  # of the training features, in the directions that count as known
-PHOTOS = 2000  # evenly spaced ones, from which the directions are found: of more, they hardly turn
+PHOTOS = 1000  # evenly spaced ones, from which the directions are found: of more, they hardly turn
 FOLDS = 5
-FLAT = 1e-6  # added to a deviation, since a feature may never vary
+FLOOR = 0.3  # of the median deviation, the least: a feature that hardly varies says little
+TINY = 1e-6
 
 Array = NDArray[np.float32]
+Answering = Callable[[Array], NDArray[Any]]
 
 
 class Said(NamedTuple):
@@ -35,20 +38,22 @@ class Said(NamedTuple):
 class Known:
     """The directions in which the training photos' features differ: what lies outside them is unlike the photos.
 
-    The residual of a subspace (Wang et al. 2022, ViM, arXiv:2203.10807, without its logits), of standardised features.
+    The residual of a subspace (Wang et al. 2022, ViM, arXiv:2203.10807, without its logits), of features that are
+    brought to length 1 and standardised. Of length 1, since an empty picture, with hardly any feature, lies in the middle
+    of all others.
     """
 
     mean: Array  # (d,) of each feature
     scale: Array  # (d,) its deviation
     axes: Array  # (k, d), orthonormal
 
-    def coordinates(self, features: Array) -> Array:
+    def coordinates(self, features: Array) -> NDArray[Any]:
         """Where features (n, d) lie in the known directions, (n, k)."""
-        return (features - self.mean) / self.scale @ self.axes.T
+        return (unit(features) - self.mean) / self.scale @ self.axes.T
 
     def unlikeness(self, features: Array) -> NDArray[np.float64]:
         """How far features (n, d) lie outside of them, (n,): the root mean square over the features, in deviations."""
-        squares = np.square((features - self.mean) / self.scale).sum(axis=1, dtype=np.float64)
+        squares = np.square((unit(features) - self.mean) / self.scale).sum(axis=1, dtype=np.float64)
         inside = np.square(self.coordinates(features)).sum(axis=1, dtype=np.float64)
         return np.sqrt(np.maximum(squares - inside, 0) / len(self.mean))
 
@@ -93,14 +98,20 @@ def fit(train: Array, validation: Array, probability: NDArray[np.float64], label
 
 def directions(features: Array) -> Known:
     """Those that hold VARIANCE of features (n, d), the strongest first."""
-    rows = features[np.unique(np.linspace(0, len(features) - 1, PHOTOS).astype(np.int64))]
-    mean, scale = rows.mean(axis=0), rows.std(axis=0) + np.float32(FLAT)
+    rows = unit(features[np.unique(np.linspace(0, len(features) - 1, PHOTOS).astype(np.int64))])
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.maximum(deviation, FLOOR * np.median(deviation)) + np.float32(TINY)
     standard = ((rows - mean) / scale).astype(np.float64)
     values, vectors = np.linalg.eigh(standard @ standard.T)
     values, vectors = values[::-1], vectors[:, ::-1]
     count = int(np.searchsorted(np.cumsum(values), VARIANCE * values.sum())) + 1
     axes = (standard.T @ vectors[:, :count] / np.sqrt(np.maximum(values[:count], np.finfo(float).tiny))).T
     return Known(mean, scale, axes.astype(np.float32))
+
+
+def unit(features: Array) -> Array:
+    """Rows (n, d) of length 1."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(TINY))
 
 
 def to_others(features: Array) -> NDArray[np.float64]:
@@ -132,7 +143,7 @@ def needed(path: Path) -> Limits:
     return found
 
 
-def answering(model: keras.Model, limits: Limits | None) -> inference.Step:
+def answering(model: keras.Model, limits: Limits | None) -> Answering:
     """Pixels to P(class), unlikeness and coordinates, (n, classes + 1 + k), in one pass through the network.
 
     Of a model without limits unlikeness is NaN, and k is 0.
