@@ -38,9 +38,8 @@ class Said(NamedTuple):
 class Known:
     """The directions in which the training photos' features differ: what lies outside them is unlike the photos.
 
-    The residual of a subspace (Wang et al. 2022, ViM, arXiv:2203.10807, without its logits), of features that are
-    brought to length 1 and standardised. Of length 1, since an empty picture, with hardly any feature, lies in the middle
-    of all others.
+    The residual of a subspace (Wang et al. 2022, ViM, arXiv:2203.10807, without its logits), of features brought to
+    length 1 and standardised. Otherwise an empty picture, with hardly any feature, would lie in the middle of all.
     """
 
     mean: Array  # (d,) of each feature
