@@ -54,13 +54,13 @@ def test_an_odd_photo_among_the_training_photos_is_the_most_unlike() -> None:
 
 def test_the_labels_that_stay_hold_the_right_one_as_often_as_was_asked_for() -> None:
     random, whole, covered = np.random.default_rng(1), fitted(), []
-    for seed in range(20):  # the guarantee is a mean over draws of the validation photos
+    for seed in range(200):  # the guarantee is a mean over draws of the validation photos
         validation, given = sure(np.random.default_rng(100 + seed), 99)
         known = replace(whole, doubt=np.sort(1 - validation[np.arange(99), given]))
-        probability, labels = sure(random, 2000)
+        probability, labels = sure(random, 500)
         possible = [known.possible(probability, coverage) for coverage in (0.5, 0.9, 0.95, 0.99, 0.995)]
-        covered.append([stays[np.arange(2000), labels].mean() for stays in possible])
-    np.testing.assert_allclose(np.mean(covered, axis=0), [0.5, 0.9, 0.95, 0.99, 1], atol=0.015)
+        covered.append([stays[np.arange(500), labels].mean() for stays in possible])
+    np.testing.assert_allclose(np.mean(covered, axis=0), [0.5, 0.9, 0.95, 0.99, 1], atol=0.01)
     assert possible[-1].all()  # too few validation photos to leave out any
 
 

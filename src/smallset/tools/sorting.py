@@ -29,9 +29,13 @@ def check(folder: Path, target: Path, classes: Sequence[str]) -> None:
 
 def others(classes: Sequence[str]) -> dict[str, str]:
     """The folders of UNSURE and UNLIKE: with a _ before, or several, where a class is called so."""
-    taken = {naming.same(name) for name in classes}
-    free = {name: ("_" * number + name for number in itertools.count()) for name in (UNSURE, UNLIKE)}
-    return {name: next(one for one in names if naming.same(one) not in taken) for name, names in free.items()}
+    taken, found = {naming.same(name) for name in classes}, {}
+    for name in (UNSURE, UNLIKE):
+        free = name
+        while naming.same(free) in taken:
+            free = f"_{free}"
+        found[name] = free
+    return found
 
 
 def sort(answers: Iterable[Answer], target: Path, classes: Sequence[str], asked: Asked) -> Iterator[tuple[Answer, str]]:
@@ -41,6 +45,7 @@ def sort(answers: Iterable[Answer], target: Path, classes: Sequence[str], asked:
     that a second run changes nothing.
     """
     rows, folders = [prediction.row_of_csv(COLUMNS)], others(classes)
+    target.mkdir(parents=True, exist_ok=True)
     for answer in answers:
         told, folder, copy = asked.told(answer, classes), "", ""
         [(label, probability)] = prediction.best(answer, classes, 1) or [("", "")]
