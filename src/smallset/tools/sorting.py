@@ -81,11 +81,12 @@ def copied(source: Path, path: Path) -> bool:
     draft = files.part(path.with_name(str(os.getpid())))
     try:
         files.copy(source, draft)
-        os.link(draft, path)  # which never replaces a file
-    except FileExistsError:
-        return False
-    except OSError:  # a memory card's file system has no links
-        draft.rename(path)
+        try:
+            os.link(draft, path)  # which never replaces a file
+        except FileExistsError:
+            return False
+        except OSError:  # a memory card's file system has no links
+            draft.rename(path)
     finally:
         files.remove(draft)
     return True
