@@ -148,8 +148,9 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
 
 def unlike(found: results.Results) -> float | None:
     """The share of test photos that the best model calls unlike those that it was trained on; None if it cannot."""
-    share = found.models.set_index("model").loc[found.best].get("unlike")
-    return None if pd.isna(share) else float(share)
+    shares = dict(zip(found.models["model"], found.models.get("unlike", []), strict=False))
+    share = shares.get(found.best)
+    return None if pd.isna(share) else share
 
 
 def rows(found: results.Results) -> list[Row]:
