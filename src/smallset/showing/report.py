@@ -148,9 +148,8 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
 
 def unlike(found: results.Results) -> float | None:
     """The share of test photos that the best model calls unlike those that it was trained on; None if it cannot."""
-    shares = dict(zip(found.models["model"], found.models.get("unlike", []), strict=False))
-    share = shares.get(found.best)
-    return None if pd.isna(share) else share
+    share = next(row for row in found.models.to_dict("records") if row["model"] == found.best).get("unlike")
+    return None if share is None or pd.isna(share) else float(share)
 
 
 def rows(found: results.Results) -> list[Row]:

@@ -231,8 +231,8 @@ def labelled(folder: Path, classes: tuple[str, ...]) -> tuple[lists.Photos, dict
 
 def decoded(found: lists.Photos, given: Sequence[Answer]) -> tuple[lists.Photos, Said]:
     """The photos that decode, and what the model says of them; SmallsetError for a folder without any."""
-    kept = np.flatnonzero([not answer.error for answer in given])
-    if not len(kept):
+    kept = [row for row, answer in enumerate(given) if not answer.error]
+    if not kept:
         raise SmallsetError(f"{found.folder}: expected photos, found none that decodes.")
     probability = np.stack([given[row].probability for row in kept])
-    return found.at(kept), Said(probability, np.array([given[row].unlikeness for row in kept]))
+    return found.at(np.array(kept)), Said(probability, np.array([given[row].unlikeness for row in kept]))

@@ -48,14 +48,14 @@ def sort(answers: Iterable[Answer], target: Path, classes: Sequence[str], asked:
     target.mkdir(parents=True, exist_ok=True)
     for answer in answers:
         told, folder, copy = asked.told(answer, classes), "", ""
-        [(label, probability)] = prediction.best(answer, classes, 1) or [("", "")]
+        label = [one for pair in prediction.best(answer, classes, 1) for one in pair] or ["", ""]
         if not answer.error:
             possible = asked.possible(answer, classes)
             sure = possible[0] if len(possible) == 1 else folders[UNSURE]
             folder = folders[UNLIKE] if told["unlike"] else sure
             copy = place(Path(answer.path), target / folder, Path(answer.path).name).relative_to(target).as_posix()
         cells = map(prediction.cell, told.values())
-        rows.append(prediction.row_of_csv([answer.path, copy, label, probability, *cells, answer.error]))
+        rows.append(prediction.row_of_csv([answer.path, copy, *label, *cells, answer.error]))
         yield answer, folder
     draft = files.part(target / TABLE)
     draft.write_bytes("".join(rows).encode("utf-8", "surrogateescape"))
