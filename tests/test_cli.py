@@ -75,11 +75,12 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: list
 def test_a_model_that_knows_its_limits_tells_them_and_sorts_and_suggests(tmp_path: Path, drawn: lists.Photos) -> None:
     known, target = limited(tmp_path / "known.keras", drawn), tmp_path / "sorted"
     (drawn.folder / "cat/x.jpg").write_text("no photo")
-    done = run("predict", known, drawn.folder, "--coverage", 0.9, "--unlike-rate", 0.5)
+    done = run("predict", known, drawn.folder, "--coverage", 0.95, "--unlike-rate", 0.5)
     rows = [row for row in csv.DictReader(done.stdout.splitlines()) if not row["error"]]
-    assert sum(row["unlike"] == "true" for row in rows) == 4  # above the fifth of ten, in descending order
-    assert all(row["label"] in row["possible"] for row in rows)
-    assert json.loads(run("evaluate", known, drawn.folder).stdout)["unlike"] == 0
+    # Above the fifth of ten validation photos, which are these; of so few, 0.95 can leave out no label.
+    assert sum(row["unlike"] == "true" for row in rows) in (4, 5)  # the fifth itself, by rounding
+    assert {frozenset(row["possible"].split("/")) for row in rows} == {frozenset(("cat", "dog"))}
+    assert json.loads(run("evaluate", known, drawn.folder).stdout)["unlike"] in (0, 0.1)
     done = run("sort", known, drawn.folder, "--to", target, "--coverage", 0.5)
     assert (done.exit_code, "x.jpg: does not decode" in done.stderr) == (1, True)
     copies = [path.read_bytes() for path in target.rglob("*.jpg")]
