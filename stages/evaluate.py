@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from smallset.measures import calibration, evaluation
-from smallset.networks import runtime, saving
+from smallset.networks import limits, runtime, saving
 from smallset.photos import lists
 from smallset.pipeline import stage
 from smallset.storage import files
@@ -20,18 +20,21 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     path = MODELS / f"{name}.keras"
-    predict = evaluation.predictor(saving.load(path))
-    test, validation = (lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("test", "validation"))
+    ends, temperature = limits.load(path), saving.temperature(path)
+    predict = evaluation.predictor(saving.load(path), ends)
+    _, validation, test = splits = lists.splits(LISTS, SUBSET, ("train", "validation", "test"))
     evaluation.warn(saving.seen(path, test.digests))
-    probability, temperature = predict(test), saving.temperature(path)
+    known, (probability, unlikeness) = predict(validation), predict(test)
     sides = calibration.both(probability, temperature)
-    chosen_by = evaluation.choosing(validation.labels, predict(validation))
-    files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability) | chosen_by)
+    beside = evaluation.choosing(validation.labels, known.probability) | evaluation.called_unlike(unlikeness, ends)
+    files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability) | beside)
     files.write_csv(METRICS / name / "calibration.csv", calibration.scores(test.labels, sides, temperature))
     files.write_csv(METRICS / name / "reliability.csv", calibration.curves(test.labels, sides))
     files.write_csv(METRICS / name / "classes.csv", evaluation.by_class(test, probability))
     files.write_csv(METRICS / name / "predictions.csv", evaluation.predictions(test, probability))
     files.write_csv(METRICS / name / "roc.csv", evaluation.roc(test, probability))
+    files.write_csv(METRICS / name / "sets.csv", evaluation.sets(test.labels, probability, ends))
+    files.write_csv(METRICS / name / "unlike.csv", evaluation.oddest(splits, known.unlikeness, unlikeness, ends))
 
 
 stage.run(main)

@@ -27,7 +27,7 @@ def main() -> None:
     files.write_csv(METRICS / "history.csv", solved.history)
     files.write_csv(METRICS / "choice.csv", solved.choice)
     seen = train.digests + validation.digests
-    saving.save(solved.model, MODEL, train.classes, solved.temperature, seen)
+    saving.save(solved.model, MODEL, train.classes, solved.temperature, seen, vars(solved.limits))
 
 
 stage.run(main)

@@ -29,7 +29,7 @@ def main() -> None:
     files.write_csv(METRICS / "history.csv", tuned.history)
     files.write_csv(METRICS / "choice.csv", tuned.choice)
     seen = train.digests + validation.digests
-    saving.save(tuned.model, MODEL, train.classes, tuned.temperature, seen)
+    saving.save(tuned.model, MODEL, train.classes, tuned.temperature, seen, vars(tuned.limits))
     run.backup.remove()
 
 

@@ -49,7 +49,7 @@ def models(folder: Path, test: lists.Photos) -> None:
         dog = 1 / (1 + np.exp(-2.2 * logits))
         probability = np.stack([1 - dog, dog], axis=1)
         measures[name] = evaluation.measures(test.labels, probability) | {"brier": 0.1, "ece": 0.0312}
-        measures[name] |= {"val_accuracy": 0.9, "val_loss": 0.5 / skill}
+        measures[name] |= {"val_accuracy": 0.9, "val_loss": 0.5 / skill, "unlike": 0.013}
         history[name] = training(1 if name == "linear" else 20, skill, random)
         predictions[name] = evaluation.predictions(test, probability)
         for kind, table in {
@@ -57,6 +57,10 @@ def models(folder: Path, test: lists.Photos) -> None:
             "predictions": predictions[name],
             "roc": evaluation.roc(test, probability),
             "reliability": reliability(random),
+            "sets": pd.DataFrame({"coverage": [0.9, 0.95], "covered": [0.91, 0.951], "labels": 1.3, "single": 0.8}),
+            "unlike": pd.DataFrame(
+                {"split": SPLITS, "file": "dog/dog.2.jpg", "class": "dog", "unlikeness": 1.234, "unlike": True}
+            ),
             "calibration": pd.DataFrame(
                 {"when": ["before", "after"], "temperature": [1, 1.7], "loss": 0.3, "brier": 0.1, "ece": [0.09, 0.0312]}
             ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from networks import convnet
+from networks import convnet, limited
 from typer.testing import CliRunner, Result
 
 from smallset import tools
@@ -17,7 +17,7 @@ from smallset.networks import saving
 from smallset.photos import decoding, lists
 from smallset.tools import cli
 
-COMMANDS = ("predict", "explain", "evaluate", "since", "init", "update", "export")
+COMMANDS = ("predict", "sort", "suggest", "explain", "evaluate", "since", "init", "update", "export")
 
 
 @pytest.fixture
@@ -68,8 +68,33 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: list
     assert "고양이 7.jpg: does not decode as a photo: it begins with b'no photo', as no format" in done.stderr
     assert "Not counted: 1 of type .xmp (cat/1.jpg.xmp)." in done.stderr
     found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
-    expected = evaluation.predictor(saving.load(model))(drawn).max(1)
+    expected = evaluation.predictor(saving.load(model))(drawn).probability.max(1)
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_model_that_knows_its_limits_tells_them_and_sorts_and_suggests(tmp_path: Path, drawn: lists.Photos) -> None:
+    known, target = limited(tmp_path / "known.keras", drawn), tmp_path / "sorted"
+    (drawn.folder / "cat/x.jpg").write_text("no photo")
+    done = run("predict", known, drawn.folder, "--coverage", 0.95, "--unlike-rate", 0.5)
+    rows = [row for row in csv.DictReader(done.stdout.splitlines()) if not row["error"]]
+    # Above the fifth of ten validation photos, which are these; of so few, 0.95 can leave out no label.
+    assert sum(row["unlike"] == "true" for row in rows) in (4, 5)  # the fifth itself, by rounding
+    assert {frozenset(row["possible"].split("/")) for row in rows} == {frozenset(("cat", "dog"))}
+    assert json.loads(run("evaluate", known, drawn.folder).stdout)["unlike"] in (0, 0.1)
+    done = run("sort", known, drawn.folder, "--to", target, "--coverage", 0.5)
+    assert (done.exit_code, "x.jpg: does not decode" in done.stderr) == (1, True)
+    copies = [path.read_bytes() for path in target.rglob("*.jpg")]
+    assert sorted(copies) == sorted(Path(path).read_bytes() for path in drawn.paths())
+    assert sum(int(line.split(": ")[1].split()[0]) for line in done.stdout.splitlines()) == 10
+    done = run("suggest", known, drawn.folder, "--top", 3)
+    assert len(list(csv.DictReader(done.stdout.splitlines()))) == 3
+
+
+def test_a_model_that_does_not_know_its_limits_says_so_when_it_is_asked(model: Path, drawn: lists.Photos) -> None:
+    for asked in (("suggest",), ("sort", "--to", "x"), ("predict", "--coverage", 0.9)):
+        done = run(asked[0], model, drawn.folder, *asked[1:])
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "does not know what its photos have in common" in done.stderr
 
 
 def test_predict_reads_paths_from_stdin(model: Path, drawn: lists.Photos) -> None:
@@ -93,7 +118,7 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
 def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: lists.Photos, tmp_path: Path) -> None:
     done = run("evaluate", model, drawn.folder, "--output", tmp_path / "out")
     assert done.exit_code == 0
-    probability = evaluation.predictor(saving.load(model))(drawn)
+    probability = evaluation.predictor(saving.load(model))(drawn).probability
     assert json.loads(done.stdout) == pytest.approx(evaluation.measures(drawn.labels, probability), abs=2e-6)
     assert done.stdout.startswith('{\n  "accuracy": ')
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["classes.csv", "predictions.csv"]

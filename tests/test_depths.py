@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from smallset.frozen import caches, extraction
+from smallset.measures import evaluation
 from smallset.networks import saving
 from smallset.photos import images, lists
 from smallset.pipeline import params
@@ -81,6 +82,16 @@ def test_the_whole_trains_the_trunk_and_the_top_does_not_and_normalisation_stays
         after = tuned(start, depth=depth).model.get_layer("trunk")
         pairs = zip(before.get_weights(), after.get_weights(), strict=True)
         assert sum(not np.array_equal(one, other) for one, other in pairs) == changed
+
+
+@pytest.mark.parametrize("depth", ["top", "whole"])
+def test_its_limits_are_those_of_the_trained_features(start: Start, drawn: lists.Photos, depth: str) -> None:
+    found = tuned(start, depth=depth)
+    assert found.limits is not None
+    said = evaluation.predictor(found.model, found.limits)(drawn)
+    np.testing.assert_allclose(np.sort(said.unlikeness), found.limits.usual, atol=2e-2)
+    doubt = 1 - said.probability[np.arange(10), drawn.labels]
+    np.testing.assert_allclose(np.sort(doubt), found.limits.doubt, atol=5e-3)
 
 
 def test_a_large_base_is_trained_to_its_top_unless_it_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,4 +83,4 @@ def test_predict_keeps_the_order_of_the_photos(drawn: lists.Photos) -> None:
     brightness = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(brightness))
     expected = [decoding.decode(path).mean(axis=(0, 1)).sum() / 255 for path in drawn.paths()]
-    assert evaluation.predictor(model)(drawn)[:, 1] == pytest.approx(expected, rel=1e-4)
+    assert evaluation.predictor(model)(drawn).probability[:, 1] == pytest.approx(expected, rel=1e-4)

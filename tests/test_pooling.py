@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from smallset.frozen import caches, extraction
 from smallset.measures import evaluation
-from smallset.networks import models, saving
+from smallset.networks import limits, models, saving
 from smallset.photos import augmentation, images, lists
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
@@ -109,11 +109,16 @@ def test_the_saved_model_on_pixels_gives_what_scikit_learn_gives(
     views = np.concatenate([pixels, pixels[:, :, ::-1]])
     inputs, labels = roots(models.chain(parts, "base").predict(views, verbose=0)), np.tile(drawn.labels, 2)
     found = pooling.fit(*parts, data, P)
-    saving.save(found.model, tmp_path / "linear.keras", drawn.classes, found.temperature)
-    model = saving.load(tmp_path / "linear.keras")
+    path = tmp_path / "linear.keras"
+    saving.save(found.model, path, drawn.classes, found.temperature, beside=vars(found.limits))
+    model, known = saving.load(path), limits.needed(path)
     wanted = expected(inputs, labels).predict_proba(inputs[:10])
     assert wanted.max() - wanted.min() > 0.3
-    np.testing.assert_allclose(evaluation.predictor(model)(drawn), wanted, atol=5e-3)
+    np.testing.assert_allclose(evaluation.predictor(model)(drawn).probability, wanted, atol=5e-3)
+    said = evaluation.predictor(model, known)(drawn)  # of the validation photos, as when the limits were set
+    np.testing.assert_allclose(said.probability, wanted, atol=5e-3)
+    np.testing.assert_allclose(np.sort(said.unlikeness), known.usual, atol=2e-2)
+    np.testing.assert_allclose(np.sort(1 - said.probability[np.arange(10), drawn.labels]), known.doubt, atol=5e-3)
     after = [weight for name in ("trunk", "top") for weight in model.get_layer(name).get_weights()]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
     assert list(found.history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
@@ -132,7 +137,8 @@ def test_its_temperature_divides_the_logits_and_changes_no_prediction(
     warm = pooling.fit(*parts, data, P.model_copy(update={"calibrate": True}))
     assert plain.temperature == 1
     assert warm.temperature != pytest.approx(1, rel=0.1)
-    odds = [np.log(p[:, 1] / p[:, 0]) for p in (evaluation.predictor(one.model)(drawn) for one in (plain, warm))]
+    given = [evaluation.predictor(one.model)(drawn).probability for one in (plain, warm)]
+    odds = [np.log(p[:, 1] / p[:, 0]) for p in given]
     np.testing.assert_allclose(odds[0] / warm.temperature, odds[1], rtol=1e-2, atol=1e-2)
     assert plain.history.equals(warm.history)
 

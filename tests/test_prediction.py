@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from smallset.measures import evaluation
+from smallset.networks.limits import Limits
 from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
 from smallset.tools import prediction
 
 JPEG = b"\xff\xd8\xff\xe0"
 CLASSES = ("cat", "dog", "고양이")
-ANSWER: prediction.Answer = ('a "b", 고양이\n.jpg', np.array([0.25, 0.75]), "")
-BROKEN: prediction.Answer = ("b.txt", np.array([0.5, 0.5]), "does not decode, at all")
+ANSWER = prediction.Answer('a "b", 고양이\n.jpg', np.array([0.25, 0.75]))
+BROKEN = prediction.Answer("b.txt", np.array([0.5, 0.5]), "does not decode, at all")
 
 
 def colour(classes: int) -> keras.Model:
@@ -35,19 +36,19 @@ def colour(classes: int) -> keras.Model:
 def test_answers_are_the_probabilities_of_the_evaluation(drawn: lists.Photos, outputs: int) -> None:
     model = colour(outputs)
     answers = list(prediction.answers(model, drawn.paths(), batch=4))
-    assert [path for path, _, _ in answers] == drawn.paths()
-    rows = np.stack([row for _, row, _ in answers])
-    np.testing.assert_allclose(rows, evaluation.predictor(model)(drawn), rtol=0, atol=1e-6)
+    assert [answer.path for answer in answers] == drawn.paths()
+    rows = np.stack([answer.probability for answer in answers])
+    np.testing.assert_allclose(rows, evaluation.predictor(model)(drawn).probability, rtol=0, atol=1e-6)
 
 
 def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: lists.Photos) -> None:
     model, paths = colour(1), drawn.paths()
     Path(paths[1]).write_bytes(b"no photo")
-    (_, first, _), (path, _, error), (_, third, _) = prediction.answers(model, [*paths[:2], paths[2]], 8)
-    assert path == paths[1]
-    assert error.startswith("does not decode as a photo: ")
-    alone = [row for _, row, _ in prediction.answers(model, [paths[0], paths[2]], 8)]
-    np.testing.assert_allclose([first, third], alone, atol=1e-6)
+    first, broken, third = prediction.answers(model, paths[:3], 8)
+    assert broken.path == paths[1]
+    assert broken.error.startswith("does not decode as a photo: ")
+    alone = [answer.probability for answer in prediction.answers(model, [paths[0], paths[2]], 8)]
+    np.testing.assert_allclose([first.probability, third.probability], alone, atol=1e-6)
 
 
 def test_paths_are_taken_as_answers_are_and_none_is_held(drawn: lists.Photos) -> None:
@@ -83,14 +84,15 @@ def test_what_is_not_to_be_read_is_an_answer_with_its_reason(drawn: lists.Photos
     Path(drawn.folder / "dog/out.jpg").symlink_to(Path(__file__))
     os.mkfifo(drawn.folder / "dog/pipe.jpg")
     paths, reasons, _ = prediction.find(str(drawn.folder), [])
-    found = {Path(path).name: error for path, _, error in prediction.answers(colour(1), paths, 4, reasons) if error}
+    answers = prediction.answers(colour(1), paths, 4, reasons)
+    found = {Path(answer.path).name: answer.error for answer in answers if answer.error}
     assert found == {
         "gone.jpg": "a link to nothing",
         "out.jpg": "a link that leads out of the folder: put a copy in its place",
         "pipe.jpg": "cannot be read: a named pipe, which is never opened",
     }
     (answer,) = prediction.answers(colour(1), [str(drawn.folder / "dog/pipe.jpg")], 4)  # named itself
-    assert answer[2] == found["pipe.jpg"]
+    assert answer.error == found["pipe.jpg"]
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_paths_on_stdin_keep_blanks_and_bytes(drawn: lists.Photos) -> None:
     paths = list(prediction.find("-", lines)[0])
     assert paths == ["a b.jpg ", "고양이.jpg", "\udcff.jpg"]
     answers = prediction.answers(colour(1), [*paths, drawn.paths()[0]], 8)
-    assert [(path, bool(error)) for path, _, error in answers] == [(p, True) for p in paths] + [
+    assert [(answer.path, bool(answer.error)) for answer in answers] == [(p, True) for p in paths] + [
         (drawn.paths()[0], False)
     ]
 
@@ -125,13 +127,15 @@ def test_json_lines_are_one_a_file_with_the_same_keys() -> None:
 
 
 def test_a_table_is_aligned_and_leaves_out_what_does_not_decode() -> None:
-    table = [prediction.header("table", CLASSES, 1), prediction.line("table", ("x.jpg", ANSWER[1], ""), CLASSES, 1)]
+    good = ANSWER._replace(path="x.jpg")
+    table = [prediction.header("table", CLASSES, 1), prediction.line("table", good, CLASSES, 1)]
     assert table == ["label   probability  file\n", "dog          0.7500  x.jpg\n"]
     assert prediction.line("table", BROKEN, CLASSES, 1) == ""
 
 
 def test_a_table_is_aligned_with_characters_of_two_columns() -> None:
-    lines = [prediction.line("table", ("x.jpg", np.eye(2)[label], ""), ("고양이", "dog"), 1) for label in (0, 1)]
+    answers = [prediction.Answer("x.jpg", row) for row in np.eye(2)]
+    lines = [prediction.line("table", answer, ("고양이", "dog"), 1) for answer in answers]
     assert lines == ["고양이       1.0000  x.jpg\n", "dog          1.0000  x.jpg\n"]
 
 
@@ -173,10 +177,39 @@ def test_other_class_folders_are_an_error_that_names_both(drawn: lists.Photos) -
 def test_what_does_not_decode_is_not_measured(drawn: lists.Photos) -> None:
     rows = np.linspace(0, 1, 10)
     pairs = zip(drawn.files, rows, strict=True)
-    given = [(file, np.array([1 - p, p]), "" if index else "broken") for index, (file, p) in enumerate(pairs)]
-    kept, probability = prediction.decoded(drawn, given)
+    given = [prediction.Answer(file, np.array([1 - p, p])) for file, p in pairs]
+    given[0] = given[0]._replace(error="broken")
+    kept, said = prediction.decoded(drawn, given)
     assert kept.files == drawn.files[1:]
     assert kept.labels.tolist() == drawn.labels[1:].tolist()
-    np.testing.assert_array_equal(probability[:, 1], rows[1:])
+    np.testing.assert_array_equal(said.probability[:, 1], rows[1:])
     with pytest.raises(SmallsetError, match="drawn: expected photos, found none that decodes"):
-        prediction.decoded(drawn, [(file, p, "broken") for file, p, _ in given])
+        prediction.decoded(drawn, given[:1])
+
+
+def test_what_is_unlike_and_which_labels_stay_are_told_in_every_form() -> None:
+    flat = np.zeros((1, 1), np.float32)
+    known = Limits(flat[0], flat[0], flat, np.linspace(0, 1, 9), np.linspace(0, 0.8, 9), np.zeros(3))
+    asked, far = prediction.Asked(known, coverage=0.9), ANSWER._replace(unlikeness=2.0)
+    text = [prediction.header("csv", CLASSES, 1, asked)]
+    text += [prediction.line("csv", answer, CLASSES, 1, asked) for answer in (far, BROKEN)]
+    good, bad = csv.DictReader("".join(text).splitlines(keepends=True))
+    assert good == {
+        "file": ANSWER.path,
+        "label": "dog",
+        "probability": "0.75",
+        "unlike": "true",
+        "unlikeness": "2.0",
+        "possible": "dog/cat",
+        "error": "",
+    }
+    assert bad == dict.fromkeys(good, "") | {"file": "b.txt", "error": BROKEN.error}
+    lines = [json.loads(prediction.line("jsonl", answer, CLASSES, 1, asked)) for answer in (far, BROKEN)]
+    assert (lines[0]["unlike"], lines[0]["possible"], lines[1]["unlike"]) == (True, ["dog", "cat"], None)
+    table = [prediction.line("table", far._replace(path="x.jpg", unlikeness=at), CLASSES, 1, asked) for at in (2, 0.5)]
+    assert [line.split() for line in table] == [
+        ["dog", "0.7500", "unlike", "2.0000", "dog/cat", "x.jpg"],
+        ["dog", "0.7500", "0.5000", "dog/cat", "x.jpg"],
+    ]
+    header = prediction.header("table", CLASSES, 1, asked)
+    assert table[0].index("x.jpg") == table[1].index("x.jpg") == header.index("file")

@@ -156,7 +156,7 @@ def test_the_saved_model_s_seed_gives_the_saved_model(
     same, other = repeats.probabilities(plan, test, range(5, 7), backup)
     top.set_weights(weights)
     saved = stages(trunk, top, cache, features, p, tmp_path / "model.keras")[model]()
-    expected = evaluation.predictor(saved)(drawn)
+    expected = evaluation.predictor(saved)(drawn).probability
     np.testing.assert_allclose(same, expected, atol=1e-3)
     assert np.abs(other - expected).max() > 5e-3
 

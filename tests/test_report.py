@@ -112,6 +112,7 @@ def test_what_deserves_a_look_is_said_first_and_shown(folder: Path) -> None:
         "2 pairs of photos alike in two splits",
         "1 pair of photos alike twice in one split",
         "1 label in doubt",  # the other one is believed
+        "3 photos least like the others",
         "2 blurred photos",
         "1 photo left out",
     ]  # and not that all are grey: what all are is not odd
@@ -232,8 +233,9 @@ def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
     for name in ("audit", "suspects.csv", "download.json", "subset.json", "provenance.json"):
         path = copy / "metrics" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in [*(copy / "metrics").glob("*/reliability.csv"), *(copy / "metrics").glob("*/calibration.csv")]:
-        path.unlink()
+    for kind in ("reliability", "calibration", "sets", "unlike"):
+        for path in (copy / "metrics").glob(f"*/{kind}.csv"):
+            path.unlink()
     (copy / "plots/augmented.png").unlink()
     run(copy)
     page = parsed((copy / "plots/report.html").read_text(encoding="utf-8"))

@@ -11,16 +11,27 @@ from sklearn import metrics
 
 from smallset.measures import calibration
 from smallset.measures.calibration import Probabilities
-from smallset.networks import inference, models
+from smallset.networks import inference
+from smallset.networks import limits as ends
+from smallset.networks.limits import Limits, Said
 from smallset.photos import lists
 
-Predict = Callable[[lists.Photos], Probabilities]
+COVERAGES = (0.9, 0.95, 0.99)  # for which the sets of labels are measured
+MOST = 5  # photos of each split that are listed as the most unlike
 
 
-def predictor(model: keras.Model) -> Predict:
-    """What gives P(class) of each photo, (n, classes): compiled once, for as many lists as it is asked of."""
-    step, side = inference.compiled(model), model.input_shape[1]
-    return lambda found: models.per_class(inference.on_photos(step, found, side, f"predicting {found.folder.name}"))
+Predict = Callable[[lists.Photos], Said]
+
+
+def predictor(model: keras.Model, limits: Limits | None = None) -> Predict:
+    """What says it of each photo: compiled once, for as many lists as it is asked of."""
+    step, side = ends.answering(model, limits), model.input_shape[1]
+
+    def predict(found: lists.Photos) -> Said:
+        rows, classes = inference.on_photos(step, found, side, f"predicting {found.folder.name}"), len(found.classes)
+        return Said(rows[:, :classes], rows[:, classes])
+
+    return predict
 
 
 def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
@@ -76,6 +87,48 @@ def warn(seen: Sequence[bool]) -> None:
 
 def _rounded(value: float) -> float:
     return round(float(value), 6)
+
+
+def called_unlike(unlikeness: NDArray[np.float64], limits: Limits | None) -> dict[str, float]:
+    """unlike: the share of photos that is called unlike those trained on; nothing where the model does not tell."""
+    return {} if limits is None else {"unlike": _rounded(limits.unlike(unlikeness).mean())}
+
+
+def sets(labels: NDArray[np.int64], probability: Probabilities, limits: Limits | None) -> pd.DataFrame:
+    """What the labels that stay possible are worth, a row for each of COVERAGES; none where the model does not tell.
+
+    coverage, as wanted; covered, the share of n photos whose right label is among them; labels, their mean number;
+    single, the share of photos with exactly one.
+    """
+    rows = []
+    for coverage in COVERAGES:
+        if limits is not None:
+            possible = limits.possible(probability, coverage)
+            counts, covered = possible.sum(axis=1), possible[np.arange(len(labels)), labels].mean()
+            rows.append((coverage, covered, counts.mean(), (counts == 1).mean(), len(labels)))
+    return pd.DataFrame(rows, columns=["coverage", "covered", "labels", "single", "n"])
+
+
+def oddest(
+    splits: Sequence[lists.Photos],
+    validation: NDArray[np.float64],
+    test: NDArray[np.float64],
+    limits: Limits | None,
+) -> pd.DataFrame:
+    """The photos of each split that are least like those trained on: split, file, class, unlikeness, unlike.
+
+    splits: training, validation and test photos; validation, test: the unlikeness of the last two. A training photo is
+    compared with those of other folds. None where the model does not tell.
+    """
+    if limits is None:
+        return pd.DataFrame(columns=["split", "file", "class", "unlikeness", "unlike"])
+    tables = []
+    for found, unlikeness in zip(splits, (limits.trained, validation, test), strict=True):
+        order = np.argsort(-unlikeness, kind="stable")[:MOST]
+        photos = found.at(order).table().rename(columns={"label": "class"})[["file", "class"]]
+        values = {"unlikeness": unlikeness[order], "unlike": limits.unlike(unlikeness[order])}
+        tables.append(photos.assign(split=found.folder.name, **values))
+    return pd.concat(tables)[["split", "file", "class", "unlikeness", "unlike"]]
 
 
 def by_class(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:

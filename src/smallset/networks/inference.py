@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -57,7 +58,7 @@ def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
     return run
 
 
-def on_photos(step: Step, found: Photos, side: int, what: str) -> Array:
+def on_photos(step: Callable[[Array], NDArray[Any]], found: Photos, side: int, what: str) -> NDArray[Any]:
     """step(photo) of each photo, (n, ...), from one pass in the order of `found`. what: the progress bar's name."""
     outputs = []
     with progress.bar(total=len(found.files), what=what, unit=" photos") as bar:

@@ -1,16 +1,20 @@
 """Model files that are whole, and the same to the byte when the model is the same."""
 
 import importlib.util
+import io
 import json
 import re
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
@@ -18,6 +22,7 @@ from smallset.storage import files
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 DIGITS = 16  # of a digest: two of a million photos share them once in 40 million such sets
 SHARED = re.compile(rb'("shared_object_id": )(\d+)')
+NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 def save(
@@ -26,11 +31,13 @@ def save(
     classes: Sequence[str] = (),
     temperature: float = 1.0,
     digests: Collection[str] = (),
+    beside: Mapping[str, NDArray[Any]] = NONE,
 ) -> None:
     """Write a .keras file without the dates and memory addresses that Keras leaves in one.
 
     Its metadata.json keeps the classes, what the outputs are in their order, the temperature by which the logits have
     been divided, and the beginnings of `digests`, those of the photos that the model was trained on or chosen by.
+    beside: arrays that the file keeps for `arrays`, and Keras does not look at.
     """
     known = {
         "date_saved": "1980-01-01@00:00:00",
@@ -44,6 +51,9 @@ def save(
         with zipfile.ZipFile(dated) as old, zipfile.ZipFile(draft, "w") as new:
             for name in sorted(old.namelist()):
                 new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name), known))
+            for name, values in sorted(beside.items()):
+                with new.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w") as file:
+                    np.save(file, values, allow_pickle=False)
 
 
 def load(path: Path) -> keras.Model:
@@ -100,6 +110,17 @@ def seen(path: Path, digests: Iterable[str]) -> list[bool]:
     """Whether a model was trained on each photo, or chosen by it: False of all where its file does not tell."""
     photos = set(_known(path).get("photos", []))
     return [digest[:DIGITS] in photos for digest in digests]
+
+
+def arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that `save` was given beside the model, by their names; SmallsetError for no whole model file."""
+    _known(path)
+    with zipfile.ZipFile(path) as file:
+        names = [name for name in file.namelist() if name.endswith(".npy")]
+        try:
+            return {Path(name).stem: np.load(io.BytesIO(file.read(name)), allow_pickle=False) for name in names}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from None
 
 
 def _known(path: Path) -> dict[str, Any]:

@@ -27,7 +27,13 @@ class Finding:
 
 def all_of(found: results.Results, subset: Path) -> list[Finding]:
     """Those that there are, the gravest first."""
-    return [*duplicates(found.duplicates, subset), *doubtful(found.suspects, subset), *odd(found.photos, subset)]
+    unlike = found.unlike.get(found.best, pd.DataFrame())
+    return [
+        *duplicates(found.duplicates, subset),
+        *doubtful(found.suspects, subset),
+        *strange(unlike, subset),
+        *odd(found.photos, subset),
+    ]
 
 
 def duplicates(pairs: pd.DataFrame, subset: Path) -> Iterator[Finding]:
@@ -68,6 +74,22 @@ def doubtful(suspects: pd.DataFrame, subset: Path) -> Iterator[Finding]:
             "some wrong labels: a person decides."
         )
         yield Finding("labels", "Labels in doubt", f"{counted(len(rows), 'label')} in doubt", note, figures)
+
+
+def strange(unlike: pd.DataFrame, subset: Path) -> Iterator[Finding]:
+    """The photos of each split that are least like those that the best model was trained on."""
+    if len(unlike):
+        figures = [
+            pictures.of(row, subset, f"{row['class']}, {row['unlikeness']:.2f} from the others")
+            for row in unlike.to_dict("records")
+        ]
+        note = (
+            "Of each split the first few, the training photos by those of other folds; the number is how far a photo "
+            "lies outside of all that the model knows. A placeholder, a screenshot or a stray photo is among the first."
+        )
+        yield Finding(
+            "unlike", "Unlike the others", f"{counted(len(unlike), 'photo')} least like the others", note, figures
+        )
 
 
 def odd(photos: pd.DataFrame, subset: Path) -> Iterator[Finding]:

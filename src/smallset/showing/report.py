@@ -138,10 +138,18 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
         "choice": comparison.choice(found.models, found.pairs),
         "even": comparison.rivals(found.pairs, found.best, real=False),
         "worse": comparison.rivals(found.pairs, found.best, real=True),
+        "sets": found.sets[found.best].to_dict("records") if found.best in found.sets else [],
+        "unlike": unlike(found),
         "crossing": int(found.duplicates.crosses_splits.sum()) if len(found.duplicates) else 0,
         "source": SOURCES.get(found.download.get("source", "").partition(":")[0], OWN),
         "counts": found.subset.get("photos", {}),
     }
+
+
+def unlike(found: results.Results) -> float | None:
+    """The share of test photos that the best model calls unlike those that it was trained on; None if it cannot."""
+    share = next(row for row in found.models.to_dict("records") if row["model"] == found.best).get("unlike")
+    return None if share is None or pd.isna(share) else float(share)
 
 
 def rows(found: results.Results) -> list[Row]:

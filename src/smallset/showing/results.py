@@ -26,7 +26,7 @@ NAMES = [
     "actual",
     "predicted",
 ]
-NUMBERS = ["auc", "mean", "sd", "seeds"]  # that a model may be without
+NUMBERS = ["auc", "mean", "sd", "seeds", "unlike"]  # that a model may be without
 TEXT = dict.fromkeys([*NAMES, "model", "when", "kind", "transform", "words"], str)
 
 # Accuracies of the same models on the same 4,000 photos: the book's first edition (validation photos), its second
@@ -56,6 +56,8 @@ class Results:
     roc: Tables  # class, false_positive_rate, true_positive_rate
     reliability: Tables  # when (before | after), confidence, accuracy, n
     calibration: Tables  # when, temperature, loss, brier, ece
+    sets: Tables  # coverage, covered, labels, single
+    unlike: Tables  # split, file, class, unlikeness, unlike: the photos of each split that are least like the others
     duplicates: pd.DataFrame  # words, file, split, class, other_file, …, crosses_splits, crosses_classes
     photos: pd.DataFrame  # file, split, class, width, height, …, and the audit's flags
     suspects: pd.DataFrame  # rank, file, split, label, suspected, probability
@@ -89,7 +91,7 @@ def read(metrics: Path, params: Path, name: str) -> Results:
         raise SmallsetError(f"{metrics / 'compare.csv'} has no model. Run: dvc repro compare")
     by_model = {
         kind: _tables(metrics, models.model, f"{kind}.csv")
-        for kind in ("history", "predictions", "roc", "reliability", "calibration")
+        for kind in ("history", "predictions", "roc", "reliability", "calibration", "sets", "unlike")
     }
     return Results(
         name,

@@ -8,6 +8,7 @@ import itertools
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from smallset.pipeline import params
-    from smallset.tools.prediction import Answer
+    from smallset.tools.prediction import Answer, Asked
 
 CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
 BATCH = 32  # photos, as in the stage evaluate
@@ -51,6 +52,17 @@ Folder = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One with a folder of photos for each class."),
 ]
+Photos = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Photos, at any depth.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--unlike-rate",
+        min=0,
+        max=1,
+        help="The share of photos of the trained kind to be called unlike all the same. Default: 0.01.",
+        show_default=False,
+    ),
+]
 Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
 
 
@@ -68,7 +80,7 @@ def reported() -> Iterator[None]:
 
 @app.callback()
 def prepare() -> None:
-    """Label photos with a model of a smallset project, see what it looked at, measure it, or begin a project."""
+    """Label or sort photos with a model of a smallset project, see what it looked at, measure it, begin a project."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # UTF-8 into pipes everywhere; odd file names as the bytes they are
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
@@ -80,9 +92,14 @@ def predict(
     photo: Named,
     form: Form = None,
     top: Annotated[int, typer.Option(min=1, help="Labels for each photo, the likeliest first.")] = 1,
+    coverage: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="List the labels that stay possible: the right one for this share of photos."),
+    ] = None,
+    rate: Rate = None,
     batch: Batch = BATCH,
 ) -> None:
-    """Print the labels of photos and their probabilities.
+    """Print the labels of photos and their probabilities, and which photos are unlike all that the model knows.
 
     One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom; what is no photo
     there is counted on stderr. A photo that does not decode is named there, and has a row with its error in CSV and
@@ -91,18 +108,80 @@ def predict(
     from smallset.networks import saving
     from smallset.tools import prediction
 
-    classes, network = saving.classes(model), saving.load(model)
-    top, kind = min(top, len(classes)), form or ("table" if sys.stdout.isatty() else "csv")
+    classes, network, asked = saving.classes(model), saving.load(model), _asked(model, rate, coverage)
+    top, kind = min(top, len(classes)), _kind(form)
     found = [prediction.find(name, sys.stdin.buffer) for name in photo]
     named = itertools.chain.from_iterable(paths for paths, _, _ in found)
     paths = named if "-" in photo else list(named)
     reasons = {path: reason for _, broken, _ in found for path, reason in broken.items()}
     _say(line for _, _, said in found for line in said)
-    print(prediction.header(kind, classes, top), end="", flush=True)
+    print(prediction.header(kind, classes, top, asked), end="", flush=True)
     unread = 0
-    for answer in _progress(prediction.answers(network, paths, batch, reasons), paths, hidden=sys.stdout.isatty()):
+    answers = prediction.answers(network, paths, batch, reasons, asked.limits)
+    for answer in _progress(answers, paths, hidden=sys.stdout.isatty()):
         unread += _complain([answer])
-        print(prediction.line(kind, answer, classes, top), end="", flush=True)
+        print(prediction.line(kind, answer, classes, top, asked), end="", flush=True)
+    raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def sort(
+    model: Model,
+    folder: Photos,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies go, a folder for each label.")],
+    coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="As of predict: unsure is where other than one label stays possible.")
+    ] = 0.95,
+    rate: Rate = None,
+    batch: Batch = BATCH,
+) -> None:
+    """Copy photos into a folder for each label, unsure/ and unlike/.
+
+    Nothing is moved, and no file replaced: a name that is taken gets a number. sorted.csv lists all photos, with the
+    error of those that cannot be read. A second run copies what is new.
+    """
+    from smallset.networks import saving
+    from smallset.tools import prediction, sorting
+
+    classes, asked = saving.classes(model), _asked(model, rate, coverage)
+    sorting.check(folder, to, classes)
+    paths, reasons, said = prediction.find(str(folder), [])
+    _say(said)
+    answers = prediction.answers(saving.load(model), paths, batch, reasons, asked.limits)
+    counts, unread = Counter[str](), 0
+    for answer, place in sorting.sort(_progress(answers, paths), to, classes, asked):
+        unread += _complain([answer])
+        counts.update([place] if place else [])
+    for place, count in sorted(counts.items()):
+        print(names.visible(f"{to / place}: {names.counted(count, 'photo')}"))
+    raise typer.Exit(int(unread > 0))
+
+
+@app.command(epilog=CODES)
+@reported()
+def suggest(
+    model: Model,
+    folder: Photos,
+    top: Annotated[int, typer.Option(min=1, help="Photos.")] = 50,
+    form: Form = None,
+    batch: Batch = BATCH,
+) -> None:
+    """Print which photos to label next, the most useful first.
+
+    Those between two labels and those unlike all that the model knows, each different from the ones before it.
+    """
+    from smallset.networks import limits, saving
+    from smallset.tools import prediction, suggesting
+
+    classes, kind, ends = saving.classes(model), _kind(form), limits.needed(model)
+    paths, reasons, said = prediction.find(str(folder), [])
+    _say(said)
+    answers = list(_progress(prediction.answers(saving.load(model), paths, batch, reasons, ends), paths))
+    unread, asked = _complain(answers), prediction.Asked(ends)
+    print(prediction.header(kind, classes, 1, asked), end="")
+    for answer in suggesting.suggest(answers, ends, top):
+        print(prediction.line(kind, answer, classes, 1, asked), end="")
     raise typer.Exit(int(unread > 0))
 
 
@@ -151,18 +230,21 @@ def evaluate(
     model was trained on a warning tells there how many there are.
     """
     from smallset.measures import evaluation
-    from smallset.networks import saving
+    from smallset.networks import limits, saving
     from smallset.photos import lists
     from smallset.storage import files
     from smallset.tools import prediction
 
     found, reasons, said = prediction.labelled(folder, saving.classes(model))
     _say(said)
-    answers = list(_progress(prediction.answers(saving.load(model), found.paths(), batch, reasons), found.files))
+    ends = limits.load(model)
+    given = prediction.answers(saving.load(model), found.paths(), batch, reasons, ends)
+    answers = list(_progress(given, found.files))
     unread = _complain(answers)
-    found, probability = prediction.decoded(found, answers)
+    found, (probability, unlikeness) = prediction.decoded(found, answers)
     evaluation.warn(saving.seen(model, lists.digested(found).digests))
-    print(json.dumps(evaluation.measures(found.labels, probability), indent=2, allow_nan=False, ensure_ascii=False))
+    measures = evaluation.measures(found.labels, probability) | evaluation.called_unlike(unlikeness, ends)
+    print(json.dumps(measures, indent=2, allow_nan=False, ensure_ascii=False))
     if output is not None:
         files.write_csv(output / "predictions.csv", evaluation.predictions(found, probability))
         files.write_csv(output / "classes.csv", evaluation.by_class(found, probability))
@@ -254,6 +336,20 @@ def export(
     print(text)
 
 
+def _kind(form: str | None) -> str:
+    """The form of the answers where none is given: a table for people, CSV for programs."""
+    return form or ("table" if sys.stdout.isatty() else "csv")
+
+
+def _asked(model: Path, rate: float | None, coverage: float | None) -> "Asked":
+    """What a model file is to tell beside the labels; an error where it is asked for what it has not."""
+    from smallset.networks import limits
+    from smallset.tools.prediction import Asked
+
+    found = limits.load(model) if rate is None and coverage is None else limits.needed(model)
+    return Asked(found, limits.RATE if rate is None else rate, coverage)
+
+
 def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = False) -> Iterable["Answer"]:
     """The answers under a bar on stderr, or lines there where that is no terminal."""
     total = len(paths) if isinstance(paths, Sized) else None
@@ -270,7 +366,7 @@ def _complain(answers: Iterable["Answer"]) -> int:
     """Name each file that does not decode on stderr; return their number."""
     from tqdm import tqdm
 
-    lines = [names.visible(f"{path}: {error}") for path, _, error in answers if error]
+    lines = [names.visible(f"{answer.path}: {answer.error}") for answer in answers if answer.error]
     for line in lines:
         tqdm.write(line, file=sys.stderr)  # above the bar
     return len(lines)

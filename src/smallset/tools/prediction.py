@@ -6,16 +6,19 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import inference, models
+from smallset.networks import limits as ends
+from smallset.networks.limits import Limits, Said
 from smallset.photos import decoding, images, lists, walking
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
@@ -26,7 +29,47 @@ NOTHING = np.zeros((1, 1, 3), np.uint8)  # stands for a photo that does not deco
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
-Answer = tuple[str, NDArray[np.float64], str]  # path, probability of each class, and an error for which they are void
+
+class Answer(NamedTuple):
+    """What a model says to a photo; with an error, the rest is void."""
+
+    path: str
+    probability: NDArray[np.float64]  # (classes,)
+    error: str = ""
+    unlikeness: float = np.nan  # NaN where the model's file does not tell
+    coordinates: NDArray[np.float64] = np.zeros(0)  # (k,) in the directions that the model knows
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What answers are to tell beside the labels, of a model that knows its limits; of another one nothing."""
+
+    limits: Limits | None = None
+    rate: float = ends.RATE
+    coverage: float | None = None
+
+    def columns(self) -> list[str]:
+        """The names of what `told` gives."""
+        sets = ["possible"] if self.coverage is not None else []
+        return ["unlike", "unlikeness", *sets] if self.limits else []
+
+    def told(self, answer: Answer, classes: Sequence[str]) -> dict[str, object]:
+        """unlike: whether the photo is; unlikeness; with a coverage possible: the labels that stay possible."""
+        if self.limits is None or answer.error:
+            return dict.fromkeys(self.columns())
+        unlike = bool(self.limits.unlike(np.array(answer.unlikeness), self.rate))
+        told: dict[str, object] = {"unlike": unlike, "unlikeness": float(f"{answer.unlikeness:.6g}")}
+        return told | ({"possible": self.possible(answer, classes)} if self.coverage is not None else {})
+
+    def possible(self, answer: Answer, classes: Sequence[str]) -> list[str]:
+        """The labels that stay possible, the likeliest first."""
+        if self.limits is None or self.coverage is None:
+            return []
+        stays = self.limits.possible(answer.probability, self.coverage)
+        return [classes[label] for label in np.argsort(-answer.probability, kind="stable") if stays[label]]
+
+
+PLAIN = Asked()
 
 
 def find(name: str, stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, str], list[str]]:
@@ -83,55 +126,80 @@ def _decode(reasons: Mapping[str, str], name: bytes) -> tuple[NDArray[np.uint8],
 
 
 def answers(
-    model: keras.Model, paths: Iterable[str], batch: int, reasons: Mapping[str, str] = NONE
+    model: keras.Model,
+    paths: Iterable[str],
+    batch: int,
+    reasons: Mapping[str, str] = NONE,
+    limits: Limits | None = None,
 ) -> Iterator[Answer]:
     """What the model says to each path, in their order, as soon as its batch is through; `reasons` as in `load`."""
-    step = inference.compiled(model)
+    step, classes = ends.answering(model, limits), max(2, model.output_shape[1])
     for names, pixels, errors in load(paths, model.input_shape[1], batch, reasons):
-        rows = models.per_class(step(pixels.numpy()))
+        rows = step(pixels.numpy())
         for name, row, error in zip(names.numpy(), rows, errors.numpy(), strict=True):
-            yield os.fsdecode(name), row, os.fsdecode(error)
+            rest = row[classes], row[classes + 1 :]
+            yield Answer(os.fsdecode(name), row[:classes], os.fsdecode(error), *rest)
 
 
 def best(answer: Answer, classes: Sequence[str], top: int) -> list[tuple[str, float]]:
     """The `top` likeliest labels and their probabilities, to six significant digits as in all tables."""
-    _, row, error = answer
-    order = [] if error else np.argsort(-row, kind="stable")[:top].tolist()
+    row = answer.probability
+    order = [] if answer.error else np.argsort(-row, kind="stable")[:top].tolist()
     return [(classes[label], float(f"{row[label]:.6g}")) for label in order]
 
 
-def header(kind: str, classes: Sequence[str], top: int) -> str:
+def header(kind: str, classes: Sequence[str], top: int, asked: Asked = PLAIN) -> str:
     """The line above those of `line`; JSON lines have none."""
     if kind == "csv":
         numbers = ["", *(f"_{rank}" for rank in range(2, top + 1))]
-        return _csv(["file", *(name + number for number in numbers for name in ("label", "probability")), "error"])
-    return _table([("label", "probability")] * top, "file", classes) if kind == "table" else ""
+        labels = [name + number for number in numbers for name in ("label", "probability")]
+        return row_of_csv(["file", *labels, *asked.columns(), "error"])
+    return _table([("label", "probability")] * top, asked.columns(), "file", classes) if kind == "table" else ""
 
 
-def line(kind: str, answer: Answer, classes: Sequence[str], top: int) -> str:
-    """One answer as a line of csv, jsonl or a table, which has none for what does not decode."""
-    file, _, error = answer
-    labels = best(answer, classes, top)
+def line(kind: str, answer: Answer, classes: Sequence[str], top: int, asked: Asked = PLAIN) -> str:
+    """One answer as a line of csv, jsonl or a table, which has none for what does not decode.
+
+    Several labels in one cell have / between them, which no class has in its name.
+    """
+    labels, told = best(answer, classes, top), asked.told(answer, classes)
     if kind == "csv":
-        return _csv([file, *([cell for pair in labels for cell in pair] or [""] * 2 * top), error])
+        cells = [one for pair in labels for one in pair] or [""] * 2 * top
+        return row_of_csv([answer.path, *cells, *map(cell, told.values()), answer.error])
     if kind == "table":
-        return _table([(label, f"{probability:.4f}") for label, probability in labels], file, classes) if labels else ""
+        shown = [(label, f"{probability:.4f}") for label, probability in labels]
+        marked = told | {"unlike": "unlike" if told.get("unlike") else ""} if told else told
+        return _table(shown, list(map(cell, marked.values())), answer.path, classes) if labels else ""
     label, probability = labels[0] if labels else (None, None)
-    row = {"file": file, "label": label, "probability": probability, "probabilities": dict(labels)}
-    return json.dumps(row | {"error": error or None}, ensure_ascii=False) + "\n"
+    row = {"file": answer.path, "label": label, "probability": probability, "probabilities": dict(labels)}
+    return json.dumps(row | told | {"error": answer.error or None}, ensure_ascii=False) + "\n"
 
 
-def _csv(cells: Sequence[object]) -> str:
+def cell(value: object) -> object:
+    """A value as a CSV has it: true or false, nothing for None, labels with / between them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "/".join(value) if isinstance(value, list) else "" if value is None else value
+
+
+def row_of_csv(cells: Sequence[object]) -> str:
+    """A line, quoted where a cell needs it."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
 
 
-def _table(labels: Sequence[tuple[str, str]], file: str, classes: Sequence[str]) -> str:
+def _table(labels: Sequence[tuple[str, str]], told: Sequence[object], file: str, classes: Sequence[str]) -> str:
     width = max(_columns(visible(label)) for label in ("label", *classes))
     shown = [(visible(label), probability) for label, probability in labels]
-    cells = (f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in shown)
+    cells = [f"{label}{' ' * (width - _columns(label))}  {probability:>11}" for label, probability in shown]
+    cells += [_padded(value) for value in told]
     return "  ".join([*cells, visible(file)]) + "\n"
+
+
+def _padded(value: object) -> str:
+    """A cell of what is told beside the labels: a number with four digits, as wide as the longest column's name."""
+    return f"{value:<10.4f}" if isinstance(value, float) else f"{visible(str(value)):<10}"
 
 
 def _columns(text: str) -> int:
@@ -161,9 +229,10 @@ def labelled(folder: Path, classes: tuple[str, ...]) -> tuple[lists.Photos, dict
     return lists.Photos(folder, classes, tuple(files), labels), unread(found), said
 
 
-def decoded(found: lists.Photos, given: Sequence[Answer]) -> tuple[lists.Photos, NDArray[np.float64]]:
-    """The photos that decode and their probabilities (n, classes); SmallsetError for a folder without any."""
-    kept = np.flatnonzero([not error for _, _, error in given])
-    if not len(kept):
+def decoded(found: lists.Photos, given: Sequence[Answer]) -> tuple[lists.Photos, Said]:
+    """The photos that decode, and what the model says of them; SmallsetError for a folder without any."""
+    kept = [row for row, answer in enumerate(given) if not answer.error]
+    if not kept:
         raise SmallsetError(f"{found.folder}: expected photos, found none that decodes.")
-    return found.at(kept), np.stack([row for _, row, error in given if not error])
+    probability = np.stack([given[row].probability for row in kept])
+    return found.at(np.array(kept)), Said(probability, np.array([given[row].unlikeness for row in kept]))

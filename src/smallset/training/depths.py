@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from smallset.frozen import caches
+from smallset.networks import inference, models
+from smallset.networks.limits import Limits
 from smallset.photos import images
 from smallset.pipeline import params
-from smallset.training import fitting, transfer
+from smallset.training import fitting, pooling, sides, transfer
 
 TOP, WHOLE = "top", "whole"  # what follows the cut, on cached outputs of the trunk; all of it, from pixels
 LIGHT = 10_000_000  # weights of a base; of more, an epoch of the whole takes longer than most want to wait
@@ -28,6 +30,7 @@ class Tuned:
     temperature: float
     history: pd.DataFrame  # a row for each epoch, as fitting.fit has it
     choice: pd.DataFrame  # a row for each depth that was tried: depth, epochs, val_loss, val_accuracy, chosen
+    limits: Limits | None = None  # of the best
 
 
 def fit(parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> Tuned:
@@ -47,7 +50,20 @@ def fit(parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> 
     tuned, weights = tried[best]
     tuned.model.set_weights(weights)
     print(f"trained: {choice.depth[best]}, of the lowest validation loss, {choice.val_loss[best]:.4f}")
-    return replace(tuned, choice=choice.assign(chosen=choice.index == best))
+    limits = bounded(choice.depth[best], parts, data)
+    return replace(tuned, choice=choice.assign(chosen=choice.index == best), limits=limits)
+
+
+def bounded(depth: str, parts: Parts, data: caches.Data) -> Limits:
+    """Where the word of the trained model ends; of a trunk that was trained, the cache says nothing any more."""
+    trunk, top, head = parts
+    cached = data.train, data.validation
+    if depth == TOP:
+        rows = [pooling.rows(top, head, replace(cache, values=cache.views[0])) for cache in cached]
+    else:
+        step = inference.compiled(pooling.pool(models.chain([trunk, top], "base"), head))
+        rows = [sides.rows(step, cache.photos, trunk.input_shape[1]) for cache in cached]
+    return pooling.bounded(head, *rows)
 
 
 def worthwhile(parts: Parts) -> list[str]:

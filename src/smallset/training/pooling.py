@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from smallset.frozen import caches
-from smallset.networks import inference, models, temperature
+from smallset.networks import inference, limits, models, temperature
+from smallset.networks.limits import Limits
 from smallset.pipeline import params, progress
 from smallset.training import transfer
 
@@ -40,6 +41,7 @@ class Linear:
     temperature: float
     history: pd.DataFrame  # one row, as of one epoch: epoch, accuracy, loss, val_accuracy, val_loss
     choice: pd.DataFrame  # a row for each C that was tried: C, val_loss, val_accuracy, chosen
+    limits: Limits
 
 
 def fit(trunk: keras.Model, top: keras.Model, data: caches.Data, p: params.Linear) -> Linear:
@@ -57,7 +59,8 @@ def fit(trunk: keras.Model, top: keras.Model, data: caches.Data, p: params.Linea
         degree = calibrated(head.layers[-1], validation) if p.calibrate else 1.0
     known = {f"val_{name}": value for name, value in measures(solved, validation, p).items()}
     history = pd.DataFrame([{"epoch": 1} | measures(solved, train, p) | known])
-    return Linear(whole, degree, history, choice)
+    plain = Rows(train.inputs[: len(data.train.labels)], data.train.labels)
+    return Linear(whole, degree, history, choice, bounded(head, plain, validation))
 
 
 def unsolved(shape: tuple[int, ...], classes: int) -> keras.Model:
@@ -136,6 +139,13 @@ def put(solved: Pipeline, last: layers.Dense) -> None:
     scaler, found = solved[0], solved[-1]
     kernel = (found.coef_ / scaler.scale_).T
     last.set_weights([kernel, found.intercept_ - scaler.mean_ @ kernel])
+
+
+def bounded(head: keras.Model, train: Rows, validation: Rows) -> Limits:
+    """Where the word of a model with that head ends, by what its last layer is given of the photos as they are."""
+    given = keras.Input(validation.inputs.shape[1:])
+    probability = models.per_class(keras.Model(given, head.layers[-1](given)).predict(validation.inputs, verbose=0))
+    return limits.fit(train.inputs, validation.inputs, probability, validation.labels)
 
 
 def calibrated(last: layers.Dense, validation: Rows) -> float:
