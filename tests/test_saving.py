@@ -55,7 +55,7 @@ def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path, monkeypatch: py
     path.rename(tmp_path / "models/base/trunk.keras")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").touch()
-    with pytest.raises(SmallsetError, match=r"Run: dvc repro models/base/trunk.keras"):
+    with pytest.raises(SmallsetError, match=r"Run: smallset check --fix$"):
         saving.load(Path("models/base/trunk.keras"))
 
 
