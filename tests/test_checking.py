@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 from smallset.storage import files
 from smallset.tools import checking, cli, locks
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what DVC is built on
+
 GRAPH = """
 stages:
   copy:

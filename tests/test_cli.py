@@ -77,7 +77,8 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: list
 
 def test_predict_reads_paths_from_stdin(model: Path, drawn: lists.Photos) -> None:
     paths = drawn.paths()[:3]
-    done = run("predict", model, "-", "--format", "jsonl", stdin="\n".join(paths))
+    # With the mark by which Windows begins a text, and an empty line at the end.
+    done = run("predict", model, "-", "--format", "jsonl", stdin=b"\xef\xbb\xbf" + "\r\n".join([*paths, ""]).encode())
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.exit_code == 0
     assert [row["file"] for row in rows] == paths
@@ -88,7 +89,7 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "x.keras").write_text("no model")
     done = run("predict", tmp_path / "x.keras", "a.jpg")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"smallset: {tmp_path}/x.keras: not a model file")
+    assert done.stderr.startswith(f"smallset: {tmp_path}/x.keras: not a whole model file")
     assert run("predict", tmp_path / "none.keras", "a.jpg").exit_code == 2
     assert run("predict").exit_code == 2
 
@@ -136,7 +137,9 @@ def test_explain_writes_a_picture_once(
     assert done.exit_code == 0
     assert done.stdout.startswith("cat.0.gradcam.png: dog 0.")
     assert decoding.decode("cat.0.gradcam.png").shape[2] == 3
-    again = run("explain", model, drawn.paths()[0])
+    (drawn.folder / "dog/dog.0.jpg").rename(drawn.folder / "dog/cat.0.jpg")
+    assert run("explain", model, drawn.folder / "dog/cat.0.jpg").stdout.startswith("cat.0.gradcam-2.png: ")
+    again = run("explain", model, drawn.paths()[0], "--output", "cat.0.gradcam.png")
     assert again.exit_code == 2
     assert "cat.0.gradcam.png: expected a new file that ends in .png. Name another one" in again.stderr
 

@@ -1,6 +1,7 @@
 """Answers that are the evaluation's, one by one as they come, whatever the files are called."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from smallset.measures import evaluation
+from smallset.networks import models
 from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
 from smallset.tools import prediction
@@ -180,3 +182,18 @@ def test_what_does_not_decode_is_not_measured(drawn: lists.Photos) -> None:
     np.testing.assert_array_equal(probability[:, 1], rows[1:])
     with pytest.raises(SmallsetError, match="drawn: expected photos, found none that decodes"):
         prediction.decoded(drawn, [(file, p, "broken") for file, p, _ in given])
+
+
+@pytest.mark.parametrize("name", ["=1+1.jpg", "@a.jpg", "-a.jpg", "+a.jpg", "\ta.jpg", "\r=a.jpg", "a\r.jpg", "a\r\nb"])
+def test_a_path_in_csv_is_the_same_path_and_no_formula(name: str) -> None:
+    text = prediction.line("csv", (name, ANSWER[1], ""), CLASSES[:2], 1)
+    ((file, label, _, error),) = csv.reader(io.StringIO(text, newline=""))
+    assert os.path.normpath(file) == name
+    assert file[0] not in "=@-+\t\r"
+    assert (label, error) == ("dog", "")
+
+
+def test_values_that_are_no_probabilities_are_one_error() -> None:
+    for values in ([[288.0]], [[np.nan]], [[0.2, 0.3]], [[-0.5, 1.5]]):
+        with pytest.raises(SmallsetError, match="The model gives no probabilities: expected values in 0..1"):
+            models.per_class(np.array(values))

@@ -70,11 +70,12 @@ def classifier(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
     model, names = load(path), classes(path)
     with whole_file(path):
         taken, given = ([tuple(one.shape) for one in tensors] for tensors in (model.inputs, model.outputs))
-        if len(taken) != 1 or len(taken[0]) != 4 or taken[0][1] != taken[0][2] or taken[0][3] != 3:
+        side = taken[0][1] if len(taken[0]) == 4 else None
+        if taken != [(None, side, side, 3)] or side is None:
             raise ValueError(f"expected one input of the shape (None, side, side, 3), found {str(taken)[1:-1]}")
         wide = {(None, len(names)), *([(None, 1)] if len(names) == 2 else [])}
-        if {one.dtype for one in [*model.inputs, *model.outputs]} - FLOATS:
-            raise ValueError("expected floating point numbers, found others")
+        if {one.dtype for one in [*model.inputs, *model.outputs]} - FLOATS or isinstance(model.output, dict | list):
+            raise ValueError("expected floating point numbers alone")
         if len(given) != 1 or given[0] not in wide:
             raise ValueError(
                 f"expected a probability for each of {len(names)} classes, found outputs {str(given)[1:-1]}"

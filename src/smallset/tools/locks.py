@@ -79,11 +79,9 @@ def items(entry: Entry) -> list[dict[str, Any]]:
 
 
 def shorter(entry: Entry, other: Entry) -> bool:
-    """Whether of the same bytes two entries know different numbers: the last one of a file that is cut loses digits."""
-    sizes = {(item["path"], item.get("md5")): item.get("size") for item in items(other)}
-    return any(
-        sizes.get((item["path"], item.get("md5")), item.get("size")) != item.get("size") for item in items(entry)
-    )
+    """Whether of the same bytes two entries know other facts: where a file is cut, the last number may lose digits."""
+    facts = {(item["path"], item.get("md5")): item for item in items(other)}
+    return any(facts.get((item["path"], item.get("md5")), item) != item for item in items(entry))
 
 
 def mend(stages: Iterable[str], own: Entries, earlier: Entries) -> None:
