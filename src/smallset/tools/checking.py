@@ -26,6 +26,7 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.tools import locks
 
 FIX = "smallset check --fix"
+OWN = "dvc repro, after you have brought it from where it came: neither DVC nor a stage has it"
 LISTS = Path("metrics/subset")
 SUBSET = Path("data/subset")
 CACHES = ("data/*.npy", "data/*/*.npy", "data/*/*/*.npy")
@@ -128,8 +129,24 @@ class Project:
 
     def cached(self, out: Output) -> bool:
         """Whether DVC's cache has all of an output, undamaged."""
-        expected = self.expected(out)
+        expected = self.expected(out) if out.use_cache else None
         return expected is not None and all(map(self.good, [out.hash_info.value, *expected.values()]))
+
+    @cached_property
+    def lost(self) -> set[str]:
+        """Damaged objects of what no stage makes: photos whose right bytes only their owner has, or a remote."""
+        sources = [out for out in self.outs if out.stage.is_data_source and out.exists]
+        return {
+            oid
+            for out, found in ((out, self.found(out)) for out in sources)
+            for path, oid in (self.expected(out) or {}).items()
+            if oid in self.objects and not self.good(oid) and found.get(path) != oid
+        }
+
+    @property
+    def remote(self) -> bool:
+        """Whether `dvc pull` has a place to pull from."""
+        return bool(self.repo.config["core"].get("remote"))
 
     def damage(self, out: Output) -> Damage | None:
         """What is wrong with an output, if anything."""
@@ -191,7 +208,8 @@ def faults() -> list[Fault]:
 def of_object(project: Project, oid: str) -> Fault:
     """What is wrong with an object of DVC's cache."""
     place = os.path.relpath(project.repo.cache.local.oid_to_path(oid))
-    return Fault(place, f"is damaged: expected bytes with the md5 {oid}, found {project.objects[oid]}", FIX)
+    cure = OWN if oid in project.lost and not project.remote else FIX
+    return Fault(place, f"is damaged: expected bytes with the md5 {oid}, found {project.objects[oid]}", cure)
 
 
 def of_output(project: Project, damage: Damage) -> Fault:
@@ -201,7 +219,8 @@ def of_output(project: Project, damage: Damage) -> Fault:
     if damage.kind == "uncached":
         return Fault(damage.place, "is as it should be, but DVC's cache does not have it whole", FIX)
     which = f": {walking.some(damage.files)}" if damage.files != ("",) else ""
-    return Fault(damage.place, f"has other bytes than dvc.lock says{which}", FIX)
+    lost = damage.out.stage.is_data_source and project.lost and not project.remote
+    return Fault(damage.place, f"has other bytes than dvc.lock says{which}", OWN if lost else FIX)
 
 
 def back(project: Project, damage: Damage) -> str:
@@ -210,8 +229,8 @@ def back(project: Project, damage: Damage) -> str:
     if project.cached(damage.out):
         return f"dvc checkout {place}"
     again = "" if stage.is_data_source else f"dvc repro {shlex.quote(stage.addressing)}"
-    pull = f"dvc pull {place}" if project.repo.config["core"].get("remote") and damage.out.use_cache else ""
-    return ", or ".join(filter(None, (pull, again))) or "bring it from where it came; neither DVC nor a stage has it"
+    pull = f"dvc pull {place}" if project.remote and damage.out.use_cache else ""
+    return ", or ".join(filter(None, (pull, again))) or OWN
 
 
 def strayed() -> dict[Path, str]:

@@ -42,21 +42,25 @@ def heal_data() -> Iterator[str]:
     with checking.opened() as repo:
         project = Project(repo)
         bad = [oid for oid in project.objects if not project.good(oid)]
-        for oid in bad:
-            yield aside(project, repo.cache.local.oid_to_path(oid))
+        moved = {oid: aside(project, repo.cache.local.oid_to_path(oid)) for oid in bad}
+        yield from (f"{repo.cache.local.oid_to_path(oid)}: moved to {target}" for oid, target in moved.items())
         without = Project(repo, project.md5s)  # the broken objects
         yield from fetched(without)
         after = Project(repo, project.md5s)
         for damage in after.damages:
             yield from restore(after, damage)
+        for oid in project.lost & set(moved):
+            if not Path(place := repo.cache.local.oid_to_path(oid)).exists():
+                shutil.move(moved[oid], place)  # DVC would take the damaged photo for its owner's change
+                yield f"{place}: is back in its place; nothing has its right bytes"
         for path in checking.strayed():
-            yield aside(project, str(path))
+            yield f"{path}: moved to {aside(project, str(path))}"
 
 
 def fetched(project: Project) -> Iterator[str]:
     """Get what the cache lacks from the remote, if there is one that has it."""
     places = [os.path.relpath(out.fs_path) for out in project.outs if out.use_cache and not project.cached(out)]
-    if not places or not project.repo.config["core"].get("remote"):
+    if not places or not project.remote:
         return
     try:
         count = project.repo.fetch(targets=places)
@@ -79,7 +83,7 @@ def restore(project: Project, damage: Damage) -> Iterator[str]:
         yield from files_of_owner(project, damage)
     else:
         if damage.kind == "other":
-            yield aside(project, out.fs_path)
+            yield f"{damage.place}: moved to {aside(project, out.fs_path)}"
         if project.cached(out):
             project.repo.checkout([damage.place], force=True)
             yield f"{damage.place}: checked out"
@@ -88,7 +92,7 @@ def restore(project: Project, damage: Damage) -> Iterator[str]:
 def from_git(project: Project, damage: Damage) -> Iterator[str]:
     """A result that is git's, if git has the one of dvc.lock."""
     if damage.kind == "other":
-        yield aside(project, damage.out.fs_path)
+        yield f"{damage.place}: moved to {aside(project, damage.out.fs_path)}"
     content = git.run(Path.cwd(), "show", f"HEAD:./{Path(damage.place).as_posix()}", code=None)
     if hashlib.md5(content, usedforsecurity=False).hexdigest() == damage.out.hash_info.value:
         with files.whole(Path(damage.place)) as draft:
@@ -102,15 +106,15 @@ def files_of_owner(project: Project, damage: Damage) -> Iterator[str]:
     for path in damage.files:
         if project.good(expected.get(path, "")):
             place = Path(damage.place) / path
-            yield aside(project, str(place))
+            yield f"{place}: moved to {aside(project, str(place))}"
             project.repo.checkout([str(place)], force=True)
             yield f"{place}: checked out"
 
 
 def aside(project: Project, path: str) -> str:
-    """Move what is damaged away, into a folder of its own."""
+    """Move what is damaged away, into a folder of its own; return where it is."""
     top = Path(str(project.repo.tmp_dir)) / "broken"
     top.mkdir(parents=True, exist_ok=True)
     target = Path(tempfile.mkdtemp(dir=top, prefix="")) / Path(path).name
     shutil.move(path, target)
-    return f"{os.path.relpath(path)}: moved to {os.path.relpath(target)}"
+    return os.path.relpath(target)

@@ -28,13 +28,14 @@ def now() -> Entries | None:
 
 def before() -> Entries:
     """Those of git's HEAD."""
-    return entries(committed.text(LOCK) or "") or {}
+    text = committed.text(LOCK)
+    return (entries(text) if text else None) or {}
 
 
 def entries(text: str) -> Entries | None:
     """Those of a lock file's text; None where DVC would refuse it."""
     try:
-        return dict(COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, LOCK) or {"schema": "2.0"}).get("stages", {}))
+        return dict(COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, LOCK)).get("stages", {}))
     except (YAMLFileCorruptedError, Invalid):
         return None
 
@@ -69,7 +70,7 @@ def declared(stage: PipelineStage) -> set[str]:
 def known(entry: Entry) -> set[str]:
     """What an entry has whole, in the same form."""
     keys = {f"{path}: {key}" for path, values in entry.get("params", {}).items() for key in values}
-    return keys | {item["path"] for item in items(entry) if "md5" not in item or MD5.fullmatch(item["md5"])}
+    return keys | {item["path"] for item in items(entry) if "md5" not in item or MD5.fullmatch(str(item["md5"]))}
 
 
 def items(entry: Entry) -> list[dict[str, Any]]:
