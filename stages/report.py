@@ -20,7 +20,7 @@ def main() -> None:
     print(names.lines(since.record(METRICS)))
     found = results.read(METRICS, PARAMS, names.project(Path.cwd()))
     name = found.best
-    model, classes = saving.load(MODELS / f"{name}.keras"), saving.classes(MODELS / f"{name}.keras")
+    model, classes = saving.classifier(MODELS / f"{name}.keras")
     chosen = pictures.examples(found.predictions[name])
     overlays = explanation.overlays(model, classes, chosen, SUBSET / "test", pictures.SIDE)
     gallery = pictures.Gallery(

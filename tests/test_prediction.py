@@ -1,6 +1,7 @@
 """Answers that are the evaluation's, one by one as they come, whatever the files are called."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from smallset.measures import evaluation
+from smallset.networks import models
 from smallset.networks.limits import Limits
 from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
@@ -213,3 +215,18 @@ def test_what_is_unlike_and_which_labels_stay_are_told_in_every_form() -> None:
     ]
     header = prediction.header("table", CLASSES, 1, asked)
     assert table[0].index("x.jpg") == table[1].index("x.jpg") == header.index("file")
+
+
+@pytest.mark.parametrize("name", ["=1+1.jpg", "@a.jpg", "-a.jpg", "+a.jpg", "\ta.jpg", "\r=a.jpg", "a\r.jpg", "a\r\nb"])
+def test_a_path_in_csv_is_the_same_path_and_no_formula(name: str) -> None:
+    text = prediction.line("csv", ANSWER._replace(path=name), CLASSES, 1)
+    ((file, label, _, error),) = csv.reader(io.StringIO(text, newline=""))
+    assert os.path.normpath(file) == name
+    assert file[0] not in "=@-+\t\r"
+    assert (label, error) == ("dog", "")
+
+
+def test_values_that_are_no_probabilities_are_one_error() -> None:
+    for values in ([[288.0]], [[np.nan]], [[0.2, 0.3]], [[-0.5, 1.5]]):
+        with pytest.raises(SmallsetError, match="The model gives no probabilities: expected values in 0..1"):
+            models.per_class(np.array(values))

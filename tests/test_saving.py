@@ -55,7 +55,7 @@ def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path, monkeypatch: py
     path.rename(tmp_path / "models/base/trunk.keras")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").touch()
-    with pytest.raises(SmallsetError, match=r"Run: dvc repro models/base/trunk.keras"):
+    with pytest.raises(SmallsetError, match=r"Run: smallset check --fix$"):
         saving.load(Path("models/base/trunk.keras"))
 
 
@@ -136,3 +136,54 @@ def test_the_classes_are_in_the_file_in_the_order_of_the_outputs(tmp_path: Path)
     convnet(78, 3).save(path)
     with pytest.raises(SmallsetError, match=r"x.keras: not a model file with the names of its classes"):
         saving.classes(path)
+
+
+def written(path: Path, outputs: Callable[[keras.KerasTensor], object], side: tuple[int, ...] = (16, 16, 3)) -> Path:
+    """A model of two classes, whatever it takes and gives."""
+    inputs = keras.Input(side)
+    saving.save(keras.Model(inputs, outputs(inputs)), path, ["cat", "dog"])
+    return path
+
+
+def test_a_model_that_is_no_classifier_of_photos_is_one_error(tmp_path: Path) -> None:
+    layers = keras.layers
+    pooled = layers.GlobalAveragePooling2D()
+    bad = {
+        "expected one input of the shape": written(tmp_path / "a.keras", lambda x: pooled(x), (16, 20, 3)),
+        "expected a probability for each of 2 classes": written(tmp_path / "b.keras", lambda x: pooled(x)),
+        "found .* .None, 1., .None, 1.": written(
+            tmp_path / "c.keras", lambda x: [layers.Dense(1)(pooled(x)), layers.Dense(1)(pooled(x))]
+        ),
+        "the weights .*bias are not finite": written(
+            tmp_path / "d.keras",
+            lambda x: layers.Dense(1, bias_initializer=keras.initializers.Constant(np.nan))(pooled(x)),
+        ),
+        "expected at most .* values of one photo": written(
+            tmp_path / "e.keras", lambda x: pooled(layers.UpSampling2D(500)(x))
+        ),
+    }
+    for message, path in bad.items():
+        with pytest.raises(SmallsetError, match=f"{path.name}: not a whole model file: .*{message}"):
+            saving.classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "before", "after", "message"),
+    [
+        ("config.json", b'"units": 1', b'"units": 1000000000', "more weights than the 4 in the file"),
+        ("config.json", b'"units": 1', b'"units": "many"', "not a whole model file"),
+        ("config.json", b'"class_name": "Dense"', b'"class_name": "Nothing"', "not a whole model file"),
+        ("config.json", b'"config"', b'"confit"', "not a whole model file"),
+        ("metadata.json", b'["cat", "dog"]', b'["cat", "cat"]', "not a model file with the names"),
+        ("metadata.json", b'["cat", "dog"]', b'{"cat": 1}', "not a model file with the names"),
+        ("metadata.json", b'["cat", "dog"]', b'["a", "b", "c"]', "for each of 3 classes"),
+        ("metadata.json", b'"temperature": 1.0', b'"temperature": "hot"', "not a model file with the names"),
+    ],
+)
+def test_a_file_that_claims_something_else_is_one_error(
+    tmp_path: Path, member: str, before: bytes, after: bytes, message: str
+) -> None:
+    path = written(tmp_path / "x.keras", lambda x: keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
+    repacked(path, lambda name, content: content.replace(before, after) if name == member else content)
+    with pytest.raises(SmallsetError, match=message):
+        saving.classifier(path)

@@ -125,3 +125,24 @@ def test_an_end_on_request_clears_up(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="ended by SIGTERM. Go on with: dvc repro"):
         stage.run(main)
     assert (tmp_path / "cleared").exists()
+
+
+def test_what_a_failed_stage_had_made_is_checked_out_by_the_command_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def main() -> None:
+        raise SmallsetError("/media/photos: expected a folder of photos, found nothing.")
+
+    outs = "outs: ['data/raw', 'metrics/a.json': {cache: false}]"
+    arrange(monkeypatch, "fill", "stages/fill.py")
+    Path("dvc.yaml").write_text(f"stages: {{fill: {{cmd: python stages/fill.py, {outs}}}}}")
+    stage.graph.cache_clear()
+    known = "[{path: data/raw, md5: a.dir}, {path: metrics/a.json, md5: b}]"
+    Path("dvc.lock").write_text(f"schema: '2.0'\nstages: {{fill: {{cmd: x, outs: {known}}}}}")
+    with pytest.raises(SystemExit) as ended:
+        stage.run(main)
+    assert str(ended.value).endswith("found nothing.\nDVC's cache has what it had made before: dvc checkout data/raw")
+    (tmp_path / "data/raw").mkdir(parents=True)
+    with pytest.raises(SystemExit) as ended:
+        stage.run(main)
+    assert str(ended.value).endswith("found nothing.")

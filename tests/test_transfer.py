@@ -153,7 +153,10 @@ def test_rows_of_other_photos_are_refused(
     assert cached[0].photos is drawn
     index = pd.read_csv(path.with_suffix(".csv"))
     index.iloc[::-1].to_csv(path.with_suffix(".csv"), index=False)
-    with pytest.raises(SmallsetError, match=r"train.npy: expected a row for each of the 10 photos .* Run: dvc repro"):
+    with pytest.raises(
+        SmallsetError,
+        match=r"train.npy: expected a row for each of the 10 photos .* Run: smallset check --fix, then: dvc repro",
+    ):
         caches.read(path, drawn)
 
 

@@ -16,6 +16,7 @@ Array = NDArray[np.float16]
 Mapped = np.memmap[tuple[int, ...], np.dtype[np.float16]]
 Pixels = NDArray[np.float32]
 
+AGAIN = "Run: smallset check --fix, then: dvc repro"  # a new run alone would link what is damaged in DVC's cache
 CHECKED = 32  # photos, spread over the classes, for which the model on pixels and on the cache are compared
 
 
@@ -77,19 +78,13 @@ def read(path: Path, found: lists.Photos) -> Cache:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
         count = values.shape[-4]
     except (OSError, ValueError, EOFError, IndexError) as error:
-        raise SmallsetError(f"{path}: not a whole .npy file ({error}). {_again(path)}") from None
+        raise SmallsetError(f"{path}: not a whole .npy file ({error}). {AGAIN}") from None
     if not rows.equals(found.table()) or count != len(rows):
         raise SmallsetError(
             f"{path}: expected a row for each of the {len(found.files)} photos of {found.folder}, in their order; "
-            f"found {count} rows for {len(rows)} photos. {_again(path)}"
+            f"found {count} rows for {len(rows)} photos. {AGAIN}"
         )
     return Cache(values, found)
-
-
-def _again(path: Path) -> str:
-    """The cure: a cache lies in data/, in a folder that is called as the stage that makes it."""
-    below = path.parts[path.parts.index("data") + 1 :] if "data" in path.parts else path.parts[-2:]
-    return f"Run: dvc repro --force {below[0]}"
 
 
 def keep_pixels(folder: Path, found: lists.Photos, size: int) -> None:

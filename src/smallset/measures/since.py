@@ -62,7 +62,7 @@ def against(metrics: Path, revision: str) -> str:
 
 def text(path: Path) -> str | None:
     """Of a file as it is now."""
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    return path.read_bytes().decode() if path.is_file() else None
 
 
 def read(metrics: Path, reader: changes.Reader) -> Texts:

@@ -126,9 +126,19 @@ def to_others(features: Array) -> NDArray[np.float64]:
 
 
 def load(path: Path) -> Limits | None:
-    """Those that a model file has; None for one that was made without."""
+    """Those that a model file has; None for one that was made without. SmallsetError where they cannot be any."""
     arrays, names = saving.arrays(path), [field.name for field in fields(Limits)]
-    return Limits(*(arrays[name] for name in names)) if arrays.keys() >= {*names} else None
+    if not arrays.keys() >= {*names}:
+        return None
+    found = Limits(*(arrays[name] for name in names))
+    with saving.whole_file(path):
+        shapes = [arrays[name].shape for name in names]
+        wide, many, photos = len(shapes[0]), len(found.axes), [len(shape) for shape in shapes[3:]]
+        if [wide, *photos] != [1, 1, 1, 1] or shapes[1] != shapes[0] or shapes[2] != (many, *shapes[0]):
+            raise ValueError(f"expected limits that fit together, found the shapes {shapes}")
+        if not all(np.isfinite(arrays[name]).all() for name in names) or not len(found.usual) == len(found.doubt) > 0:
+            raise ValueError("expected limits that are finite, of a photo or more")
+    return found
 
 
 def needed(path: Path) -> Limits:
@@ -150,7 +160,10 @@ def answering(model: keras.Model, limits: Limits | None) -> Answering:
     if limits is None:
         plain = inference.compiled(model)
         return lambda pixels: np.pad(models.per_class(plain(pixels)), ((0, 0), (0, 1)), constant_values=np.nan)
-    both, outputs = inference.compiled(with_features(model)), model.output_shape[1]
+    whole, outputs = with_features(model), model.output_shape[1]
+    if whole.output_shape[1] != outputs + len(limits.mean):
+        raise SmallsetError("The model's file has the limits of another model. Get the file again.")
+    both = inference.compiled(whole)
 
     def answer(pixels: Array) -> NDArray[np.float64]:
         values = both(pixels)

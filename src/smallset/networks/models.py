@@ -8,6 +8,9 @@ from keras import layers
 from numpy.typing import NDArray
 
 from smallset.pipeline import params
+from smallset.pipeline.errors import SmallsetError
+
+ROUNDED = 0.02  # of a probability, and of the sum of all, in bfloat16
 
 
 def convnet(size: int, classes: int, p: params.Convnet) -> keras.Model:
@@ -46,6 +49,15 @@ def chain(parts: Sequence[keras.Model], name: str) -> keras.Model:
 
 
 def per_class(output: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A model's output as P(class), (n, classes): softmax as it is, one sigmoid (n, 1) as the columns 1 - p and p."""
+    """A model's output as P(class), (n, classes): softmax as it is, one sigmoid (n, 1) as the columns 1 - p and p.
+
+    SmallsetError where these are no probabilities.
+    """
     values = np.asarray(output, np.float64)
-    return np.hstack([1 - values, values]) if values.shape[1] == 1 else values
+    rows = np.hstack([1 - values, values]) if values.shape[1] == 1 else values
+    if not (np.abs(rows - 0.5) <= 0.5 + ROUNDED).all() or not (np.abs(rows.sum(axis=1) - 1) <= ROUNDED).all():
+        raise SmallsetError(
+            f"The model gives no probabilities: expected values in 0..1 of the sum 1, found {values.min():.3g} to "
+            f"{values.max():.3g}. Take a model that a smallset pipeline saved."
+        )
+    return rows

@@ -27,6 +27,6 @@ def check(revision: str) -> None:
 
 
 def git(*arguments: str) -> str:
-    """What a git command prints."""
+    """What a git command prints, with the line ends that it has: a name may hold one."""
     command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+    return subprocess.run(command, capture_output=True, check=True).stdout.decode()

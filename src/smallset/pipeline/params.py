@@ -261,7 +261,7 @@ def read(path: Path) -> Params:
         raise SmallsetError(
             f"{path} is missing. Run from a pipeline folder: one with dvc.yaml and params.yaml."
         ) from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:  # no UTF-8, no number, pages of [
         raise SmallsetError(f"{path} is not YAML: {error}") from None
 
 

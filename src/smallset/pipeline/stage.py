@@ -5,6 +5,7 @@ import gc
 import hashlib
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from smallset.pipeline import names, params, provenance
 from smallset.pipeline.errors import SmallsetError
@@ -44,7 +45,7 @@ def declared() -> dict[str, Any]:
     # subset, evaluate@convnet, or sample/dvc.yaml:subset when DVC runs all pipelines
     name = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
     if not name:
-        raise SmallsetError(f"A stage is run by DVC, which knows its params: dvc repro {Path(sys.argv[0]).stem}")
+        raise SmallsetError("A stage is run by DVC, which knows its params: dvc repro")
     return graph()[name]
 
 
@@ -106,11 +107,29 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"\n{name}: not enough memory. {error} Close other programs, or lower the stage's batch.")
     except (SmallsetError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        sys.exit(f"\n{name}: {names.lines(error)}{'. The disk is full: make room, then dvc repro' if full else ''}")
+        cure = ". The disk is full: make room, then dvc repro" if full else ""
+        sys.exit(f"\n{name}: {names.lines(error)}{cure}{kept(name)}")
     except Exception as error:
         if not (inner := re.search(r"SmallsetError: (.*)", str(error))):  # what TensorFlow's input pipeline wraps
             raise
         sys.exit(f"\n{name}: {names.lines(inner[1])}. Run: dvc repro --force subset")
+
+
+def kept(name: str) -> str:
+    """How to have back what the stage had made, which DVC takes away before a run; "" where nothing is gone."""
+    lock, outputs = Path("dvc.lock"), [out for kind in OUTPUTS for out in graph().get(name, {}).get(kind, [])]
+    cached = [path for out in outputs for path in ([out] if isinstance(out, str) else in_cache(out))]
+    try:
+        known = load(lock.read_text(encoding="utf-8"))["stages"][name]["outs"]
+    except (OSError, YAMLError, KeyError, TypeError):
+        return ""
+    gone = [out["path"] for out in known if out["path"] in cached and not Path(out["path"]).exists()]
+    return f"\nDVC's cache has what it had made before: dvc checkout {shlex.join(gone)}" if gone else ""
+
+
+def in_cache(out: dict[str, dict[str, Any]]) -> list[str]:
+    """The path of an output with settings, if DVC caches it."""
+    return [path for path, settings in out.items() if settings.get("cache", True)]
 
 
 def called() -> str:

@@ -6,6 +6,7 @@ PetImages/Cat/0.jpg (Microsoft), train/cat.0.jpg (Kaggle's train.zip), and a zip
 import lzma
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -45,13 +46,26 @@ def unpack(source: Path, target: Path) -> None:
         raise SmallsetError(f"{source}: no such file or folder. SMALLSET_ARCHIVE names the archive's zip or folder.")
 
 
+# What zipfile raises for bytes that are not as they should be.
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+
+
 @contextmanager
 def _opened(file: Path | IO[bytes], name: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip; whatever is wrong with its bytes is one error."""
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+    except BROKEN as error:
         raise SmallsetError(f"{name}: not a whole, readable zip file ({error}). Delete it and get it again.") from None
 
 

@@ -1,8 +1,10 @@
 """Outputs that appear whole or not at all, and the few formats that results are written in."""
 
 import csv
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,13 +28,39 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def put(path: Path) -> None:
-    """Give the draft of `path` its name, in place of what has it."""
+    """Give the draft of `path` its name, in place of what has it, once the disk has its bytes."""
+    settle(part(path))
     old = part(path, "old")
     remove(old)
     if path.is_dir() or path.is_symlink():
         path.rename(old)  # a folder cannot be replaced, nor a link by a folder
     part(path).replace(path)
+    settle_name(path)
     remove(old)
+
+
+def settle(path: Path) -> None:
+    """Wait until the disk has a file, or all of a folder: else, after a power cut, its name may have no bytes."""
+    if path.is_dir() and hasattr(os, "sync"):
+        os.sync()  # once, not for each of thousands of photos
+        return
+    for file in [path] if path.is_file() else (inner for inner in path.rglob("*") if inner.is_file()):
+        with file.open("r+b") as content:
+            os.fsync(content.fileno())
+
+
+def settle_name(path: Path) -> None:
+    """Wait until the disk has the name in its folder, where the system can tell."""
+    if os.name != "posix":
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network disks that know no such thing
+            raise
+    finally:
+        os.close(folder)
 
 
 def part(path: Path, kind: str = "") -> Path:

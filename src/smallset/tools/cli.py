@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from smallset.tools.prediction import Answer, Asked
 
 CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
+CHECKED = "Exit code: 0 all is as it should be, 1 something is not, 2 an error or a wrong option."
 BATCH = 32  # photos, as in the stage evaluate
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=CODES)
@@ -35,7 +36,7 @@ def made(path: Path) -> Path:
     """The path of a model file; an error tells who makes it where there is none."""
     if not path.is_file():
         raise typer.BadParameter(
-            f"File '{path}' does not exist. A project makes it: dvc repro, in the project's folder."
+            f"File '{names.visible(str(path))}' does not exist. A project makes it: dvc repro, in the project's folder."
         )
     return path
 
@@ -103,12 +104,12 @@ def predict(
 
     One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom; what is no photo
     there is counted on stderr. A photo that does not decode is named there, and has a row with its error in CSV and
-    JSON lines.
+    JSON lines. In CSV a path that a spreadsheet would take for a formula begins with ./
     """
     from smallset.networks import saving
     from smallset.tools import prediction
 
-    classes, network, asked = saving.classes(model), saving.load(model), _asked(model, rate, coverage)
+    (network, classes), asked = saving.classifier(model), _asked(model, rate, coverage)
     top, kind = min(top, len(classes)), _kind(form)
     found = [prediction.find(name, sys.stdin.buffer) for name in photo]
     named = itertools.chain.from_iterable(paths for paths, _, _ in found)
@@ -144,11 +145,11 @@ def sort(
     from smallset.networks import saving
     from smallset.tools import prediction, sorting
 
-    classes, asked = saving.classes(model), _asked(model, rate, coverage)
+    (network, classes), asked = saving.classifier(model), _asked(model, rate, coverage)
     sorting.check(folder, to, classes)
     paths, reasons, said = prediction.find(str(folder), [])
     _say(said)
-    answers = prediction.answers(saving.load(model), paths, batch, reasons, asked.limits)
+    answers = prediction.answers(network, paths, batch, reasons, asked.limits)
     counts, unread = Counter[str](), 0
     for answer, place in sorting.sort(_progress(answers, paths), to, classes, asked):
         unread += _complain([answer])
@@ -174,10 +175,10 @@ def suggest(
     from smallset.networks import limits, saving
     from smallset.tools import prediction, suggesting
 
-    classes, kind, ends = saving.classes(model), _kind(form), limits.needed(model)
+    (network, classes), kind, ends = saving.classifier(model), _kind(form), limits.needed(model)
     paths, reasons, said = prediction.find(str(folder), [])
     _say(said)
-    answers = list(_progress(prediction.answers(saving.load(model), paths, batch, reasons, ends), paths))
+    answers = list(_progress(prediction.answers(network, paths, batch, reasons, ends), paths))
     unread, asked = _complain(answers), prediction.Asked(ends)
     print(prediction.header(kind, classes, 1, asked), end="")
     for answer in suggesting.suggest(answers, ends, top):
@@ -191,7 +192,8 @@ def explain(
     model: Model,
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)],
     output: Annotated[
-        Path | None, typer.Option(help="A .png that does not exist yet. Default: <photo>.gradcam.png here.")
+        Path | None,
+        typer.Option(help="A .png that does not exist yet. Default: <photo>.gradcam.png here, or with a number."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="The class to explain. Default: the likeliest.")] = None,
 ) -> None:
@@ -200,7 +202,7 @@ def explain(
     Writes a heat map over the photo, red where most speaks for the class, and prints its path, the class and its
     probability. (Selvaraju et al. 2017; Chollet 2021, section 9.4.3.)
     """
-    target = output or Path(f"{photo.stem}.gradcam.png")
+    target = output or _free(f"{photo.stem}.gradcam")
     if target.exists() or target.suffix != ".png":
         raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
     from smallset.networks import saving
@@ -208,7 +210,7 @@ def explain(
     from smallset.showing import explanation, plots
 
     pixels = decoding.decode(photo)
-    figure, name, probability = explanation.explain(saving.load(model), saving.classes(model), pixels, label)
+    figure, name, probability = explanation.explain(*saving.classifier(model), pixels, label)
     plots.save(figure, target)
     print(names.visible(f"{target}: {name} {probability:.4f}"))
 
@@ -235,11 +237,11 @@ def evaluate(
     from smallset.storage import files
     from smallset.tools import prediction
 
-    found, reasons, said = prediction.labelled(folder, saving.classes(model))
+    network, classes = saving.classifier(model)
+    found, reasons, said = prediction.labelled(folder, classes)
     _say(said)
     ends = limits.load(model)
-    given = prediction.answers(saving.load(model), found.paths(), batch, reasons, ends)
-    answers = list(_progress(given, found.files))
+    answers = list(_progress(prediction.answers(network, found.paths(), batch, reasons, ends), found.files))
     unread = _complain(answers)
     found, (probability, unlikeness) = prediction.decoded(found, answers)
     evaluation.warn(saving.seen(model, lists.digested(found).digests))
@@ -311,6 +313,26 @@ def update(
     print(names.lines(updating.update(folder)))
 
 
+@app.command(epilog=CHECKED)
+@reported()
+def check(
+    fix: Annotated[bool, typer.Option("--fix", help="Heal what needs no run, then say what is left.")] = False,
+) -> None:
+    """Compare a project with dvc.lock, byte by byte, after a crash or on a disk in doubt.
+
+    Looks for stages that dvc.lock has lost, for damaged results and damaged objects in DVC's cache, and for caches of
+    other photos. Each comes with the command that heals it. Run it in a pipeline's folder. What --fix takes away is
+    moved to .dvc/tmp/broken.
+    """
+    from smallset.tools import checking, healing
+
+    if fix:
+        _say(healing.heal())
+    found = checking.faults()
+    print(names.lines(checking.report(found)))
+    raise typer.Exit(int(bool(found)))
+
+
 @app.command(epilog=CODES)
 @reported()
 def export(
@@ -333,7 +355,13 @@ def export(
         from smallset.tools import exporting
 
         text = exporting.export(model, to, output, photos, int8)
-    print(text)
+    print(names.lines(text))
+
+
+def _free(stem: str) -> Path:
+    """A .png that does not exist yet: cat/1.jpg and dog/1.jpg have one each."""
+    tried = (Path(f"{stem}{number}.png") for number in itertools.chain([""], map("-{}".format, itertools.count(2))))
+    return next(path for path in tried if not path.exists())
 
 
 def _kind(form: str | None) -> str:
@@ -359,7 +387,7 @@ def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = 
 def _say(lines: Iterable[str]) -> None:
     """What the user should know beside the results, on stderr."""
     for line in lines:
-        print(line, file=sys.stderr)
+        print(names.visible(line), file=sys.stderr)
 
 
 def _complain(answers: Iterable["Answer"]) -> int:

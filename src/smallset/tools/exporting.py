@@ -45,7 +45,8 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
     target = _target(model, to, output, int8)
     if int8 and (to == "savedmodel" or folder is None):
         raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
-    classes, network = saving.classes(model), named(saving.load(model))
+    whole, classes = saving.classifier(model)
+    network = named(whole)
     size = network.input_shape[1]
     labelled = prediction.labelled(folder, classes) if int8 and folder else None
     examples = pixels(folder, size, CALIBRATION if int8 else CHECKED)

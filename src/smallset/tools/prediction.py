@@ -1,5 +1,6 @@
 """Labels for any files, as a stream: what does not decode is an answer with its error, and nothing is held whole."""
 
+import codecs
 import csv
 import io
 import json
@@ -78,11 +79,17 @@ def find(name: str, stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, st
     Of a folder come as well, with their reasons, those paths that are not to be read, and a sentence about the rest.
     """
     if name == "-":
-        return (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin if line.strip()), {}, []
+        return (os.fsdecode(line) for line in listed(stdin) if line.strip()), {}, []
     if not Path(name).is_dir():
         return [name], {}, []
     found = walking.walk(Path(name))
     return below(found), unread(found), [f"{name}: {line}" for line in walking.not_counted(found.others)]
+
+
+def listed(stdin: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines without their ends, and without the mark by which Windows begins a text."""
+    for number, line in enumerate(stdin):
+        yield (line if number else line.removeprefix(codecs.BOM_UTF8)).rstrip(b"\r\n")
 
 
 def below(found: walking.Walk) -> list[str]:
@@ -165,7 +172,7 @@ def line(kind: str, answer: Answer, classes: Sequence[str], top: int, asked: Ask
     labels, told = best(answer, classes, top), asked.told(answer, classes)
     if kind == "csv":
         cells = [one for pair in labels for one in pair] or [""] * 2 * top
-        return row_of_csv([answer.path, *cells, *map(cell, told.values()), answer.error])
+        return row_of_csv([inert(answer.path), *cells, *map(cell, told.values()), answer.error])
     if kind == "table":
         shown = [(label, f"{probability:.4f}") for label, probability in labels]
         marked = told | {"unlike": "unlike" if told.get("unlike") else ""} if told else told
@@ -173,6 +180,11 @@ def line(kind: str, answer: Answer, classes: Sequence[str], top: int, asked: Ask
     label, probability = labels[0] if labels else (None, None)
     row = {"file": answer.path, "label": label, "probability": probability, "probabilities": dict(labels)}
     return json.dumps(row | told | {"error": answer.error or None}, ensure_ascii=False) + "\n"
+
+
+def inert(path: str) -> str:
+    """The same path, and no formula to a spreadsheet. A class is called what it is called: + and - are classes, too."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path
 
 
 def cell(value: object) -> object:
@@ -185,7 +197,9 @@ def cell(value: object) -> object:
 def row_of_csv(cells: Sequence[object]) -> str:
     """A line, quoted where a cell needs it."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    # Python quotes a \r for its sake from 3.13 on.
+    quoting = csv.QUOTE_NONNUMERIC if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerow(cells)
     return text.getvalue()
 
 

@@ -99,5 +99,6 @@ def agree(error: float, when: str) -> None:
     if not error <= TOLERANCE:
         raise SmallsetError(
             f"{when}: the model on pixels and on the cached rows should agree within {TOLERANCE:.0%}, "
-            f"but differ by {error:.1%}. The cache is of other weights or preprocessing: dvc repro --force larger"
+            f"but differ by {error:.1%}. The cache is damaged, or of other weights. Run: smallset check --fix. If that "
+            f"finds nothing, move what the stage is trained on, as data/larger, away. Then: dvc repro"
         )
