@@ -5,20 +5,27 @@ import re
 import runpy
 import shutil
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import browser
 import made
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
 
+from smallset.networks import models
+from smallset.photos import metadata
 from smallset.pipeline import names
 from smallset.pipeline.errors import SmallsetError
 from smallset.showing import charts, findings, pictures, report, results
 from smallset.storage import files
+from smallset.tools import prediction
 
 ROOT = Path(__file__).parents[1]
 STYLE = (ROOT / "src/smallset/showing/templates/report.css").read_text(encoding="utf-8")
@@ -317,3 +324,51 @@ def test_the_card_says_how_to_load_the_model(folder: Path, copy: Path, monkeypat
 def test_without_a_comparison_there_is_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(SmallsetError, match=r"compare.csv has no model. Run: dvc repro compare"):
         read(tmp_path)
+
+
+def jpeg(path: Path, size: tuple[int, int], mode: str = "RGB", turn: int = 1) -> None:
+    """Noise over a slope, so that every step on the way to the model's pixels shows."""
+    random, (width, height) = np.random.default_rng(0), size
+    slope = np.linspace(0, 120, width)[None, :, None] + np.linspace(0, 60, height)[:, None, None]
+    pixels = (slope + random.integers(0, 75, (height, width, 3))).astype(np.uint8)
+    exif = Image.Exif()
+    exif[metadata.ORIENTATION] = turn
+    Image.fromarray(pixels).convert(mode).save(path, "JPEG", exif=exif)
+
+
+def transparent(path: Path, mode: str) -> None:
+    image = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
+    image.putalpha(Image.radial_gradient("L").resize((90, 60)))
+    (image.quantize(64) if mode == "P" else image.convert(mode)).save(path, "PNG")
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        partial(jpeg, size=(300, 200)),
+        partial(jpeg, size=(300, 200), turn=6),
+        partial(jpeg, size=(300, 200), turn=5),
+        partial(jpeg, size=(4400, 2200)),  # halved while it is decoded
+        partial(jpeg, size=(2100, 4300), turn=8),
+        partial(jpeg, size=(300, 200), mode="L"),
+        partial(jpeg, size=(300, 200), mode="CMYK"),
+        partial(transparent, mode="RGBA"),
+        partial(transparent, mode="LA"),
+        partial(transparent, mode="P"),
+    ],
+)
+def test_the_card_s_code_gives_what_predict_gives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, photo: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(folder)
+    card = Path("plots/model-card.md").read_text(encoding="utf-8")
+    photo(Path("photo.jpg"))
+    names: dict[str, Any] = {}
+    exec(card.split("```python\n")[1].split("```")[0], names)  # as it stands
+    [(_, expected, error)] = prediction.answers(names["model"], ["photo.jpg"], 1)
+    assert not error
+    found = models.per_class(names["model"].predict(names["pixels"], verbose=0))
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(
+        np.array(names["pixels"]), next(iter(prediction.load(["photo.jpg"], 48, 1)))[1], atol=1e-3
+    )

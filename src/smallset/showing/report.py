@@ -1,6 +1,5 @@
 """The report and the model card: what the tables say, in words, charts and tables of one page."""
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,6 @@ SOURCES = {  # where the photos are from, by what metrics/download.json begins w
     "sample": "drawn by smallset, not photographed",
 }
 OWN = "the project's own"
-MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")  # what is no plain text there; fine_tune is
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    own.filters |= {"listed": listed, "plain": plain, "counted": names.counted}
+    own.filters |= {"listed": listed, "plain": names.plain, "counted": names.counted}
     return own
 
 
@@ -202,8 +200,3 @@ def machines(stages: provenance.Record) -> list[tuple[list[str], provenance.Fact
 def listed(words: Sequence[str]) -> str:
     """As a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def plain(text: str) -> str:
-    """What stands for the text in Markdown, wherever it is written: in a line, a list, a table."""
-    return MARKDOWN.sub(r"\\\1", names.visible(text))
