@@ -111,7 +111,9 @@ def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(p
 def test_more_test_photos_train_no_saved_model_again(pipeline: Pipeline) -> None:
     pipeline.set("subset", "test", 7)
     evaluated = {f"evaluate@{model}" for model in MODELS}
-    assert pipeline.repro() == {"subset", "audit", *evaluated, "test_features", *REPEATED, "compare", "report"}
+    assert pipeline.repro() == {
+        *("subset", "audit", *evaluated, "cross_validation", "test_features", *REPEATED, "compare", "report")
+    }
     content = json.loads((pipeline.folder / "metrics/since.json").read_text())
     assert content["photos"] == [f"+1 photo of {name}: 0 train, 0 validation, 1 test" for name in ("cat", "dog")]
     assert content["test_photos"] == {"before": 12, "now": 14, "both": 12}
@@ -129,7 +131,8 @@ def test_an_edit_in_a_room_that_learns_nothing_retrains_nothing(pipeline: Pipeli
         with (pipeline.folder / f"src/smallset/{module}.py").open("a") as file:
             file.write("\n# edited\n")
     evaluated = {f"evaluate@{model}" for model in MODELS}
-    looked_at = {"audit", "augmentation", "suspects", *evaluated, "compare", "report"}
+    looked_at = {"audit", "augmentation", "suspects", "learning_curve", "cross_validation"}
+    looked_at |= {*evaluated, "compare", "report"}
     assert pipeline.repro("--no-run-cache") == {"download", "subset", *looked_at}
     assert pipeline.md5s() == before
 

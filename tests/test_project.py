@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 MODELS = ["linear", "pooled"]
-STAGES = {"subset", "audit", "side", "linear", "suspects", "pooled", "compare", "report"}
+STAGES = {
+    *("subset", "audit", "side", "linear", "learning_curve", "suspects", "pooled", "cross_validation", "compare", "report")
+}
 STAGES |= {f"evaluate@{model}" for model in MODELS}
 FACES = {"cat": drawing.cat, "dog": drawing.dog}
 

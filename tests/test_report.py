@@ -363,12 +363,11 @@ def test_the_card_s_code_gives_what_predict_gives(
     monkeypatch.chdir(folder)
     card = Path("plots/model-card.md").read_text(encoding="utf-8")
     photo(Path("photo.jpg"))
-    names: dict[str, Any] = {}
-    exec(card.split("```python\n")[1].split("```")[0], names)  # as it stands
-    [(_, expected, error)] = prediction.answers(names["model"], ["photo.jpg"], 1)
+    space: dict[str, Any] = {}
+    exec(card.split("```python\n")[1].split("```")[0], space)  # noqa: S102 - as it stands
+    [(_, expected, error)] = prediction.answers(space["model"], ["photo.jpg"], 1)
     assert not error
-    found = models.per_class(names["model"].predict(names["pixels"], verbose=0))
+    found = models.per_class(space["model"].predict(space["pixels"], verbose=0))
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=2e-6)
-    np.testing.assert_allclose(
-        np.array(names["pixels"]), next(iter(prediction.load(["photo.jpg"], 48, 1)))[1], atol=1e-3
-    )
+    _, pixels, _ = next(iter(prediction.load(["photo.jpg"], 48, 1)))
+    np.testing.assert_allclose(np.array(space["pixels"]), pixels, atol=1e-3)

@@ -1,8 +1,8 @@
 """Where a photo speaks for a class: Grad-CAM (Selvaraju et al. 2017; Chollet 2021, section 9.4.3), or what stands in.
 
-Grad-CAM weighs a channel by its gradient in the mean over all places. Where a head looks at each place by itself, as one
-of Flatten and Dense does, that mean is of neither, and on a small map often leaves nothing but zeros. HiResCAM weighs
-every place by its own gradient: what the map has is then what the places add to the logit (Draelos and Carin 2020).
+Grad-CAM weighs a channel by its gradient in the mean over all places. Where a head looks at each place by itself, as
+one of Flatten and Dense does, that mean is none of them, and on a small map often leaves nothing but zeros. HiResCAM
+weighs every place by its own gradient: such a head's logit is the sum of the map (Draelos and Carin 2020).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,7 @@ COLOURS, ALPHA = "jet", 0.4  # of the heat map over a photo
 NOTHING = "nothing in the photo speaks for it"
 
 Array = NDArray[np.float32]
-METHODS: Mapping[
-    str, Callable[[Array, Array], Array]
-] = {  # features and gradients (h, w, c) to (h, w), the first first
+METHODS: Mapping[str, Callable[[Array, Array], Array]] = {  # features and gradients (h, w, c) to (h, w)
     "Grad-CAM": lambda features, gradients: features @ gradients.mean((0, 1)),
     "HiResCAM": lambda features, gradients: (features * gradients).sum(-1),
 }

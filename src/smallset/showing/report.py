@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from smallset.measures import comparison
+from smallset.measures import comparison, cross_validation, learning_curve
 from smallset.pipeline import names, provenance
 from smallset.showing import charts, findings, pictures, results
 
@@ -73,6 +73,7 @@ def environment() -> jinja2.Environment:
 def page(found: results.Results, odd: Sequence[findings.Finding], gallery: pictures.Gallery) -> str:
     """The report: an HTML document with all that it shows, which asks nothing of any network."""
     areas = found.models.set_index("model").auc
+    more = charts.learning(found.learning) if len(found.learning) else None
     figures: dict[str, Mapping[str, Any]] = {
         "training": {model: charts.training(model, rows) for model, rows in found.history.items()},
         "confusion": {model: confusion(rows, found.classes) for model, rows in found.predictions.items()},
@@ -89,6 +90,7 @@ def page(found: results.Results, odd: Sequence[findings.Finding], gallery: pictu
             **context(found, odd),
             **{name: first(of_models, found.best) for name, of_models in figures.items()},
             gallery=gallery,
+            more=more,
             plot=charts.PLOT,
             columns=comparison.COLUMNS,
             temperatures=[(model, *ends(rows)) for model, rows in found.calibration.items() if len(rows) == 2],
@@ -114,8 +116,19 @@ def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) 
     take, *others = comparison.choice(found.models, found.pairs)
     look = ", ".join(finding.count for finding in odd) or "nothing in the photos, as far as the audit sees"
     audited = [f"Worth a look: {look}."] if len(found.photos) else []
-    told = [f"{found.name}: {take}", *others, *audited, f"All of it: {page}"]
+    learnt = filter(None, further(found).values())
+    told = [f"{found.name}: {take}", *others, *learnt, *audited, f"All of it: {page}"]
     return "\n".join(map(names.visible, told))
+
+
+def further(found: results.Results) -> dict[str, str]:
+    """What cross-validation and the learning curve say; "" where the pipeline has them not, or they say nothing."""
+    tested = found.models.set_index("model")
+    crossed = [cross_validation.words(row, tested.loc[row["model"]]) for row in found.crossed.to_dict("records")]
+    return {
+        "crossed": "".join(crossed),
+        "learning": learning_curve.words(found.learning) if len(found.learning) else "",
+    }
 
 
 def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str, Any]:
@@ -134,6 +147,7 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
         "right": round(best.accuracy * n),
         "ends": (min(row.low for row in table), max(row.high for row in table)),
         "choice": comparison.choice(found.models, found.pairs),
+        **further(found),
         "even": comparison.rivals(found.pairs, found.best, real=False),
         "worse": comparison.rivals(found.pairs, found.best, real=True),
         "crossing": int(found.duplicates.crosses_splits.sum()) if len(found.duplicates) else 0,
