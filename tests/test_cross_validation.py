@@ -24,7 +24,9 @@ def rows(found: Photos, seed: int, group: int = 1) -> pooling.Rows:
     """What tells the classes apart four times in five, the photos of a group alike."""
     random = np.random.default_rng(seed)
     skill = random.normal(0.84 * (2 * found.labels - 1))[np.arange(len(found.files)) // group * group]
-    return pooling.Rows(np.stack([skill, *random.normal(size=(4, len(skill)))], axis=1).astype(np.float32), found.labels)
+    return pooling.Rows(
+        np.stack([skill, *random.normal(size=(4, len(skill)))], axis=1).astype(np.float32), found.labels
+    )
 
 
 def test_the_interval_holds_the_accuracy_on_other_photos() -> None:

@@ -21,7 +21,18 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 MODELS = ["linear", "pooled"]
 STAGES = {
-    *("subset", "audit", "side", "linear", "learning_curve", "suspects", "pooled", "cross_validation", "compare", "report")
+    *(
+        "subset",
+        "audit",
+        "side",
+        "linear",
+        "learning_curve",
+        "suspects",
+        "pooled",
+        "cross_validation",
+        "compare",
+        "report",
+    )
 }
 STAGES |= {f"evaluate@{model}" for model in MODELS}
 FACES = {"cat": drawing.cat, "dog": drawing.dog}

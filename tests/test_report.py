@@ -88,6 +88,9 @@ def test_the_report_tells_what_the_tables_say(folder: Path) -> None:
     assert "cat/cat.666.jpg does not decode as a photo" in text
     assert "train/cat/cat.0.jpg and test/cat/cat.0.jpg the same file" in text
     assert "train/cat/cat.0.jpg labelled cat, looks like dog" in text
+    assert "By cross-validation over all 72 photos it gets 0.800, 0.700–0.875" in text
+    assert page.find("h2", string="More photos")
+    assert "training photos linear would get" in text
     assert "7" * 64 in text
     assert "seed: 1337 # of every random draw, <b>" in text
 
@@ -142,10 +145,11 @@ def test_of_each_kind_of_chart_the_best_model_s_is_open_and_the_others_are_folde
 
 def test_the_last_lines_of_a_run_are_its_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(folder)
-    *_, best, score, look, page, time = capsys.readouterr().out.splitlines()
+    *_, best, score, more, look, page, time = capsys.readouterr().out.splitlines()
     found = read(folder)
     assert best == f"{folder.name}: Take {found.best}: it has the lowest loss on the validation photos."
     assert score.startswith("It gets ")
+    assert "with twice the training photos linear would get" in more
     assert look == (
         "Worth a look: 2 pairs of photos alike in two splits, 1 pair of photos alike twice in one split, "
         "1 label in doubt, 2 blurred photos."
@@ -236,7 +240,10 @@ def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_pat
 
 
 def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
-    for name in ("audit", "suspects.csv", "download.json", "subset.json", "provenance.json"):
+    for name in (
+        *("audit", "suspects.csv", "learning_curve.csv", "cross_validation.csv", "download.json", "subset.json"),
+        "provenance.json",
+    ):
         path = copy / "metrics" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in [*(copy / "metrics").glob("*/reliability.csv"), *(copy / "metrics").glob("*/calibration.csv")]:

@@ -115,8 +115,8 @@ def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) 
     """The result in a few lines for a terminal; page: where the report is."""
     take, *others = comparison.choice(found.models, found.pairs)
     look = ", ".join(finding.count for finding in odd) or "nothing in the photos, as far as the audit sees"
+    learnt = [further(found)["learning"]] if len(found.learning) else []
     audited = [f"Worth a look: {look}."] if len(found.photos) else []
-    learnt = filter(None, further(found).values())
     told = [f"{found.name}: {take}", *others, *learnt, *audited, f"All of it: {page}"]
     return "\n".join(map(names.visible, told))
 
