@@ -26,9 +26,7 @@ def main() -> None:
     head = pooling.unsolved(top.output_shape[1:], len(train.classes))
     rows, known = (pooling.rows(top, head, cache) for cache in (data.train, data.validation))
     wrong = learning_curve.measure(rows, train, known, pooling.chosen(CHOICE), p.linear, p.seed)
-    table = learning_curve.table(wrong, len(train.classes), p.seed)
-    files.write_csv(TABLE, table)
-    print(learning_curve.words(table))
+    files.write_csv(TABLE, learning_curve.table(wrong, len(train.classes), p.seed))
 
 
 stage.run(main)

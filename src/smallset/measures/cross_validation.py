@@ -4,10 +4,9 @@ Nothing is chosen by it: it comes after all choices. It measures a way of traini
 test has.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -87,14 +86,3 @@ def worth(accuracies: Sequence[float], accuracy: float, photos: int) -> float:
     counting = accuracy * (1 - accuracy) * FOLDS / photos
     excess = max(1.0, float(np.var(accuracies, ddof=1)) / counting) if counting else 1.0
     return photos / (excess * (1 / REPEATS + FOLDS / (FOLDS - 1)))
-
-
-def words(found: Mapping[str, Any], tested: Mapping[str, Any]) -> str:
-    """What `measure` found beside the test's own accuracy, low, high and n, and which of the two to believe."""
-    return (
-        f"Few test photos: {found['model']} gets {tested['accuracy']:.3f} of {tested['n']:,.0f} right, 95 % interval "
-        f"{tested['low']:.3f}–{tested['high']:.3f}. By cross-validation over all {found['photos']:,} photos it gets "
-        f"{found['accuracy']:.3f}, {found['low']:.3f}–{found['high']:.3f} (Wilson, widened for what folds share). For "
-        f"{found['model']} believe the latter: it rests on more photos, and no choice was made by it. The other models "
-        f"have the test photos alone, and their differences on so few are to be read with care."
-    )

@@ -24,7 +24,6 @@ LEAST = 4  # sizes; fewer fit any curve
 RESAMPLED = 1000  # times
 CONFIDENCE = 0.95
 MORE = 2  # times the photos
-HARDLY = 0.002  # of the accuracy
 COLUMNS = ["photos", "a_class", "draws", "error", "sd", "fitted", "low", "high"]
 
 Array = NDArray[np.float64]
@@ -120,18 +119,3 @@ def curve(size: Array, errors: Array, at: Array) -> Array:
         values[better] = (floor[:, None] + steep[:, None] * further)[better]
         best = np.minimum(best, misses)
     return values
-
-
-def words(table: pd.DataFrame) -> str:
-    """What a table of `table` says, in one sentence."""
-    now = table[table["draws"] > 0].iloc[-1]
-    if table["draws"].iloc[-1]:
-        return f"{now['photos']:,.0f} training photos are too few to tell whether more would help."
-    low, high = (round(1 - table[name].iloc[-1], 3) for name in ("high", "low"))
-    accuracy = round(1 - now["error"], 3)
-    said = f"with twice the training photos linear would get {low:.3f} to {high:.3f} of the validation photos right"
-    if high <= accuracy + HARDLY:
-        return f"More photos of the same kind would hardly help: {said}, now {accuracy:.3f}."
-    if low <= accuracy:
-        return f"Whether more photos would help, these do not tell: {said}, now {accuracy:.3f}."
-    return f"More photos would help: {said}, now {accuracy:.3f}."

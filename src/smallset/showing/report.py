@@ -7,9 +7,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from smallset.measures import comparison, cross_validation, learning_curve
+from smallset.measures import comparison
 from smallset.pipeline import names, provenance
-from smallset.showing import charts, findings, pictures, results
+from smallset.showing import charts, findings, further, pictures, results
 
 MATRIX = 12  # classes; a confusion matrix of more is no picture for people, and the commonest confusions are listed
 CONFUSIONS = 12  # of each model, then
@@ -115,20 +115,10 @@ def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) 
     """The result in a few lines for a terminal; page: where the report is."""
     take, *others = comparison.choice(found.models, found.pairs)
     look = ", ".join(finding.count for finding in odd) or "nothing in the photos, as far as the audit sees"
-    learnt = [further(found)["learning"]] if len(found.learning) else []
+    learnt = filter(None, [further.more_photos(found.learning)])
     audited = [f"Worth a look: {look}."] if len(found.photos) else []
     told = [f"{found.name}: {take}", *others, *learnt, *audited, f"All of it: {page}"]
     return "\n".join(map(names.visible, told))
-
-
-def further(found: results.Results) -> dict[str, str]:
-    """What cross-validation and the learning curve say; "" where the pipeline has them not, or they say nothing."""
-    tested = found.models.set_index("model")
-    crossed = [cross_validation.words(row, tested.loc[row["model"]]) for row in found.crossed.to_dict("records")]
-    return {
-        "crossed": "".join(crossed),
-        "learning": learning_curve.words(found.learning) if len(found.learning) else "",
-    }
 
 
 def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str, Any]:
@@ -147,7 +137,8 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
         "right": round(best.accuracy * n),
         "ends": (min(row.low for row in table), max(row.high for row in table)),
         "choice": comparison.choice(found.models, found.pairs),
-        **further(found),
+        "crossed": further.crossed(found.crossed, found.models),
+        "learning": further.more_photos(found.learning),
         "even": comparison.rivals(found.pairs, found.best, real=False),
         "worse": comparison.rivals(found.pairs, found.best, real=True),
         "crossing": int(found.duplicates.crosses_splits.sum()) if len(found.duplicates) else 0,
