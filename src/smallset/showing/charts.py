@@ -112,7 +112,7 @@ def learning(table: pd.DataFrame) -> Chart:
     """The error of fewer training photos, the curve through them, and its range for more; photos by their logarithm."""
     measured, places = table[table["draws"] > 0], np.log10(table["photos"])
     ends = (float(places.min()), max(float(places.max()), float(places.min()) + 0.1))
-    ticks = zip(_places(places, ends, PLOT[0]), table["photos"], strict=True)
+    ticks = [*zip(_places(places, ends, PLOT[0]), table["photos"], strict=True)][::-2]  # every second has room
     x = Axis("training photos", ends, tuple((float(at), f"{photos:,}") for at, photos in ticks))
     y = axis("validation error", (0.0, 1.1 * float(np.nanmax(table[["error", "high"]]))), PLOT[1], down=True)
     lines: list[tuple[str, Values, Values]] = [("after", np.log10(measured["photos"]), measured["error"])]
