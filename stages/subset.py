@@ -14,9 +14,10 @@ METRICS = Path("metrics/subset.json")
 
 def main() -> None:
     p = stage.load_params()
+    raw = Path(sys.argv[1])
     with files.whole(SUBSET) as draft:
-        record = splits.copy_subset(Path(sys.argv[1]), draft, p.subset, p.seed)
-        listed = splits.listed(draft)
+        record = splits.copy_subset(raw, draft, p.subset, p.seed)
+        listed = splits.listed(draft, raw)
     for split, table in listed.items():
         files.write_csv(LISTS / f"{split}.csv", table)
     files.write_json(METRICS, record)

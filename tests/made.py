@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from smallset.measures import audit, comparison, evaluation, significance
+from smallset.measures import audit, comparison, cross_validation, evaluation, learning_curve, significance
 from smallset.networks import saving
 from smallset.photos import lists
 from smallset.pipeline import provenance
@@ -136,3 +136,8 @@ def data(folder: Path, photos_each: int) -> None:
     suspects = {"rank": [1, 2], "file": ["cat/cat.0.jpg", "dog/dog.1.jpg"], "split": ["train", "validation"]}
     labels = {"label": ["cat", "dog"], "suspected": ["dog", "cat"], "probability": [0.0269, 0.7]}
     files.write_csv(metrics / "suspects.csv", pd.DataFrame(suspects | labels))
+    wrong = {size: np.arange(40) < 40 / (1 + size / 60) for size in (20, 40, 100, 200, 400)}
+    table = learning_curve.table({size: several[None] for size, several in wrong.items()}, 2, seed=0)
+    files.write_csv(metrics / "learning_curve.csv", table)
+    crossed = ["linear", 0.8, 0.7, 0.875, 6 * photos_each, 5, 5]
+    files.write_csv(metrics / "cross_validation.csv", pd.DataFrame([crossed], columns=cross_validation.COLUMNS))

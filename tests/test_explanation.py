@@ -1,4 +1,4 @@
-"""Grad-CAM on networks whose eyes are known, and on the chapter's."""
+"""Heat maps on networks whose eyes are known, and on the chapter's."""
 
 from pathlib import Path
 
@@ -39,15 +39,38 @@ def eye(weights: list[list[float]], activation: str) -> keras.Model:
 def test_a_sigmoid_shows_what_speaks_for_either_class(pixels: NDArray[np.float32], scale: float) -> None:
     model = eye([[2 * scale], [0], [-scale]], "sigmoid")
     assert (float(model(pixels)[0, 0]) == 1) == (scale > 1)
-    np.testing.assert_array_equal(explanation.heatmap(model, pixels, 1), pixels[0, ..., 0] / 255)
-    np.testing.assert_array_equal(explanation.heatmap(model, pixels, 0), pixels[0, ..., 2] / 255)
+    np.testing.assert_array_equal(explanation.heatmap(model, pixels, 1).values, pixels[0, ..., 0] / 255)
+    np.testing.assert_array_equal(explanation.heatmap(model, pixels, 0).values, pixels[0, ..., 2] / 255)
 
 
 def test_a_softmax_shows_what_speaks_for_each_class(pixels: NDArray[np.float32]) -> None:
     model = eye([[1, 0, -1], [0, 1, -1], [-1, 0, 1]], "softmax")
     for label, colour in ((0, 0), (2, 2)):
-        np.testing.assert_array_equal(explanation.heatmap(model, pixels, label), pixels[0, ..., colour] / 255)
-    assert not explanation.heatmap(model, pixels, 1).any()  # nothing green
+        np.testing.assert_array_equal(explanation.heatmap(model, pixels, label).values, pixels[0, ..., colour] / 255)
+    nothing = explanation.heatmap(model, pixels, 1)  # nothing green
+    assert nothing.method == explanation.NOTHING
+    assert not nothing.values.any()
+
+
+@pytest.mark.parametrize(("label", "colour", "expected"), [(1, 0, "HiResCAM"), (0, 2, "HiResCAM"), (2, 1, "nothing")])
+def test_where_grad_cam_shows_nothing_another_method_does_and_is_named(
+    pixels: NDArray[np.float32], label: int, colour: int, expected: str
+) -> None:
+    # A head that looks at each place by itself: red at the upper left speaks for 1, at all other places against it.
+    weights = np.zeros((8, 8, 3, 3), np.float32)
+    weights[..., 0, 1], weights[:3, :3, 0, 1] = -1, 1
+    weights[..., 2, 0], weights[5:, 5:, 2, 0] = -1, 1
+    weights[..., 2] = -1
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(layers.Conv2D(3, 1)(inputs))))
+    model.set_weights([np.eye(3)[None, None], np.zeros(3), weights.reshape(-1, 3), np.zeros(3)])
+    heat = explanation.heatmap(model, pixels, label)
+    assert heat.method.startswith(expected)
+    np.testing.assert_array_equal(heat.values, pixels[0, ..., colour] / 255)
+    figure, _, _ = explanation.explain(model, ("a", "b\n\x1b", "c"), pixels[0].astype(np.uint8), "b\n\x1b")
+    name, method = figure.axes[0].get_title().split("\n")
+    assert name.startswith(r"b\n\x1b ")
+    assert method == "HiResCAM"
 
 
 def test_a_composition_is_explained_as_the_same_layers_in_one(tmp_path: Path) -> None:
@@ -60,7 +83,7 @@ def test_a_composition_is_explained_as_the_same_layers_in_one(tmp_path: Path) ->
     maps = []
     for name, model in {"whole": whole, "chained": chained}.items():
         saving.save(model, tmp_path / f"{name}.keras", ("a", "b", "c"))
-        maps.append([explanation.heatmap(saving.load(tmp_path / f"{name}.keras"), photo, i) for i in range(3)])
+        maps.append([explanation.heatmap(saving.load(tmp_path / f"{name}.keras"), photo, i).values for i in range(3)])
     assert maps[0][0].shape == last.shape[1:3]
     assert np.max(maps) == 1
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
@@ -74,7 +97,7 @@ def test_the_class_is_the_likeliest_unless_it_is_named(pixels: NDArray[np.float3
     assert name == "dog"
     assert probability == pytest.approx(expected)
     ax = figure.axes[0]
-    assert ax.get_title() == f"dog {expected:.4f}"
+    assert ax.get_title() == f"dog {expected:.4f}\nGrad-CAM"
     assert [list(image.get_extent()) for image in ax.images] == [[-0.5, 15.5, 7.5, -0.5]] * 2
     _, name, probability = explanation.explain(model, ("cat", "dog"), photo, "cat")
     assert name == "cat"
@@ -87,7 +110,8 @@ def test_photos_are_shown_under_what_speaks_for_the_predicted_class(
     Image.fromarray(pixels[0].astype(np.uint8)).resize((16, 8), Image.Resampling.NEAREST).save(tmp_path / "a.png")
     rows = pd.DataFrame({"file": ["a.png", "a.png"], "predicted": ["dog", "cat"]})
     model = eye([[1], [0], [-1]], "sigmoid")
-    dog, cat = explanation.overlays(model, ("cat", "dog"), rows, tmp_path, 16)
+    (dog, method), (cat, _) = explanation.overlays(model, ("cat", "dog"), rows, tmp_path, 16)
+    assert method == "Grad-CAM"
     assert dog.shape == (8, 16, 3)
     # What is red speaks for the dog, what is blue for the cat: there the colours' warm end lies over the photo.
     warm, cold = (np.array(colour) * 255 * explanation.ALPHA for colour in ((0.5, 0, 0), (0, 0, 0.5)))

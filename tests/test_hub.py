@@ -225,7 +225,7 @@ def test_a_saved_model_predicts_and_explains(
     done = CliRunner().invoke(cli.app, ["explain", str(path), photo, "--output", str(picture)])
     assert done.exit_code == 0, done.output
     assert picture.is_file()
-    maps = [explanation.heatmap(saving.load(path), resized, label) for label in range(3)]
+    maps = [explanation.heatmap(saving.load(path), resized, label).values for label in range(3)]
     assert maps[0].shape == (FAMILIES[family].grid,) * 2
     assert np.max(maps) == 1
 

@@ -126,7 +126,7 @@ def test_the_chapter_does_not_enlarge_small_photos(tmp_path: Path, sides: tuple[
 def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     draw(own / "cat", 19)
-    draw(own / "dog", 50)
+    draw(own / "d|<b>\x1bg", 50)
     (own / "cat/notes.txt").write_text("no photo")
     said = create(Path("mine"), own)
     for text in (
@@ -136,13 +136,15 @@ def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Pat
     ):
         assert text in said
     written = (place / "mine/README.md").read_text()
-    for name, count in (("cat", 19), ("dog", 50)):
-        found = re.search(rf"{name}: {count} photos: (\d+) train, (\d+) validation, (\d+) test\n", said)
+    dog, plain = r"d|<b>\x1bg", r"d\|\<b\>\\x1bg"  # what a class is called is no command, and no markup
+    for name, cell, count in (("cat", "cat", 19), (dog, plain, 50)):
+        found = re.search(rf"{re.escape(name)}: {count} photos: (\d+) train, (\d+) validation, (\d+) test\n", said)
         assert found is not None
-        assert f"| {name} | {count} | {' | '.join(found.groups())} |" in written
+        assert f"| {cell} | {count} | {' | '.join(found.groups())} |" in written
     assert "# about a minute on the machine that made this project" in written
+    assert f"Unbalanced: 50 photos of {dog}, 19 of cat" in said
+    assert f"Unbalanced: 50 photos of {plain}, 19 of cat" in written
     for text in (
-        "Unbalanced: 50 photos of dog, 19 of cat",
         "Few test photos: cat (",
         "Not counted: 1 of type .txt (cat/notes.txt).",
     ):

@@ -61,6 +61,17 @@ def test_rows_of_a_list_keep_their_digests(drawn: lists.Photos) -> None:
     assert some.digests[0] == files.sha256(Path(some.paths()[0]))
 
 
+def test_groups_are_a_column_and_their_photos_one_unit(tmp_path: Path, drawn: lists.Photos) -> None:
+    grouped = replace(drawn, groups=("walk", "", "", "walk", "cat/cat.1.jpg", *[""] * 5))
+    files.write_csv(tmp_path / "x.csv", grouped.table())
+    found = lists.read(tmp_path / "x.csv", tmp_path)
+    assert found.groups == grouped.groups
+    assert found.at(np.array([3, 4])).groups == ("walk", "cat/cat.1.jpg")
+    assert found.units[0] == found.units[3]
+    assert len(set(found.units)) == 9  # a group that is called as a photo is another unit
+    assert len(set(drawn.units)) == 10
+
+
 @pytest.mark.parametrize("content", [None, "", "file,label\ncat/1.jpg,cat\n", "file,label,digest\n"])
 def test_what_is_no_list_is_named_with_the_cure(tmp_path: Path, content: str | None) -> None:
     if content is not None:

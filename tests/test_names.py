@@ -13,7 +13,8 @@ from smallset.pipeline import names
         ("a\nb", r"a\nb"),
         ("\x1b[31mred\x9b", r"\x1b[31mred\x9b"),
         ("a\u2028b", r"a\u2028b"),
-        ("\udc80", r"\udc80"),  # a byte of a name that is not UTF-8
+        ("a\u202egpj.exe", r"a\u202egpj.exe"),  # it would be read as aexe.jpg
+        ("\udc80", r"\x80"),  # a byte of a name that is not UTF-8
         ("Zaunkönig 鷦鷯 \u200c👩\u200d🔬 a$b", "Zaunkönig 鷦鷯 \u200c👩\u200d🔬 a$b"),
     ],
 )

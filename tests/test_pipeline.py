@@ -115,7 +115,8 @@ def test_an_edit_in_a_room_that_learns_nothing_retrains_nothing(pipeline: Pipeli
         with (pipeline.folder / f"src/smallset/{module}.py").open("a") as file:
             file.write("\n# edited\n")
     evaluated = {f"evaluate@{model}" for model in MODELS}
-    looked_at = {"audit", "augmentation", "suspects", *evaluated, "compare", "report"}
+    looked_at = {"audit", "augmentation", "suspects", "learning_curve", "cross_validation"}
+    looked_at |= {*evaluated, "compare", "report"}
     assert pipeline.repro("--dry") == {"download", "subset", *looked_at}
 
 

@@ -5,20 +5,27 @@ import re
 import runpy
 import shutil
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import browser
 import made
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
 
+from smallset.networks import models
+from smallset.photos import metadata
 from smallset.pipeline import names
 from smallset.pipeline.errors import SmallsetError
 from smallset.showing import charts, findings, pictures, report, results
 from smallset.storage import files
+from smallset.tools import prediction
 
 ROOT = Path(__file__).parents[1]
 STYLE = (ROOT / "src/smallset/showing/templates/report.css").read_text(encoding="utf-8")
@@ -81,6 +88,9 @@ def test_the_report_tells_what_the_tables_say(folder: Path) -> None:
     assert "cat/cat.666.jpg does not decode as a photo" in text
     assert "train/cat/cat.0.jpg and test/cat/cat.0.jpg the same file" in text
     assert "train/cat/cat.0.jpg labelled cat, looks like dog" in text
+    assert "By cross-validation over all 72 photos it gets 0.800, 0.700–0.875" in text
+    assert page.find("h2", string="More photos")
+    assert "training photos linear would get" in text
     assert "7" * 64 in text
     assert "seed: 1337 # of every random draw, <b>" in text
 
@@ -136,10 +146,11 @@ def test_of_each_kind_of_chart_the_best_model_s_is_open_and_the_others_are_folde
 
 def test_the_last_lines_of_a_run_are_its_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(folder)
-    *_, best, score, look, page, time = capsys.readouterr().out.splitlines()
+    *_, best, score, more, look, page, time = capsys.readouterr().out.splitlines()
     found = read(folder)
     assert best == f"{folder.name}: Take {found.best}: it has the lowest loss on the validation photos."
     assert score.startswith("It gets ")
+    assert "with twice the training photos linear would get" in more
     assert look == (
         "Worth a look: 2 pairs of photos alike in two splits, 1 pair of photos alike twice in one split, "
         "1 label in doubt, 2 blurred photos."
@@ -230,7 +241,10 @@ def test_a_browser_shows_it_at_any_width_without_a_network(folder: Path, tmp_pat
 
 
 def test_a_pipeline_with_fewer_stages_has_fewer_sections(copy: Path) -> None:
-    for name in ("audit", "suspects.csv", "download.json", "subset.json", "provenance.json"):
+    for name in (
+        *("audit", "suspects.csv", "learning_curve.csv", "cross_validation.csv", "download.json", "subset.json"),
+        "provenance.json",
+    ):
         path = copy / "metrics" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for kind in ("reliability", "calibration", "sets", "unlike"):
@@ -319,3 +333,50 @@ def test_the_card_says_how_to_load_the_model(folder: Path, copy: Path, monkeypat
 def test_without_a_comparison_there_is_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(SmallsetError, match=r"compare.csv has no model. Run: dvc repro compare"):
         read(tmp_path)
+
+
+def jpeg(path: Path, size: tuple[int, int], mode: str = "RGB", turn: int = 1) -> None:
+    """Noise over a slope, so that every step on the way to the model's pixels shows."""
+    random, (width, height) = np.random.default_rng(0), size
+    slope = np.linspace(0, 120, width)[None, :, None] + np.linspace(0, 60, height)[:, None, None]
+    pixels = (slope + random.integers(0, 75, (height, width, 3))).astype(np.uint8)
+    exif = Image.Exif()
+    exif[metadata.ORIENTATION] = turn
+    Image.fromarray(pixels).convert(mode).save(path, "JPEG", exif=exif)
+
+
+def transparent(path: Path, mode: str) -> None:
+    image = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
+    image.putalpha(Image.radial_gradient("L").resize((90, 60)))
+    (image.quantize(64) if mode == "P" else image.convert(mode)).save(path, "PNG")
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        partial(jpeg, size=(300, 200)),
+        partial(jpeg, size=(300, 200), turn=6),
+        partial(jpeg, size=(300, 200), turn=5),
+        partial(jpeg, size=(4400, 2200)),  # halved while it is decoded
+        partial(jpeg, size=(2100, 4300), turn=8),
+        partial(jpeg, size=(300, 200), mode="L"),
+        partial(jpeg, size=(300, 200), mode="CMYK"),
+        partial(transparent, mode="RGBA"),
+        partial(transparent, mode="LA"),
+        partial(transparent, mode="P"),
+    ],
+)
+def test_the_card_s_code_gives_what_predict_gives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, photo: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(folder)
+    card = Path("plots/model-card.md").read_text(encoding="utf-8")
+    photo(Path("photo.jpg"))
+    space: dict[str, Any] = {}
+    exec(card.split("```python\n")[1].split("```")[0], space)  # noqa: S102 - as it stands
+    [(_, expected, error)] = prediction.answers(space["model"], ["photo.jpg"], 1)
+    assert not error
+    found = models.per_class(space["model"].predict(space["pixels"], verbose=0))
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=2e-6)
+    _, pixels, _ = next(iter(prediction.load(["photo.jpg"], 48, 1)))
+    np.testing.assert_allclose(np.array(space["pixels"]), pixels, atol=1e-3)

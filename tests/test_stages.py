@@ -61,6 +61,8 @@ OTHERS = {  # keys of other stages that one reads
     "side": {"base", "larger", "linear"},
     "linear": {"larger"},  # in a project, where each of these three makes data/larger, if it is missing
     "suspects": {"larger"},
+    "learning_curve": {"larger", "linear"},
+    "cross_validation": {"larger", "linear"},
     "pooled": {"larger"},
     "classifier_seeds": {"classifier"},
     "augmented_seeds": {"augmented"},
@@ -176,11 +178,16 @@ def test_nothing_is_trained_before_the_audit_has_passed(graph: str, name: str) -
     assert "audit" in before(graph, name)
 
 
-@pytest.mark.parametrize(("graph", "name"), MODELS)
+@pytest.mark.parametrize(("graph", "name"), [*MODELS, *((graph, "learning_curve") for graph in GRAPHS)])
 def test_no_model_is_made_from_test_photos(graph: str, name: str) -> None:
     found = (before(graph, name) | {name}) - {"subset", "audit"}
     reads = {dep for other in found for dep in stages(graph)[other]["deps"]}
     assert not {dep for dep in reads if "test" in dep or dep in ("metrics/subset", "data/subset")}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_nothing_is_chosen_by_cross_validation(graph: str) -> None:
+    assert [name for name in stages(graph) if "cross_validation" in before(graph, name)] == ["report"]
 
 
 @pytest.mark.parametrize(("graph", "name"), MODELS)

@@ -167,8 +167,3 @@ def test_folders_without_a_photo_are_known(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir()
     write(tmp_path / "fox/empty.jpg", b"")
     assert walking.walk(tmp_path).bare == ["cat/deep", "closed", "dog", "fox", "notes"]
-
-
-@pytest.mark.parametrize(("text", "expected"), [("a\r", "a\\r"), ("\udcb0.jpg", "\\xb0.jpg"), ("고양이", "고양이")])
-def test_odd_names_print(text: str, expected: str) -> None:
-    assert walking.shown(text) == expected

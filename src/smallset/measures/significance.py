@@ -13,10 +13,12 @@ COLUMNS = ["model", "other", "model_only", "other_only", "p", "adjusted", "words
 SEEDS = ["model", "other", "seeds", "other_seeds", "difference", "p", "adjusted", "words"]
 
 
-def interval(accuracy: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of an accuracy measured on n photos (Wilson 1927)."""
-    bounds = stats.binomtest(round(accuracy * n), n).proportion_ci(CONFIDENCE, method="wilson")
-    return float(bounds.low), float(bounds.high)
+def interval(accuracy: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of an accuracy measured on n photos, or on what is worth as many (Wilson 1927)."""
+    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
+    middle, spread = accuracy + z**2 / (2 * n), z * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2))
+    low, high = ((middle + sign * spread) / (1 + z**2 / n) for sign in (-1, 1))
+    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def pairs(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

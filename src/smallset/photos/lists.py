@@ -14,6 +14,7 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 
 COLUMNS = ["file", "label", "digest"]
+GROUP = "group"  # a further column where photos belong together
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Photos:
     files: tuple[str, ...]  # relative to folder: cat/cat.0.jpg
     labels: NDArray[np.int64]  # (n,), index into classes
     digests: tuple[str, ...] = ()  # sha256 of each file's bytes, by which a photo is itself under any name; of a list
+    groups: tuple[str, ...] = ()  # what each belongs to, "" for nothing; of a list that has groups
 
     def paths(self) -> list[str]:
         """The files with their folder."""
@@ -32,17 +34,27 @@ class Photos:
 
     def at(self, rows: NDArray[np.int64]) -> "Photos":
         """The photos of these rows."""
-        digests = tuple(self.digests[row] for row in rows) if self.digests else ()
-        return replace(self, files=tuple(self.files[row] for row in rows), labels=self.labels[rows], digests=digests)
+        files, digests, groups = (
+            tuple(values[row] for row in rows) if values else () for values in (self.files, self.digests, self.groups)
+        )
+        return replace(self, files=files, labels=self.labels[rows], digests=digests, groups=groups)
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """Numbers, (n,): the same for photos of one group, its own for any other photo."""
+        groups = self.groups or ("",) * len(self.files)
+        keys = [("group", group) if group else ("photo", file) for group, file in zip(groups, self.files, strict=True)]
+        return np.unique([" ".join(key) for key in keys], return_inverse=True)[1]
 
     def spread(self, count: int) -> NDArray[np.int64]:
         """Up to `count` rows, evenly spaced, so that every class has its share."""
         return np.unique(np.linspace(0, len(self.files) - 1, count).astype(np.int64))
 
     def table(self) -> pd.DataFrame:
-        """A row for each photo: file, label (the class's name), and digest where it is known."""
+        """A row for each photo: file, label (the class's name), and digest and group where they are known."""
         labels = np.array(self.classes, dtype=object)[self.labels]
-        return pd.DataFrame({"file": self.files, "label": labels} | ({"digest": self.digests} if self.digests else {}))
+        known = {"digest": self.digests, GROUP: self.groups}
+        return pd.DataFrame({"file": self.files, "label": labels} | {name: own for name, own in known.items() if own})
 
 
 def find(folder: Path) -> Photos:
@@ -90,7 +102,8 @@ def read(path: Path, folder: Path) -> Photos:
     classes = tuple(sorted(set(table.label)))
     number = {label: index for index, label in enumerate(classes)}
     labels = np.array([number[label] for label in table.label], np.int64)
-    return Photos(folder, classes, tuple(table.file), labels, tuple(table.digest))
+    groups = tuple(table[GROUP]) if GROUP in table else ()
+    return Photos(folder, classes, tuple(table.file), labels, tuple(table.digest), groups)
 
 
 def splits(tables: Path, folder: Path, names: Sequence[str] = ("train", "validation")) -> list[Photos]:
@@ -104,6 +117,6 @@ def rows(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError):
         table = pd.DataFrame()
-    if list(table.columns) != COLUMNS or table.empty:
+    if list(table.columns) not in (COLUMNS, [*COLUMNS, GROUP]) or table.empty:
         raise SmallsetError(f"{path}: expected a list of photos with the columns {', '.join(COLUMNS)}. Run: dvc repro")
     return table

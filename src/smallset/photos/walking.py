@@ -10,6 +10,7 @@ from natsort import natsorted
 
 from smallset.photos import formats
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.names import visible
 
 # What systems and photo managers put beside photos: thumbnails, waste, notes. Never looked into.
 LEFT = {
@@ -175,13 +176,7 @@ def counted(reasons: Mapping[str, str]) -> str:
 def some(words: Sequence[str], most: int = NAMES) -> str:
     """The first words, and how many more there are, as text that prints."""
     more = [f"and {len(words) - most} more"] if len(words) > most else []
-    return ", ".join([*map(shown, words[:most]), *more])
-
-
-def shown(text: str) -> str:
-    """Text that prints: bytes of a name that are not UTF-8, line ends and the like, as escapes."""
-    readable = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in readable)
+    return ", ".join([*map(visible, words[:most]), *more])
 
 
 def reason(error: OSError) -> str:

@@ -108,6 +108,21 @@ def roc(model: str, curves: pd.DataFrame, area: float) -> Chart:
     return chart(f"{model}, area {area:.4f}", alt, x, y, [("guess", [0, 1], [0, 1]), *lines])
 
 
+def learning(table: pd.DataFrame) -> Chart:
+    """The error of fewer training photos, the curve through them, and its range for more; photos by their logarithm."""
+    measured, places = table[table["draws"] > 0], np.log10(table["photos"])
+    ends = (float(places.min()), max(float(places.max()), float(places.min()) + 0.1))
+    ticks = [*zip(_places(places, ends, PLOT[0]), table["photos"], strict=True)][::-2]  # every second has room
+    x = Axis("training photos", ends, tuple((float(at), f"{photos:,}") for at, photos in ticks))
+    y = axis("validation error", (0.0, 1.1 * float(np.nanmax(table[["error", "high"]]))), PLOT[1], down=True)
+    lines: list[tuple[str, Values, Values]] = [("after", np.log10(measured["photos"]), measured["error"])]
+    if len(measured) < len(table):
+        last = table.iloc[-1]
+        lines = [("guess", places, table["fitted"]), ("kept", [places.iloc[-1]] * 2, last[["low", "high"]]), *lines]
+    alt = "; ".join(f"{row['photos']:,} photos: error {row['error']:.3f}" for row in measured.to_dict("records"))
+    return chart("", f"Validation error of linear by training photos. {alt}.", x, y, lines, "after")
+
+
 def reliability(model: str, bins: pd.DataFrame, errors: Mapping[str, float]) -> Chart:
     """Accuracy by confidence before and after the temperature; on the diagonal a model is as sure as it is right.
 

@@ -1,6 +1,12 @@
-"""Grad-CAM: where a photo speaks for a class (Selvaraju et al. 2017; Chollet 2021, section 9.4.3)."""
+"""Where a photo speaks for a class: Grad-CAM (Selvaraju et al. 2017; Chollet 2021, section 9.4.3), or what stands in.
 
-from collections.abc import Sequence
+Grad-CAM weighs a channel by its gradient in the mean over all places. Where a head looks at each place by itself, as
+one of Flatten and Dense does, that mean is none of them, and on a small map often leaves nothing but zeros. HiResCAM
+weighs every place by its own gradient: such a head's logit is the sum of the map (Draelos and Carin 2020).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -15,9 +21,25 @@ from PIL import Image
 from smallset.networks import models
 from smallset.photos import decoding
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.names import visible
 from smallset.showing import plots
 
 COLOURS, ALPHA = "jet", 0.4  # of the heat map over a photo
+NOTHING = "nothing in the photo speaks for it"
+
+Array = NDArray[np.float32]
+METHODS: Mapping[str, Callable[[Array, Array], Array]] = {  # features and gradients (h, w, c) to (h, w)
+    "Grad-CAM": lambda features, gradients: features @ gradients.mean((0, 1)),
+    "HiResCAM": lambda features, gradients: (features * gradients).sum(-1),
+}
+
+
+@dataclass(frozen=True)
+class Heat:
+    """How much each place speaks for a class, (h, w) in 0..1, and by which method; NOTHING where all are 0."""
+
+    values: Array
+    method: str
 
 
 def explain(
@@ -33,7 +55,8 @@ def explain(
     probabilities = models.per_class(np.asarray(model(pixels, training=False)))[0]
     label = int(probabilities.argmax()) if name is None else classes.index(name)
     heat = heatmap(model, pixels, label)
-    return overlay(photo, heat, f"{classes[label]} {probabilities[label]:.4f}"), classes[label], probabilities[label]
+    title = f"{visible(classes[label])} {probabilities[label]:.4f}\n{heat.method}"
+    return overlay(photo, heat.values, title), classes[label], probabilities[label]
 
 
 def squeezed(model: keras.Model, photo: NDArray[np.uint8]) -> tf.Tensor:
@@ -42,12 +65,23 @@ def squeezed(model: keras.Model, photo: NDArray[np.uint8]) -> tf.Tensor:
     return tf.image.resize(photo, (size, size))[None]
 
 
-def heatmap(model: keras.Model, pixels: tf.Tensor, label: int) -> NDArray[np.float32]:
-    """(h, w) in 0..1: how much each place of the last feature map speaks for a class, for pixels (1, size, size, 3).
+def heatmap(model: keras.Model, pixels: tf.Tensor, label: int) -> Heat:
+    """What each place of the last feature map says for a class, for pixels (1, size, size, 3), by the first of METHODS
+    that finds anything.
 
-    Channels are weighed by the gradient of the class's logit: its probability has none where a sigmoid is saturated, as
-    the book's heads are. All is 0 where no place speaks for the class.
+    Features are weighed by the gradient of the class's logit: its probability has none where a sigmoid is saturated, as
+    the book's heads are.
     """
+    features, gradients = felt(model, pixels, label)
+    for method, weighed in METHODS.items():
+        heat = np.maximum(weighed(features, gradients), 0)
+        if heat.any():
+            return Heat(heat / heat.max(), method)
+    return Heat(np.zeros(features.shape[:2], np.float32), NOTHING)
+
+
+def felt(model: keras.Model, pixels: tf.Tensor, label: int) -> tuple[Array, Array]:
+    """The last feature map of a photo (1, size, size, 3), and the gradient of a class's logit there, both (h, w, c)."""
     below, above, last = split(model)
     features = pixels
     for part in below:
@@ -57,9 +91,7 @@ def heatmap(model: keras.Model, pixels: tf.Tensor, label: int) -> NDArray[np.flo
         logits = tf.matmul(above(features, training=False), last.kernel) + last.bias
         # One sigmoid is P(second class): what speaks against it speaks for the first.
         score = logits[0, label] if last.units > 1 else (2 * label - 1) * logits[0, 0]
-    weights = tf.reduce_mean(tape.gradient(score, features), (0, 1, 2))  # (channels,)
-    heat = np.maximum(tf.reduce_sum(features[0] * weights, -1), 0)
-    return heat / max(heat.max(), np.finfo(np.float32).tiny)
+    return features[0].numpy(), tape.gradient(score, features)[0].numpy()
 
 
 def split(model: keras.Model) -> tuple[list[keras.Model], keras.Model, keras.layers.Dense]:
@@ -101,11 +133,12 @@ def heated(photo: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.ui
 
 def overlays(
     model: keras.Model, classes: Sequence[str], predictions: pd.DataFrame, folder: Path, side: int
-) -> list[NDArray[np.uint8]]:
-    """Photos below `folder`, of at most `side` px, each under what speaks for its predicted class; pixels (h, w, 3)."""
+) -> list[tuple[NDArray[np.uint8], str]]:
+    """Photos below `folder`, of at most `side` px, under what speaks for their predicted classes: pixels (h, w, 3), and
+    the method."""
     pictures = []
     for row in predictions.to_dict("records"):
         path = folder / row["file"]
         heat = heatmap(model, squeezed(model, decoding.decode(path)), classes.index(row["predicted"]))
-        pictures.append(heated(plots.thumbnail(path, side), heat))
+        pictures.append((heated(plots.thumbnail(path, side), heat.values), heat.method))
     return pictures

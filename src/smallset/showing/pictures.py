@@ -89,13 +89,16 @@ def examples(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([right.iloc[rows], plots.surest_mistakes(predictions).head(EXAMPLES)])
 
 
-def heat(model: str, chosen: pd.DataFrame, overlays: Sequence[NDArray[np.uint8]], test: Path) -> list[Figure]:
-    """Each of the `chosen` rows as it is and under its heat map."""
+def heat(
+    model: str, chosen: pd.DataFrame, overlays: Sequence[tuple[NDArray[np.uint8], str]], test: Path
+) -> list[Figure]:
+    """Each of the `chosen` rows as it is and under its heat map; overlays: as explanation.overlays gives them."""
     figures = []
-    for row, pixels in zip(chosen.to_dict("records"), overlays, strict=True):
+    for row, (pixels, method) in zip(chosen.to_dict("records"), overlays, strict=True):
         plain = picture(plots.thumbnail(test / row["file"], SIDE), _alt(model, row))
-        hot = picture(pixels, f"The same under its heat map: red is what speaks for {row['predicted']}")
-        figures.append(Figure((plain, hot), *_caption(row), wrong=row["actual"] != row["predicted"]))
+        hot = picture(pixels, f"The same under its heat map for {row['predicted']}: {method}")
+        name, words = _caption(row)
+        figures.append(Figure((plain, hot), name, f"{words}; {method}", wrong=row["actual"] != row["predicted"]))
     return figures
 
 

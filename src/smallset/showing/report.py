@@ -1,6 +1,5 @@
 """The report and the model card: what the tables say, in words, charts and tables of one page."""
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 
 from smallset.measures import comparison
 from smallset.pipeline import names, provenance
-from smallset.showing import charts, findings, pictures, results
+from smallset.showing import charts, findings, further, pictures, results
 
 MATRIX = 12  # classes; a confusion matrix of more is no picture for people, and the commonest confusions are listed
 CONFUSIONS = 12  # of each model, then
@@ -23,7 +22,6 @@ SOURCES = {  # where the photos are from, by what metrics/download.json begins w
     "sample": "drawn by smallset, not photographed",
 }
 OWN = "the project's own"
-MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")  # what is no plain text there; fine_tune is
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,14 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    own.filters |= {"listed": listed, "plain": plain, "counted": names.counted}
+    own.filters |= {"listed": listed, "plain": names.plain, "counted": names.counted}
     return own
 
 
 def page(found: results.Results, odd: Sequence[findings.Finding], gallery: pictures.Gallery) -> str:
     """The report: an HTML document with all that it shows, which asks nothing of any network."""
     areas = found.models.set_index("model").auc
+    more = charts.learning(found.learning) if len(found.learning) else None
     figures: dict[str, Mapping[str, Any]] = {
         "training": {model: charts.training(model, rows) for model, rows in found.history.items()},
         "confusion": {model: confusion(rows, found.classes) for model, rows in found.predictions.items()},
@@ -91,6 +90,7 @@ def page(found: results.Results, odd: Sequence[findings.Finding], gallery: pictu
             **context(found, odd),
             **{name: first(of_models, found.best) for name, of_models in figures.items()},
             gallery=gallery,
+            more=more,
             plot=charts.PLOT,
             columns=comparison.COLUMNS,
             temperatures=[(model, *ends(rows)) for model, rows in found.calibration.items() if len(rows) == 2],
@@ -115,8 +115,9 @@ def summary(found: results.Results, odd: Sequence[findings.Finding], page: str) 
     """The result in a few lines for a terminal; page: where the report is."""
     take, *others = comparison.choice(found.models, found.pairs)
     look = ", ".join(finding.count for finding in odd) or "nothing in the photos, as far as the audit sees"
+    learnt = filter(None, [further.more_photos(found.learning)])
     audited = [f"Worth a look: {look}."] if len(found.photos) else []
-    told = [f"{found.name}: {take}", *others, *audited, f"All of it: {page}"]
+    told = [f"{found.name}: {take}", *others, *learnt, *audited, f"All of it: {page}"]
     return "\n".join(map(names.visible, told))
 
 
@@ -136,6 +137,8 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
         "right": round(best.accuracy * n),
         "ends": (min(row.low for row in table), max(row.high for row in table)),
         "choice": comparison.choice(found.models, found.pairs),
+        "crossed": further.crossed(found.crossed, found.models),
+        "learning": further.more_photos(found.learning),
         "even": comparison.rivals(found.pairs, found.best, real=False),
         "worse": comparison.rivals(found.pairs, found.best, real=True),
         "sets": found.sets[found.best].to_dict("records") if found.best in found.sets else [],
@@ -210,8 +213,3 @@ def machines(stages: provenance.Record) -> list[tuple[list[str], provenance.Fact
 def listed(words: Sequence[str]) -> str:
     """As a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def plain(text: str) -> str:
-    """What stands for the text in Markdown, wherever it is written: in a line, a list, a table."""
-    return MARKDOWN.sub(r"\\\1", names.visible(text))

@@ -26,7 +26,7 @@ NAMES = [
     "actual",
     "predicted",
 ]
-NUMBERS = ["auc", "mean", "sd", "seeds", "unlike"]  # that a model may be without
+NUMBERS = ["auc", "mean", "sd", "seeds", "unlike", "error", "fitted", "low", "high"]  # that a model may be without
 TEXT = dict.fromkeys([*NAMES, "model", "when", "kind", "transform", "words"], str)
 
 # Accuracies of the same models on the same 4,000 photos: the book's first edition (validation photos), its second
@@ -61,6 +61,8 @@ class Results:
     duplicates: pd.DataFrame  # words, file, split, class, other_file, …, crosses_splits, crosses_classes
     photos: pd.DataFrame  # file, split, class, width, height, …, and the audit's flags
     suspects: pd.DataFrame  # rank, file, split, label, suspected, probability
+    learning: pd.DataFrame  # photos, a_class, draws, error, sd, fitted, low, high
+    crossed: pd.DataFrame  # model, accuracy, low, high, photos, folds, repeats; none where the test photos are many
     download: Content
     subset: Content
     stages: provenance.Record  # what each was made with
@@ -102,6 +104,8 @@ def read(metrics: Path, params: Path, name: str) -> Results:
         duplicates=table(metrics / "audit/pairs.csv"),
         photos=table(metrics / "audit/photos.csv"),
         suspects=table(metrics / "suspects.csv"),
+        learning=table(metrics / "learning_curve.csv"),
+        crossed=table(metrics / "cross_validation.csv"),
         download=_content(metrics / "download.json"),
         subset=_content(metrics / "subset.json"),
         stages=provenance.read(metrics / "provenance.json"),

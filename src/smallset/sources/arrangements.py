@@ -16,6 +16,7 @@ import pandas as pd
 
 from smallset.photos import walking
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.names import visible
 from smallset.sources import naming, tables
 
 SPLITS = ("train", "validation", "test")
@@ -77,7 +78,7 @@ def arranged(found: walking.Walk) -> Labelled:
         own = labelled
     own["source"] = [f"{top}{path}" for path in own["source"]]
     if top:
-        words.insert(0, f"Taken for the folder of photos: {walking.shown(top)}, which holds all of them.")
+        words.insert(0, f"Taken for the folder of photos: {visible(top)}, which holds all of them.")
     return own, words
 
 
@@ -133,7 +134,7 @@ def from_splits(found: walking.Walk, top: str, paths: Sequence[str], splits: Map
             raise unlabelled(found, f"{top}{name}/{inner}")
         else:
             why = "has no classes" if name in splits else "is no split"
-            words.append(f"Left out: {len(below)} photos of {walking.shown(name) or 'no folder'}, which {why}.")
+            words.append(f"Left out: {len(below)} photos of {visible(name) or 'no folder'}, which {why}.")
     return pd.concat([parts[name] for name in sorted(parts)], ignore_index=True), words
 
 
@@ -178,7 +179,7 @@ def from_table_beside(found: walking.Walk, top: str) -> Labelled | None:
     if len(fitting) != 1:
         return None
     ((path, (own, words)),) = fitting.items()
-    return own, [f"Classes: by the table {walking.shown(path)}. --table names another.", *words]
+    return own, [f"Classes: by the table {visible(path)}. --table names another.", *words]
 
 
 def tables_around(found: walking.Walk, top: str) -> list[str]:
@@ -196,7 +197,7 @@ def from_names(paths: Sequence[str]) -> Labelled | None:
     if len(classes) < len({*stems}) or not 1 < len({*classes.values()}) <= len(paths) / 2 or words & CAMERA:
         return None
     own = frame(paths, lambda path: classes[PurePosixPath(path).stem])
-    example = f"{walking.shown(PurePosixPath(paths[0]).name)} is {walking.shown(own['label'][0])}"
+    example = f"{visible(PurePosixPath(paths[0]).name)} is {visible(own['label'][0])}"
     return own, [f"Classes: by the files' names ({example}). Class folders or a table decide otherwise."]
 
 
@@ -214,7 +215,7 @@ def unlabelled(found: walking.Walk, top: str) -> SmallsetError:
         beside = []
     if not top and len(beside) > 1:
         cure += f" If the classes are {walking.some(beside)}, name {folder.parent}."
-    classes = walking.shown(folder.name) if top else "none"
+    classes = visible(folder.name) if top else "none"
     empty = [f"No photo in {walking.some(found.bare)}."] * bool(found.bare)
     return SmallsetError(
         " ".join([f"{found.folder}: expected two classes or more, found {classes}. {cure}", *empty, *found.said()])
@@ -252,7 +253,7 @@ def check_labels(where: Path, own: pd.DataFrame) -> None:
     """Two classes or more, each usable as the name of a folder wherever the pipeline runs; all others are named."""
     first = own.drop_duplicates("label")
     if wrong := [
-        f"'{walking.shown(label)}' ({walking.shown(source)})"
+        f"'{visible(label)}' ({visible(source)})"
         for label, source in zip(first["label"], first["source"], strict=True)
         if not naming.usable(label)
     ]:

@@ -83,9 +83,14 @@ def named(words: list[str], between: str = ", ") -> str:
     return between.join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
 
 
-def listed(subset: Path) -> dict[str, pd.DataFrame]:
-    """The photos of each split below `subset`, as lists: file, label, digest."""
-    return {split: lists.digested(lists.find(subset / split)).table() for split in SPLITS}
+def listed(subset: Path, raw: Path) -> dict[str, pd.DataFrame]:
+    """The photos of each split below `subset`, as lists: file, label, digest, and the group where `raw` has groups."""
+    tables = {split: lists.digested(lists.find(subset / split)).table() for split in SPLITS}
+    known = index(lists.find(raw))
+    if lists.GROUP not in known:
+        return tables
+    groups = known.set_index("file")[lists.GROUP]
+    return {split: table.assign(**{lists.GROUP: groups[table["file"]].to_numpy()}) for split, table in tables.items()}
 
 
 def excluded(found: lists.Photos, names: Iterable[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from smallset.photos import formats, walking
 from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline.names import visible
 
 SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".ndjson"}
 SPLITS = {
@@ -236,7 +237,7 @@ def _matched(table: Path, rows: pd.DataFrame, found: walking.Walk) -> pd.DataFra
     other = rows[rows["label"].to_numpy() != first["label"].reindex(rows["source"]).to_numpy()]
     if len(other):
         pairs = zip(other["line"], other["source"], first["line"].reindex(other["source"]), strict=True)
-        lines = [f"line {line}: {walking.shown(path)} is in line {before} already" for line, path, before in pairs]
+        lines = [f"line {line}: {visible(path)} is in line {before} already" for line, path, before in pairs]
         raise SmallsetError(f"{table}: {_listed(lines)}, with another label. Take one of the two away.")
     return rows.drop_duplicates("source").drop(columns="line")
 
@@ -244,7 +245,7 @@ def _matched(table: Path, rows: pd.DataFrame, found: walking.Walk) -> pd.DataFra
 def _refuse(table: Path, fault: str, at_fault: pd.Series, cure: str) -> None:
     """An error that names all the lines at fault, if there are any."""
     if len(at_fault):
-        lines = [f"line {line}: {walking.shown(cell)!r}" for line, cell in at_fault.items()]
+        lines = [f"line {line}: {visible(cell)!r}" for line, cell in at_fault.items()]
         raise SmallsetError(f"{table}: {fault}: {_listed(lines)}. {cure}")
 
 

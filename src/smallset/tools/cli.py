@@ -197,7 +197,7 @@ def explain(
     ] = None,
     label: Annotated[str | None, typer.Option(help="The class to explain. Default: the likeliest.")] = None,
 ) -> None:
-    """Show where a photo speaks for a class (Grad-CAM).
+    """Show where a photo speaks for a class (Grad-CAM, or HiResCAM where that shows nothing).
 
     Writes a heat map over the photo, red where most speaks for the class, and prints its path, the class and its
     probability. (Selvaraju et al. 2017; Chollet 2021, section 9.4.3.)

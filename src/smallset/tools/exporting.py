@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from smallset.networks import models, saving
 from smallset.photos import lists, walking
+from smallset.pipeline import names
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import drawing
 from smallset.storage import files
@@ -165,13 +166,18 @@ def to_litert(network: keras.Model, classes: Sequence[str], path: Path, calibrat
         int8["representative_dataset"] = lambda: ([row[None]] for row in calibration)
     network.export(path, format="litert", verbose=False, **int8)
     with zipfile.ZipFile(path, "a") as file:
-        file.writestr(zipfile.ZipInfo("labels.txt", saving.EPOCH), "\n".join(classes))
+        file.writestr(zipfile.ZipInfo("labels.txt", saving.EPOCH), lines(classes))
 
 
 def to_saved(network: keras.Model, classes: Sequence[str], path: Path, _: Pixels | None) -> None:
     """SavedModel, with assets.extra/labels.txt, a folder that TensorFlow leaves to its users."""
     network.export(path, format="tf_saved_model", verbose=False)
-    files.write_text(path / "assets.extra" / "labels.txt", "\n".join(classes))
+    files.write_text(path / "assets.extra" / "labels.txt", lines(classes))
+
+
+def lines(classes: Sequence[str]) -> str:
+    """A line for each class, in their order, whatever it is called."""
+    return "\n".join(map(names.visible, classes))
 
 
 def from_keras(network: keras.Model) -> Run:

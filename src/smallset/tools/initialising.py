@@ -16,7 +16,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from smallset.photos import decoding, walking
-from smallset.pipeline import params, progress
+from smallset.pipeline import names, params, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import arrangements, filling, splits
 from smallset.storage import files
@@ -263,5 +263,7 @@ def render(template: str, **facts: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - plain text
+        finalize=lambda value: names.visible(value) if type(value) is str else value,
     )
+    own.filters["plain"] = names.plain
     return own.get_template(template).render(**facts)

@@ -1,6 +1,7 @@
 """A small head for a pretrained base, solved and not trained: logistic regression on the base's pooled output."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -114,6 +115,12 @@ def choose(train: Rows, validation: Rows, p: params.Linear) -> tuple[Pipeline, p
     best = int(known.loss.to_numpy().argmin())
     print(f"C {tried[best]:g}: validation loss {known.loss[best]:.4f}, accuracy {known.accuracy[best]:.4f}")
     return solved[best], table.assign(chosen=table.index == best)
+
+
+def chosen(path: Path) -> float:
+    """The C that a table of `choose` says is the best."""
+    table = pd.read_csv(path)
+    return float(table["C"][table["chosen"]].iloc[0])
 
 
 def regression(train: Rows, strength: float, p: params.Linear, start: LogisticRegression | None = None) -> Pipeline:

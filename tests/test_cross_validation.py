@@ -1,0 +1,54 @@
+"""Cross-validation: its accuracy, and an interval that is no narrower than the photos allow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smallset.measures import cross_validation
+from smallset.photos.lists import Photos
+from smallset.pipeline import params
+from smallset.training import pooling
+
+P = params.Linear(C=None, class_weights="balanced", calibrate=True)
+
+
+def photos(count: int, group: int = 1) -> Photos:
+    """Two classes in turn; each `group` photos in a row belong together."""
+    groups = tuple(f"walk {row // group}" for row in range(count))
+    return Photos(Path("all"), ("a", "b"), tuple(map(str, range(count))), np.arange(count) // group % 2, (), groups)
+
+
+def rows(found: Photos, seed: int, group: int = 1) -> pooling.Rows:
+    """What tells the classes apart four times in five, the photos of a group alike."""
+    random = np.random.default_rng(seed)
+    skill = random.normal(0.84 * (2 * found.labels - 1))[np.arange(len(found.files)) // group * group]
+    return pooling.Rows(
+        np.stack([skill, *random.normal(size=(4, len(skill)))], axis=1).astype(np.float32), found.labels
+    )
+
+
+def test_the_interval_holds_the_accuracy_on_other_photos() -> None:
+    held, tables = 0, []
+    for seed in range(10):
+        found = photos(200)
+        tables.append(cross_validation.measure(rows(found, seed), found, 0.1, P, seed).iloc[0])
+        held += tables[-1].low < 0.8 < tables[-1].high
+    assert held >= 9
+    assert np.mean([row.accuracy for row in tables]) == pytest.approx(0.79, abs=0.02)
+    assert tables[0][["photos", "folds", "repeats"]].tolist() == [200, 5, 5]
+
+
+def test_photos_that_belong_together_count_for_less() -> None:
+    alone, grouped = (
+        cross_validation.measure(rows(photos(200, group), 0, group), photos(200, group), 0.1, P, 0).iloc[0]
+        for group in (1, 20)
+    )
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+    assert cross_validation.worth([1.0] * 25, 1.0, 145) == pytest.approx(100)
+
+
+def test_many_test_photos_need_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cross_validation.needed(photos(299))
+    assert not cross_validation.needed(photos(300))
+    assert capsys.readouterr().out == "300 test photos tell accuracies well enough: no cross-validation.\n"

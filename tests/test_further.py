@@ -1,0 +1,40 @@
+"""Sentences on more photos and on cross-validation, each for its case."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smallset.showing import further
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.009, 0.015, "More photos would help: with twice the training photos linear would get 0.985 to 0.991 of"),
+        (
+            0.009,
+            0.017,
+            "Whether more photos would help, these do not tell: with twice the training photos linear",
+        ),
+        (0.0155, 0.017, "More photos of the same kind would hardly help: with twice the training photos linear would"),
+    ],
+)
+def test_whether_more_photos_would_help(low: float, high: float, expected: str) -> None:
+    nothing = [np.nan, np.nan]
+    rows = [[200, 5, 0.03, *nothing], [400, 1, 0.017, *nothing], [800, 0, np.nan, low, high]]
+    table = pd.DataFrame(rows, columns=["photos", "draws", "error", "low", "high"])
+    words = further.more_photos(table)
+    assert words.startswith(expected)
+    assert words.endswith(" of the validation photos right, now 0.983.")
+    assert further.more_photos(table[:2]) == "400 training photos are too few to tell whether more would help."
+
+
+def test_cross_validation_says_what_to_believe() -> None:
+    found = pd.DataFrame([{"model": "linear", "accuracy": 0.88, "low": 0.84, "high": 0.911, "photos": 398}])
+    models = pd.DataFrame(
+        {"model": ["linear", "pooled"], "accuracy": [0.85, 0.9], "low": [0.757, 0.8], "high": [0.912, 0.95], "n": 80}
+    )
+    words = further.crossed(found, models)
+    assert further.crossed(found[:0], models) == further.more_photos(pd.DataFrame()) == ""
+    assert "gets 0.850 of 80 right, 95 % interval 0.757–0.912. By cross-validation over all 398 photos" in words
+    assert "For linear believe the latter" in words
