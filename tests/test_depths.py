@@ -34,6 +34,12 @@ BOOK = params.Augmentation(
 Start = tuple[Path, caches.Data]
 
 
+@pytest.fixture(autouse=True)
+def poor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if `linear` were never good enough."""
+    monkeypatch.setattr(depths, "LEFT", -1)
+
+
 @pytest.fixture
 def start(tmp_path: Path, drawn: lists.Photos) -> Start:
     """What `linear` saves of a small base, and the cache of its trunk."""
@@ -98,6 +104,20 @@ def test_a_large_base_is_trained_to_its_top_unless_it_is_told(start: Start, monk
     monkeypatch.setattr(depths, "LIGHT", 10)
     assert tuned(start).choice.depth.tolist() == ["top"]
     assert tuned(start, depth="whole").choice.depth.tolist() == ["whole"]
+
+
+def test_where_linear_gets_nearly_all_right_only_the_top_is_tried(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = float(
+        (
+            evaluation.predictor(saving.load(start[0]))(start[1].validation.photos).probability.argmax(1)
+            != start[1].validation.labels
+        ).mean()
+    )
+    for left, tried in ((wrong, ["top"]), (wrong - 0.01, ["top", "whole"])):
+        monkeypatch.setattr(depths, "LEFT", left)
+        assert tuned(start).choice.depth.tolist() == tried
 
 
 def test_the_choice_is_read_from_its_table(start: Start, tmp_path: Path) -> None:

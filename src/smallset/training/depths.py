@@ -18,6 +18,7 @@ from smallset.training import fitting, pooling, sides, transfer
 
 TOP, WHOLE = "top", "whole"  # what follows the cut, on cached outputs of the trunk; all of it, from pixels
 LIGHT = 10_000_000  # weights of a base; of more, an epoch of the whole takes longer than most want to wait
+LEFT = 0.01  # of the validation photos, that `linear` gets wrong; of fewer, the whole base unlearns more than it learns
 
 Parts = Sequence[keras.Model]
 
@@ -40,7 +41,7 @@ def fit(parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> 
     """
     start = [part.get_weights() for part in parts]
     tried: list[tuple[Tuned, list[np.ndarray]]] = []
-    for depth in [p.depth] if p.depth else worthwhile(parts):
+    for depth in [p.depth] if p.depth else worthwhile(parts, data.validation):
         for part, weights in zip(parts, start, strict=True):
             part.set_weights(weights)
         tuned = fit_to(depth, parts, data, p, replace(run, backup=run.backup.beside(depth)))
@@ -66,10 +67,13 @@ def bounded(depth: str, parts: Parts, data: caches.Data) -> Limits:
     return pooling.bounded(head, *rows)
 
 
-def worthwhile(parts: Parts) -> list[str]:
-    """The depths to try where none is given: the whole base only if it is small."""
-    trunk, top, _ = parts
-    return [TOP, WHOLE] if trunk.count_params() + top.count_params() <= LIGHT else [TOP]
+def worthwhile(parts: Parts, validation: caches.Cache) -> list[str]:
+    """The depths to try where none is given: the whole base only if it is small, and was not good enough as it is."""
+    trunk, top, head = parts
+    known = pooling.rows(top, head, replace(validation, values=validation.views[0]))
+    given = models.per_class(np.asarray(head.layers[-1](known.inputs)))
+    light = trunk.count_params() + top.count_params() <= LIGHT
+    return [TOP, WHOLE] if light and (given.argmax(axis=1) != known.labels).mean() > LEFT else [TOP]
 
 
 def chosen(path: Path) -> str:
