@@ -1,5 +1,6 @@
 """How deep a base is trained: each depth as if it alone were tried, the best by validation, and written down."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ BOOK = params.Augmentation(
     flip="horizontal", rotation=0.1, shift=0.0, shear=0.0, zoom=0.2, keep_aspect=True, fill="reflect"
 )
 Start = tuple[Path, caches.Data]
+PREFERRED = depths.preferred
 
 
 @pytest.fixture(autouse=True)
@@ -68,18 +70,51 @@ def tuned(start: Start, history: Path | None = None, **changes: Any) -> depths.T
 
 
 @pytest.mark.parametrize("augmentation", [None, BOOK])
-def test_the_depth_of_the_lowest_validation_loss_is_kept_as_if_it_alone_were_tried(
-    start: Start, augmentation: params.Augmentation | None
+def test_a_depth_that_is_tried_among_others_comes_to_what_it_comes_to_alone(
+    start: Start, augmentation: params.Augmentation | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(depths, "preferred", lowest)
     both = tuned(start, augmentation=augmentation)
     alone = {depth: tuned(start, depth=depth, augmentation=augmentation) for depth in ("top", "whole")}
-    assert both.choice.depth.tolist() == ["top", "whole"]
-    np.testing.assert_allclose(both.choice.val_loss, [one.history.val_loss.min() for one in alone.values()], rtol=1e-4)
-    best = both.choice.depth[both.choice.val_loss.argmin()]
-    assert both.choice.depth[both.choice.chosen].tolist() == [best]
-    assert both.history.equals(alone[best].history)
-    for found, expected in zip(both.model.get_weights(), alone[best].model.get_weights(), strict=True):
+    assert both.choice.depth.tolist() == ["frozen", "top", "whole"]
+    np.testing.assert_allclose(both.choice.val_loss[1:], [one.choice.val_loss[0] for one in alone.values()], rtol=1e-4)
+    best = alone[both.choice.depth[both.choice.chosen].item()]
+    assert both.history.equals(best.history)
+    for found, expected in zip(both.model.get_weights(), best.model.get_weights(), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def lowest(tried: Sequence[depths.Trial]) -> pd.DataFrame:
+    """The choice as if every difference were more than chance, and nothing could be left as it is."""
+    table = PREFERRED(tried)
+    return table.assign(chosen=table.index == int(table.val_loss[int(len(tried) > 1) :].idxmin()))
+
+
+def trial(depth: str, right: list[float]) -> depths.Trial:
+    """One that gives the right class of two these probabilities."""
+    known = pooling.Rows(np.zeros((len(right), 1), np.float32), np.zeros(len(right), np.int64))
+    fitted = fitting.Fitted(1.0, pd.DataFrame({"epoch": []}))
+    return depths.Trial(depth, fitted, [], known, np.stack([right, 1 - np.array(right)], axis=1))
+
+
+def test_the_least_deep_within_a_standard_error_of_the_lowest_loss_is_chosen() -> None:
+    better = [0.9] * 8 + [0.4] * 4
+    by_chance = depths.preferred([trial("frozen", [0.9] * 12), trial("top", [0.95] * 11 + [0.5])])
+    assert by_chance.val_loss.argmin() == 1
+    assert by_chance.chosen.tolist() == [True, False]
+    assert by_chance.above[0] <= by_chance.se[0]
+    real = depths.preferred([trial("frozen", better), trial("top", [0.9] * 12), trial("whole", [0.901] * 11 + [0.9])])
+    assert real.chosen.tolist() == [False, False, True]
+    assert real.above.tolist() == pytest.approx((real.val_loss - real.val_loss.min()).tolist())
+    assert real.val_accuracy.tolist() == pytest.approx([8 / 12, 1, 1])
+
+
+def test_where_nothing_is_gained_the_model_is_that_of_linear(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depths, "preferred", lambda tried: PREFERRED(tried).assign(chosen=[True, False, False]))
+    found = tuned(start)
+    assert len(found.history) == P.epochs
+    for one, other in zip(found.model.get_weights(), saving.load(start[0]).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_whole_trains_the_trunk_and_the_top_does_not_and_normalisation_stays(start: Start) -> None:
@@ -93,7 +128,6 @@ def test_the_whole_trains_the_trunk_and_the_top_does_not_and_normalisation_stays
 @pytest.mark.parametrize("depth", ["top", "whole"])
 def test_its_limits_are_those_of_the_trained_features(start: Start, drawn: lists.Photos, depth: str) -> None:
     found = tuned(start, depth=depth)
-    assert found.limits is not None
     said = evaluation.predictor(found.model, found.limits)(drawn)
     np.testing.assert_allclose(np.sort(said.unlikeness), found.limits.usual, atol=2e-2)
     doubt = 1 - said.probability[np.arange(10), drawn.labels]
@@ -102,21 +136,16 @@ def test_its_limits_are_those_of_the_trained_features(start: Start, drawn: lists
 
 def test_a_large_base_is_trained_to_its_top_unless_it_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depths, "LIGHT", 10)
-    assert tuned(start).choice.depth.tolist() == ["top"]
+    assert tuned(start).choice.depth.tolist() == ["frozen", "top"]
     assert tuned(start, depth="whole").choice.depth.tolist() == ["whole"]
 
 
-def test_where_linear_gets_nearly_all_right_only_the_top_is_tried(
+def test_where_linear_gets_nearly_all_right_the_whole_is_not_tried(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = float(
-        (
-            evaluation.predictor(saving.load(start[0]))(start[1].validation.photos).probability.argmax(1)
-            != start[1].validation.labels
-        ).mean()
-    )
-    for left, tried in ((wrong, ["top"]), (wrong - 0.01, ["top", "whole"])):
-        monkeypatch.setattr(depths, "LEFT", left)
+    right = tuned(start).choice.val_accuracy[0]
+    for left, tried in ((1 - right, ["frozen", "top"]), (0.99 - right, ["frozen", "top", "whole"])):
+        monkeypatch.setattr(depths, "LEFT", left + 1e-9)
         assert tuned(start).choice.depth.tolist() == tried
 
 

@@ -46,9 +46,9 @@ def estimate(paths: list[str], counts: pd.DataFrame, p: params.Params, start: fl
 
 
 def training(base: tuple[keras.Model, keras.Model], classes: int, p: params.Tuning) -> float:
-    """Seconds that one photo takes in a step of training, summed over the depths that `pooled` will try."""
+    """Seconds that one photo takes in a step of training, summed over the depths that `pooled` may try."""
     parts = [*base, pooling.unsolved(base[1].output_shape[1:], classes)]
-    tried = [p.depth] if p.depth else depths.worthwhile(parts)
+    tried = [p.depth] if p.depth else depths.affordable(parts)
     return sum(step(parts if depth == depths.WHOLE else parts[1:], p) for depth in tried)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from smallset.frozen import caches
 from smallset.networks import inference, models
@@ -16,9 +17,11 @@ from smallset.photos import images
 from smallset.pipeline import params
 from smallset.training import fitting, pooling, sides, transfer
 
+FROZEN = "frozen"  # nothing: the model that `linear` is
 TOP, WHOLE = "top", "whole"  # what follows the cut, on cached outputs of the trunk; all of it, from pixels
 LIGHT = 10_000_000  # weights of a base; of more, an epoch of the whole takes longer than most want to wait
 LEFT = 0.01  # of the validation photos, that `linear` gets wrong; of fewer, the whole base unlearns more than it learns
+LEAST = 1e-7  # of a probability in a loss, as in training
 
 Parts = Sequence[keras.Model]
 
@@ -29,51 +32,94 @@ class Tuned:
 
     model: keras.Model
     temperature: float
-    history: pd.DataFrame  # a row for each epoch, as fitting.fit has it
-    choice: pd.DataFrame  # a row for each depth that was tried: depth, epochs, val_loss, val_accuracy, chosen
-    limits: Limits | None = None  # of the best
+    history: pd.DataFrame  # a row for each epoch, as fitting.fit has it; of the best depth that was trained
+    choice: pd.DataFrame  # as `preferred` gives it
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a depth came to."""
+
+    depth: str
+    fitted: fitting.Fitted
+    weights: list[list[NDArray[np.float32]]]  # of each part
+    known: pooling.Rows  # what the last layer is given of the validation photos
+    probability: NDArray[np.float64]  # (n, classes) of these
 
 
 def fit(parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> Tuned:
     """Train trunk, top and head on from the weights they have, to p.depth; None: to each that pays, and keep the best.
 
-    The best is the one of the lowest validation loss. The history is written to run.history.
+    The history is written to run.history.
     """
-    start = [part.get_weights() for part in parts]
-    tried: list[tuple[Tuned, list[np.ndarray]]] = []
-    for depth in [p.depth] if p.depth else worthwhile(parts, data.validation):
-        for part, weights in zip(parts, start, strict=True):
-            part.set_weights(weights)
-        tuned = fit_to(depth, parts, data, p, replace(run, backup=run.backup.beside(depth)))
-        tried.append((tuned, tuned.model.get_weights()))
-    choice = pd.concat([tuned.choice for tuned, _ in tried], ignore_index=True)
-    best = int(choice.val_loss.argmin())
-    tuned, weights = tried[best]
-    tuned.model.set_weights(weights)
-    print(f"trained: {choice.depth[best]}, of the lowest validation loss, {choice.val_loss[best]:.4f}")
-    limits = bounded(choice.depth[best], parts, data)
-    return replace(tuned, choice=choice.assign(chosen=choice.index == best), limits=limits)
+    start = weights(parts)
+    tried = [] if p.depth else [trial(FROZEN, parts, data, p, run)]
+    for depth in [p.depth] if p.depth else worthwhile(parts, tried[0]):
+        put(parts, start)
+        tried.append(trial(depth, parts, data, p, replace(run, backup=run.backup.beside(depth))))
+    choice = preferred(tried)
+    best = tried[int(choice["chosen"].argmax())]
+    put(parts, best.weights)
+    trained = best if len(best.fitted.history) else min(tried[1:], key=lambda one: one.fitted.history["val_loss"].min())
+    print(f"kept: {best.depth}, the least deep within a standard error of the lowest validation loss")
+    limits = pooling.bounded(parts[-1], rows(best.depth, parts, data.train), best.known)
+    return Tuned(joined(best.depth, parts), best.fitted.temperature, trained.fitted.history, choice, limits)
 
 
-def bounded(depth: str, parts: Parts, data: caches.Data) -> Limits:
-    """Where the word of the trained model ends; of a trunk that was trained, the cache says nothing any more."""
-    trunk, top, head = parts
-    cached = data.train, data.validation
+def affordable(parts: Parts) -> list[str]:
+    """The depths that training may go to where none is given: the whole base only if it is small."""
+    trunk, top, _ = parts
+    return [TOP, WHOLE] if trunk.count_params() + top.count_params() <= LIGHT else [TOP]
+
+
+def worthwhile(parts: Parts, start: Trial) -> list[str]:
+    """Those that are tried: the whole base only where it was not nearly good enough as it is."""
+    wrong = (start.probability.argmax(axis=1) != start.known.labels).mean()
+    return affordable(parts) if wrong > LEFT else [TOP]
+
+
+def trial(depth: str, parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> Trial:
+    """Train the parts to one depth."""
+    print(f"depth: {depth}")
+    fitted = fit_to(depth, parts, data, p, run)
+    known = rows(depth, parts, data.validation)
+    return Trial(depth, fitted, weights(parts), known, pooling.judged(parts[-1], known))
+
+
+def fit_to(depth: str, parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> fitting.Fitted:
+    """What training leaves beside the weights; of FROZEN no epoch."""
+    if depth == FROZEN:
+        return fitting.Fitted(1.0, pd.DataFrame(columns=["epoch", *fitting.HISTORY]))
     if depth == TOP:
-        rows = [pooling.rows(top, head, replace(cache, values=cache.views[0])) for cache in cached]
-    else:
-        step = inference.compiled(pooling.pool(models.chain([trunk, top], "base"), head))
-        rows = [sides.rows(step, cache.photos, trunk.input_shape[1]) for cache in cached]
-    return pooling.bounded(head, *rows)
+        return transfer.fit(parts[:1], parts[1:], data, p, run)[1]
+    model = joined(depth, parts)
+    return fitting.fit(model, from_pixels(model, p), data.train.photos, data.validation.photos, p, run)
 
 
-def worthwhile(parts: Parts, validation: caches.Cache) -> list[str]:
-    """The depths to try where none is given: the whole base only if it is small, and was not good enough as it is."""
-    trunk, top, head = parts
-    known = pooling.rows(top, head, replace(validation, values=validation.views[0]))
-    given = models.per_class(np.asarray(head.layers[-1](known.inputs)))
-    light = trunk.count_params() + top.count_params() <= LIGHT
-    return [TOP, WHOLE] if light and (given.argmax(axis=1) != known.labels).mean() > LEFT else [TOP]
+def preferred(tried: Sequence[Trial]) -> pd.DataFrame:
+    """A row for each depth: depth, epochs, val_loss, val_accuracy, above, se, chosen.
+
+    The loss is that of the saved model, each photo counted once. above: how much higher than the lowest it is in the
+    mean, se: the standard error of that difference over the photos. Chosen is the least deep one that is no more than
+    its se above the lowest (the one standard error rule, Breiman et al. 1984): less was trained, and chance tells of
+    no gain.
+    """
+    labels = tried[0].known.labels
+    given = np.stack([one.probability[np.arange(len(labels)), labels] for one in tried])
+    losses = -np.log(np.clip(given, LEAST, 1))
+    above = losses - losses[losses.mean(axis=1).argmin()]
+    table = pd.DataFrame(
+        {
+            "depth": [one.depth for one in tried],
+            "epochs": [len(one.fitted.history) for one in tried],
+            "val_loss": losses.mean(axis=1),
+            "val_accuracy": [(one.probability.argmax(axis=1) == labels).mean() for one in tried],
+            "above": above.mean(axis=1),
+            "se": above.std(axis=1) / np.sqrt(len(labels)),
+        }
+    )
+    return table.assign(chosen=table.index == int((table["above"] <= table["se"]).argmax()))
 
 
 def chosen(path: Path) -> str:
@@ -82,17 +128,30 @@ def chosen(path: Path) -> str:
     return str(table.depth[table.chosen].iloc[0])
 
 
-def fit_to(depth: str, parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> Tuned:
-    """Train the parts to one depth."""
-    print(f"training to depth: {depth}")
-    if depth == TOP:
-        model, fitted = transfer.fit(parts[:1], parts[1:], data, p, run)
-    else:
-        model = transfer.join([], parts)
-        fitted = fitting.fit(model, from_pixels(model, p), data.train.photos, data.validation.photos, p, run)
-    best = fitted.history.loc[fitted.history.val_loss.argmin()]
-    told = {"depth": depth, "epochs": len(fitted.history), "val_loss": best.val_loss, "val_accuracy": best.val_accuracy}
-    return Tuned(model, fitted.temperature, fitted.history, pd.DataFrame([told]))
+def rows(depth: str, parts: Parts, cache: caches.Cache) -> pooling.Rows:
+    """What the last layer is given of the photos as they are; of a trunk that was trained, the cache says nothing."""
+    trunk, top, head = parts
+    if depth != WHOLE:
+        return pooling.rows(top, head, replace(cache, values=cache.views[0]))
+    step = inference.compiled(pooling.pool(models.chain([trunk, top], "base"), head))
+    return sides.rows(step, cache.photos, trunk.input_shape[1])
+
+
+def joined(depth: str, parts: Parts) -> keras.Model:
+    """All parts as one model, trainable as deep as that."""
+    frozen = {FROZEN: len(parts), TOP: 1, WHOLE: 0}[depth]
+    return transfer.join(parts[:frozen], parts[frozen:])
+
+
+def weights(parts: Parts) -> list[list[NDArray[np.float32]]]:
+    """Of each part, as they are now."""
+    return [part.get_weights() for part in parts]
+
+
+def put(parts: Parts, own: Sequence[list[NDArray[np.float32]]]) -> None:
+    """Give each part its weights."""
+    for part, values in zip(parts, own, strict=True):
+        part.set_weights(values)
 
 
 def from_pixels(model: keras.Model, p: params.Tuning) -> fitting.Load:

@@ -148,11 +148,14 @@ def put(solved: Pipeline, last: layers.Dense) -> None:
     last.set_weights([kernel, found.intercept_ - scaler.mean_ @ kernel])
 
 
+def judged(head: keras.Model, known: Rows) -> NDArray[np.float64]:
+    """P(class), (n, classes), by what the head's last layer is given."""
+    return models.per_class(np.asarray(head.layers[-1](known.inputs)))
+
+
 def bounded(head: keras.Model, train: Rows, validation: Rows) -> Limits:
     """Where the word of a model with that head ends, by what its last layer is given of the photos as they are."""
-    given = keras.Input(validation.inputs.shape[1:])
-    probability = models.per_class(keras.Model(given, head.layers[-1](given)).predict(validation.inputs, verbose=0))
-    return limits.fit(train.inputs, validation.inputs, probability, validation.labels)
+    return limits.fit(train.inputs, validation.inputs, judged(head, validation), validation.labels)
 
 
 def calibrated(last: layers.Dense, validation: Rows) -> float:

@@ -24,6 +24,7 @@ class Plan:
     build: Callable[[int], keras.Model]  # untrained, for a seed that Keras has been given
     data: caches.Data
     p: params.Training
+    chance: bool = True  # False where nothing is trained, so that nothing hangs on a seed
     pixels: fitting.Load | None = None  # what loads the photos of the cache, where it is trained on them and not on it
 
     def load(self, rows: caches.Cache, **how: int) -> tf.data.Dataset:
@@ -64,18 +65,19 @@ def of_pooled(parts: depths.Parts, depth: str, data: caches.Data, p: params.Tuni
         model.set_weights(weights)
         return model
 
-    return Plan(build, data, p, depths.from_pixels(model, p) if depth == depths.WHOLE else None)
+    pixels = depths.from_pixels(model, p) if depth == depths.WHOLE else None
+    return Plan(build, data, p, depth != depths.FROZEN, pixels)
 
 
 def probabilities(plan: Plan, test: caches.Cache, seeds: Sequence[int], backup: Backup) -> Probabilities:
     """What a run with each of the seeds gives for the test photos.
 
-    Without cached views there is no run: training is end to end then, and takes too long to be repeated. One that was
-    killed goes on with the run it was in.
+    There is no run without cached views, since training is end to end then and takes too long to be repeated, and none
+    where nothing hangs on chance. One that was killed goes on with the run it was in.
     """
     shape = (0, len(test.photos.files), len(test.photos.classes))
     found = list(backup.read().get("found", np.empty(shape, np.float32)))
-    for seed in seeds[len(found) :] if len(plan.data.train.views) else ():
+    for seed in seeds[len(found) :] if plan.chance and len(plan.data.train.views) else ():
         step = inference.compiled(trained(plan, seed, backup.beside("run")))
         outputs = [step(rows.numpy()) for rows, _ in plan.load(test, batch=plan.p.batch)]
         found.append(models.per_class(np.concatenate(outputs)).astype(np.float32))
