@@ -25,10 +25,10 @@ Predict = Callable[[lists.Photos], Said]
 
 def predictor(model: keras.Model, limits: Limits | None = None) -> Predict:
     """What says it of each photo: compiled once, for as many lists as it is asked of."""
-    step, side = ends.answering(model, limits), model.input_shape[1]
+    step, side, classes = ends.answering(model, limits), model.input_shape[1], max(2, model.output_shape[1])
 
     def predict(found: lists.Photos) -> Said:
-        rows, classes = inference.on_photos(step, found, side, f"predicting {found.folder.name}"), len(found.classes)
+        rows = inference.on_photos(step, found, side, f"predicting {found.folder.name}")
         return Said(rows[:, :classes], rows[:, classes])
 
     return predict
