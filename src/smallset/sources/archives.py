@@ -3,6 +3,7 @@
 PetImages/Cat/0.jpg (Microsoft), train/cat.0.jpg (Kaggle's train.zip), and a zip that holds train.zip (Kaggle's whole).
 """
 
+import errno
 import lzma
 import re
 import shutil
@@ -48,14 +49,8 @@ def unpack(source: Path, target: Path) -> None:
 
 # What zipfile raises for bytes that are not as they should be.
 BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, ValueError, OverflowError, LookupError, OSError),
 )
 
 
@@ -66,6 +61,8 @@ def _opened(file: Path | IO[bytes], name: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(file) as archive:
             yield archive
     except BROKEN as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of the disk; EINVAL: a place before its start
+            raise
         raise SmallsetError(f"{name}: not a whole, readable zip file ({error}). Delete it and get it again.") from None
 
 

@@ -41,11 +41,14 @@ def heal_data() -> Iterator[str]:
     """Objects, outputs and caches."""
     with checking.opened() as repo:
         project = Project(repo)
+        photos = [one for one in project.damages if one.out.stage.is_data_source and one.kind == "other"]
         bad = [oid for oid in project.objects if not project.good(oid)]
         moved = {oid: aside(project, repo.cache.local.oid_to_path(oid)) for oid in bad}
         yield from (f"{repo.cache.local.oid_to_path(oid)}: moved to {target}" for oid, target in moved.items())
         without = Project(repo, project.md5s)  # the broken objects
         yield from fetched(without)
+        for damage in photos:  # of the time when the objects that they are linked to were there: else an owner's change
+            yield from restore(Project(repo, project.md5s), damage)
         after = Project(repo, project.md5s)
         for damage in after.damages:
             yield from restore(after, damage)
