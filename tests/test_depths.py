@@ -87,7 +87,9 @@ def test_a_depth_that_is_tried_among_others_comes_to_what_it_comes_to_alone(
 def lowest(tried: Sequence[depths.Trial]) -> pd.DataFrame:
     """The choice as if every difference were more than chance, and nothing could be left as it is."""
     table = PREFERRED(tried)
-    return table.assign(chosen=table.index == int(table.val_loss[int(len(tried) > 1) :].idxmin()))
+    return table.assign(
+        chosen=table.index == int(table.val_loss.tolist().index(table.val_loss[int(len(tried) > 1) :].min()))
+    )
 
 
 def trial(depth: str, right: list[float]) -> depths.Trial:

@@ -374,9 +374,9 @@ def test_the_card_s_code_gives_what_predict_gives(
     photo(Path("photo.jpg"))
     space: dict[str, Any] = {}
     exec(card.split("```python\n")[1].split("```")[0], space)  # noqa: S102 - as it stands
-    [(_, expected, error)] = prediction.answers(space["model"], ["photo.jpg"], 1)
-    assert not error
+    [answer] = prediction.answers(space["model"], ["photo.jpg"], 1)
+    assert not answer.error
     found = models.per_class(space["model"].predict(space["pixels"], verbose=0))
-    np.testing.assert_allclose(found[0], expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(found[0], answer.probability, rtol=0, atol=2e-6)
     _, pixels, _ = next(iter(prediction.load(["photo.jpg"], 48, 1)))
     np.testing.assert_allclose(np.array(space["pixels"]), pixels, atol=1e-3)

@@ -1,6 +1,7 @@
 """Copies in a folder for each label: complete, never over another file, and the same after a second run."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from smallset.networks.limits import Limits
 from smallset.pipeline.errors import SmallsetError
+from smallset.storage import files
 from smallset.tools import sorting
 from smallset.tools.prediction import Answer, Asked
 
@@ -78,7 +80,7 @@ def test_no_file_is_replaced_and_none_is_left_in_parts(
         draft.write_text(source.read_text()[:1])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sorting.files, "copy", full)
+    monkeypatch.setattr(files, "copy", full)
     with pytest.raises(OSError, match="No space left"):
         list(sorting.sort(answers[1:2], target, CLASSES, ASKED))
     assert contents(target) == found
@@ -90,7 +92,7 @@ def test_a_disk_without_links_takes_copies_as_well(
     def refused(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(sorting.os, "link", refused)
+    monkeypatch.setattr(os, "link", refused)
     list(sorting.sort(answers, tmp_path / "sorted", CLASSES, ASKED))
     assert sorted(contents(tmp_path / "sorted")) == [
         *["cat/1-2.jpg", "cat/1.jpg", "sorted.csv", "unlike/3.jpg", "unsure/2.jpg"]

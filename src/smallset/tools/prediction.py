@@ -197,9 +197,9 @@ def cell(value: object) -> object:
 def row_of_csv(cells: Sequence[object]) -> str:
     """A line, quoted where a cell needs it."""
     text = io.StringIO()
-    # Python quotes a \r for its sake from 3.13 on.
-    quoting = csv.QUOTE_NONNUMERIC if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
-    csv.writer(text, lineterminator="\n", quoting=quoting).writerow(cells)
+    plain = csv.writer(text, lineterminator="\n")
+    careful = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    (careful if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)  # Python 3.13 does so by itself
     return text.getvalue()
 
 
