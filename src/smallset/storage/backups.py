@@ -25,7 +25,7 @@ class Backup:
 
     def write(self, arrays: Arrays) -> None:
         """Replace what there was."""
-        with files.whole(self.path) as draft, draft.open("wb") as file:
+        with files.whole(self.path, lasting=False) as draft, draft.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays, fingerprint=np.array(self.fingerprint))
 
     def read(self) -> Arrays:

@@ -15,14 +15,20 @@ import pandas as pd
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a draft path beside `path`; it becomes `path` when the block ends well, and is removed when it fails."""
+def whole(path: Path, lasting: bool = True) -> Iterator[Path]:
+    """Yield a draft path beside `path`; it becomes `path` when the block ends well, and is removed when it fails.
+
+    lasting: once the disk has its bytes. Not so for what is written often, and does no harm when it is damaged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = part(path)
     remove(draft)
     try:
         yield draft
-        put(path)
+        if lasting:
+            put(path)
+        else:
+            draft.replace(path)
     finally:
         remove(draft)
 
