@@ -2,7 +2,8 @@
 
 Errors of n training photos follow a * n**-b + c, c being what no number of photos of this kind takes away (Viering and
 Loog 2021, The shape of learning curves: a review). How far this one can be read is told by drawing validation photos
-and draws again: the range for twice the photos is that of the gain, added to what there is now.
+and draws again: the range for twice the photos is that of the gain, added to what there is now, and wider by the luck of the
+photos drawn, now and then.
 """
 
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ def sizes(photos: int, classes: int) -> list[int]:
 def table(wrong: Wrong, classes: int, seed: int) -> pd.DataFrame:
     """A row for each size with the COLUMNS: error, its standard deviation over the draws, and that of the curve.
 
-    The last row is of MORE times the photos: low and high are the 95 % interval of the error there. Without it, and
+    The last row is of MORE times the photos: low and high are the 95 % prediction interval of the error there. Without it, and
     without a curve, where there are fewer than LEAST sizes.
     """
     size = np.array([*wrong], np.float64)
@@ -75,7 +76,8 @@ def table(wrong: Wrong, classes: int, seed: int) -> pd.DataFrame:
         found["fitted"] = curve(size, errors[None], further)[0]
         again = curve(size, resampled(wrong, seed), further[-2:])
         tail = (1 - CONFIDENCE) / 2
-        less, more = np.quantile(again[:, 0] - again[:, 1], [tail, 1 - tail])
+        luck = np.random.default_rng(seed).normal(0, np.sqrt(2) * spread[-2], RESAMPLED)
+        less, more = np.quantile(again[:, 0] - again[:, 1] + luck, [tail, 1 - tail])
         found.loc[len(found) - 1, ["low", "high"]] = max(errors[-1] - more, 0), max(errors[-1] - less, 0)
     found = found.assign(a_class=found["photos"] / classes).reindex(columns=COLUMNS)
     return found.astype({"photos": int, "draws": int})
