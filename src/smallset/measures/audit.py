@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from scipy import stats
 from scipy.ndimage import uniform_filter1d
 
 from smallset.photos import decoding, lists
-from smallset.pipeline import names, progress
+from smallset.pipeline import names, progress, provenance
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import splits
 from smallset.storage import files
@@ -76,8 +77,9 @@ def look(found: Mapping[str, lists.Photos]) -> Looks:
         columns=["file", "split", "class"],
     )
     paths = [Path(path) for own in found.values() for path in own.paths()]
-    looked = (look_at(path) for path in progress.bar(paths, what="looking", unit=" photos"))
-    measured, hashes, squares = zip(*looked, strict=True)
+    with ThreadPoolExecutor(provenance.threads()) as pool:
+        looked = progress.bar(pool.map(look_at, paths), total=len(paths), what="looking", unit=" photos")
+        measured, hashes, squares = zip(*looked, strict=True)
     return Looks(listed.join(pd.DataFrame(measured)), np.stack(hashes), np.stack(squares))
 
 
