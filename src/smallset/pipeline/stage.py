@@ -118,12 +118,12 @@ def run(main: Callable[[], None]) -> None:
 
 def kept(name: str) -> str:
     """How to have back what the stage had made, which DVC takes away before a run; "" where nothing is gone."""
-    lock, outputs = Path("dvc.lock"), [out for kind in OUTPUTS for out in graph().get(name, {}).get(kind, [])]
-    cached = [path for out in outputs for path in ([out] if isinstance(out, str) else in_cache(out))]
     try:
-        known = load(lock.read_text(encoding="utf-8"))["stages"][name]["outs"]
+        outputs = [out for kind in OUTPUTS for out in graph().get(name, {}).get(kind, [])]
+        known = load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]["outs"]
     except (OSError, YAMLError, KeyError, TypeError):
         return ""
+    cached = [path for out in outputs for path in ([out] if isinstance(out, str) else in_cache(out))]
     gone = [out["path"] for out in known if out["path"] in cached and not Path(out["path"]).exists()]
     return f"\nDVC's cache has what it had made before: dvc checkout {shlex.join(gone)}" if gone else ""
 
