@@ -80,7 +80,7 @@ def test_there_is_no_area_under_the_curve_without_a_photo_of_each_class() -> Non
 
 def test_predict_keeps_the_order_of_the_photos(drawn: lists.Photos) -> None:
     inputs = keras.Input((80, 80, 3))
-    brightness = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(inputs))
+    brightness = keras.layers.Rescaling(1 / 765)(keras.layers.GlobalAveragePooling2D()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(brightness))
-    expected = [decoding.decode(path).mean(axis=(0, 1)).sum() / 255 for path in drawn.paths()]
+    expected = [decoding.decode(path).mean(axis=(0, 1)).sum() / 765 for path in drawn.paths()]
     assert evaluation.predictor(model)(drawn).probability[:, 1] == pytest.approx(expected, rel=1e-4)

