@@ -115,18 +115,6 @@ def test_what_nobody_foresaw_keeps_its_traceback() -> None:
         stage.run(lambda: print(1 / 0))
 
 
-def test_an_end_on_request_clears_up(tmp_path: Path) -> None:
-    def main() -> None:
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        finally:
-            (tmp_path / "cleared").touch()
-
-    with pytest.raises(SystemExit, match="ended by SIGTERM. Go on with: dvc repro"):
-        stage.run(main)
-    assert (tmp_path / "cleared").exists()
-
-
 def test_what_a_failed_stage_had_made_is_checked_out_by_the_command_that_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

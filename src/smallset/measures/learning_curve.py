@@ -2,8 +2,8 @@
 
 Errors of n training photos follow a * n**-b + c, c being what no number of photos of this kind takes away (Viering and
 Loog 2021, The shape of learning curves: a review). How far this one can be read is told by drawing validation photos
-and draws again: the range for twice the photos is that of the gain, added to what there is now, and wider by the luck of the
-photos drawn, now and then.
+and draws again: the range for twice the photos is that of the gain, added to what there is now, and wider by the luck
+of the photos drawn, now and then.
 """
 
 from collections.abc import Mapping
@@ -63,8 +63,8 @@ def sizes(photos: int, classes: int) -> list[int]:
 def table(wrong: Wrong, classes: int, seed: int) -> pd.DataFrame:
     """A row for each size with the COLUMNS: error, its standard deviation over the draws, and that of the curve.
 
-    The last row is of MORE times the photos: low and high are the 95 % prediction interval of the error there. Without it, and
-    without a curve, where there are fewer than LEAST sizes.
+    The last row is of MORE times the photos: low and high are the 95 % prediction interval of the error there. Without
+    it, and without a curve, where there are fewer than LEAST sizes.
     """
     size = np.array([*wrong], np.float64)
     errors = np.array([several.mean() for several in wrong.values()])

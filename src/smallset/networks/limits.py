@@ -179,5 +179,7 @@ def with_features(model: keras.Model) -> keras.Model:
     x = model.input
     for part in below:
         x = part(x, training=False)
-    both = keras.Model(head.input, keras.layers.Concatenate()([head.output, head.layers[-1].input]), name="both")
+    both = keras.Model(
+        head.input, keras.layers.Concatenate(name="answers")([head.output, head.layers[-1].input]), name="both"
+    )
     return keras.Model(model.input, both(x), name="answers")

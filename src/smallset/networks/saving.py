@@ -83,12 +83,12 @@ def classifier(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         if taken != [(None, side, side, 3)] or side is None:
             raise ValueError(f"expected one input of the shape (None, side, side, 3), found {str(taken)[1:-1]}")
         wide = {(None, len(names)), *([(None, 1)] if len(names) == 2 else [])}
-        if {one.dtype for one in [*model.inputs, *model.outputs]} - FLOATS or isinstance(model.output, dict | list):
-            raise ValueError("expected floating point numbers alone")
         if len(given) != 1 or given[0] not in wide:
             raise ValueError(
                 f"expected a probability for each of {len(names)} classes, found outputs {str(given)[1:-1]}"
             )
+        if {one.dtype for one in [*model.inputs, *model.outputs]} - FLOATS or isinstance(model.output, dict | list):
+            raise ValueError("expected floating point numbers alone")
     return model, names
 
 
