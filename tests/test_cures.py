@@ -12,7 +12,7 @@ SOURCES = [*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
 
 
-@pytest.mark.parametrize("graph", ["dvc.yaml", "project/dvc.yaml", "first-edition/dvc.yaml", "mnist/dvc.yaml"])
+@pytest.mark.parametrize("graph", ["dvc.yaml", "project/lean.yaml", "first-edition/dvc.yaml", "mnist/dvc.yaml"])
 def test_a_stage_that_is_to_be_run_is_in_every_graph(graph: str) -> None:
     stages = yaml.safe_load((ROOT / graph).read_text(encoding="utf-8"))["stages"]
     named = set(re.findall(r"dvc repro (?:--force )?([a-z_]+)(?=[\s\"')}.])", TEXT))

@@ -235,7 +235,9 @@ def test_a_folder_that_takes_no_writing_is_named(pipeline: Pipeline, small_disk:
 
 
 def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
-    assert "dvc repro subset" in pipeline.run("python", "stages/subset.py", code=1)
+    assert "A stage is run by DVC, which knows its params: dvc repro" in pipeline.run(
+        "python", "stages/subset.py", code=1
+    )
 
 
 def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline: Pipeline) -> None:

@@ -157,7 +157,7 @@ def test_a_queued_experiment_leaves_every_file(page: Page, do: Do) -> None:
 def test_an_update_brings_the_code_of_the_smallset_that_is_installed(page: Page, do: Do) -> None:
     assert "birds: up to date" in do(".", "smallset", "update", "birds")
     [package] = (page.birds.parent / "venv").rglob("site-packages/smallset")
-    for path in ("storage/files.py", "project/stages/side.py", "project/project/dvc.yaml"):
+    for path in ("storage/files.py", "project/stages/side.py", "project/project/lean.yaml"):
         with (package / path).open("a") as file:
             file.write("# newer\n")
     assert "See git diff, then: dvc repro" in do("birds", "smallset", "update")

@@ -16,6 +16,7 @@ PACKAGE = Path(smallset.__file__).parent
 INSIDE = "src/smallset"  # where a project has the package
 BESIDE = (".dvc/.gitignore", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitattributes", "requirements.lock")
 GRAPH = "dvc.yaml"
+LEAN = "project/lean.yaml"  # by another name, or DVC would take it for one more pipeline of the clone
 PARAMS = "params.yaml"
 RECORD = ".smallset.json"  # in a project: what was brought, by which a later smallset knows what its user has changed
 
@@ -34,7 +35,7 @@ class Record:
 def source() -> Path:
     """The folder with stages/, dvc.yaml and all else beside the package: of a wheel in the package, else the clone."""
     for folder in (PACKAGE / "project", PACKAGE.parents[1]):
-        if (folder / "project" / GRAPH).is_file():
+        if (folder / LEAN).is_file():
             return folder
     raise SmallsetError(
         f"{PACKAGE}: this smallset is a project's own, and brings nothing into another. Install smallset itself, in "
@@ -72,7 +73,7 @@ def below(path: Path, name: str) -> Iterator[tuple[str, Path]]:
 def graph(chapter: bool) -> str:
     """dvc.yaml: the lean one, or the chapter's, which takes the project's photos in place of a download."""
     if not chapter:
-        return (source() / "project" / GRAPH).read_text(encoding="utf-8")
+        return (source() / LEAN).read_text(encoding="utf-8")
     text = (source() / GRAPH).read_text(encoding="utf-8")
     head, download, stages = re.split(r"(?m)^  (?=download:$|subset:$)", text)
     for anchor, room in re.findall(r'&(\w+) ("[^"]+")', download):
