@@ -263,7 +263,8 @@ def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline:
 
     pipeline.set("convnet_augmented", "dropout", 0.2, "first-edition")
     assert pipeline.repro("--dry") == set()
-    assert pipeline.repro("--dry", folder="first-edition") == {"convnet_augmented"}
+    changed = {"convnet_augmented", "evaluate@convnet_augmented", "compare", "report"}
+    assert pipeline.repro("--dry", folder="first-edition") == changed
     pipeline.set("convnet_augmented", "dropout", 0.5, "first-edition")
     pipeline.commit("The first edition")
 

@@ -19,7 +19,8 @@ GRAPHS = [".", LEAN]
 
 
 def stages(pipeline: str) -> dict[str, dict[str, Any]]:
-    declared: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / pipeline / "dvc.yaml").read_text())["stages"]
+    name = "lean.yaml" if pipeline == LEAN else "dvc.yaml"
+    declared: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / pipeline / name).read_text())["stages"]
     return declared
 
 
@@ -198,7 +199,7 @@ def test_outputs_of_a_model_leave_the_run_cache_on(graph: str, name: str) -> Non
 
 def test_all_that_a_project_makes_is_shared() -> None:
     # DVC: without an output that was not pushed, dvc pull fails and dvc repro runs its stage.
-    assert "push: false" not in (ROOT / LEAN / "dvc.yaml").read_text()
+    assert "push: false" not in (ROOT / LEAN / "lean.yaml").read_text()
 
 
 @pytest.mark.parametrize("pipeline", [*PIPELINES, LEAN])
