@@ -137,7 +137,7 @@ def data(folder: Path, photos_each: int) -> None:
     labels = {"label": ["cat", "dog"], "suspected": ["dog", "cat"], "probability": [0.0269, 0.7]}
     files.write_csv(metrics / "suspects.csv", pd.DataFrame(suspects | labels))
     wrong = {size: np.arange(40) < 40 / (1 + size / 60) for size in (20, 40, 100, 200, 400)}
-    table = learning_curve.table({size: several[None] for size, several in wrong.items()}, 2, seed=0)
+    table = learning_curve.table({size: np.stack([several] * 2) for size, several in wrong.items()}, 2, seed=0)
     files.write_csv(metrics / "learning_curve.csv", table)
     crossed = ["linear", 0.8, 0.7, 0.875, 6 * photos_each, 5, 5]
     files.write_csv(metrics / "cross_validation.csv", pd.DataFrame([crossed], columns=cross_validation.COLUMNS))

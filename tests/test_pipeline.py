@@ -263,7 +263,7 @@ def test_the_first_edition_runs_the_shared_stages_beside_the_reference(pipeline:
 
     pipeline.set("convnet_augmented", "dropout", 0.2, "first-edition")
     assert pipeline.repro("--dry") == set()
-    changed = {"convnet_augmented", "evaluate@convnet_augmented", "compare", "report"}
+    changed = {"convnet_augmented", "report"}  # by their own params: a dry run does not know what follows
     assert pipeline.repro("--dry", folder="first-edition") == changed
     pipeline.set("convnet_augmented", "dropout", 0.5, "first-edition")
     pipeline.commit("The first edition")

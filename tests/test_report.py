@@ -122,7 +122,7 @@ def test_what_deserves_a_look_is_said_first_and_shown(folder: Path) -> None:
         "2 pairs of photos alike in two splits",
         "1 pair of photos alike twice in one split",
         "1 label in doubt",  # the other one is believed
-        "3 photos least like the others",
+        "3 photos unlike the others",
         "2 blurred photos",
         "1 photo left out",
     ]  # and not that all are grey: what all are is not odd
@@ -153,7 +153,7 @@ def test_the_last_lines_of_a_run_are_its_result(folder: Path, capsys: pytest.Cap
     assert "with twice the training photos linear would get" in more
     assert look == (
         "Worth a look: 2 pairs of photos alike in two splits, 1 pair of photos alike twice in one split, "
-        "1 label in doubt, 3 photos least like the others, 2 blurred photos."
+        "1 label in doubt, 3 photos unlike the others, 2 blurred photos."
     )
     assert page == f"All of it: {folder / 'plots/report.html'}"
     assert time.startswith("report: ")

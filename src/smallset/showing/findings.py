@@ -77,19 +77,15 @@ def doubtful(suspects: pd.DataFrame, subset: Path) -> Iterator[Finding]:
 
 
 def strange(unlike: pd.DataFrame, subset: Path) -> Iterator[Finding]:
-    """The photos of each split that are least like those that the best model was trained on."""
-    if len(unlike):
-        figures = [
-            pictures.of(row, subset, f"{row['class']}, {row['unlikeness']:.2f} from the others")
-            for row in unlike.to_dict("records")
-        ]
+    """The photos of each split that are called unlike those that the best model was trained on, the first few."""
+    rows = [row for row in unlike.to_dict("records") if row["unlike"]]
+    if rows:
+        figures = [pictures.of(row, subset, f"{row['class']}, {row['unlikeness']:.2f} from the others") for row in rows]
         note = (
             "Of each split the first few, the training photos by those of other folds; the number is how far a photo "
             "lies outside of all that the model knows. A placeholder, a screenshot or a stray photo is among the first."
         )
-        yield Finding(
-            "unlike", "Unlike the others", f"{counted(len(unlike), 'photo')} least like the others", note, figures
-        )
+        yield Finding("unlike", "Unlike the others", f"{counted(len(rows), 'photo')} unlike the others", note, figures)
 
 
 def odd(photos: pd.DataFrame, subset: Path) -> Iterator[Finding]:
