@@ -18,8 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import limits as ends
-from smallset.networks.limits import Limits, Said
+from smallset.networks.limits import RATE, Limits, Said, answering
 from smallset.photos import decoding, images, lists, walking
 from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
@@ -46,7 +45,7 @@ class Asked:
     """What answers are to tell beside the labels, of a model that knows its limits; of another one nothing."""
 
     limits: Limits | None = None
-    rate: float = ends.RATE
+    rate: float = RATE
     coverage: float | None = None
 
     def columns(self) -> list[str]:
@@ -140,7 +139,7 @@ def answers(
     limits: Limits | None = None,
 ) -> Iterator[Answer]:
     """What the model says to each path, in their order, as soon as its batch is through; `reasons` as in `load`."""
-    step, classes = ends.answering(model, limits), max(2, model.output_shape[1])
+    step, classes = answering(model, limits), max(2, model.output_shape[1])
     for names, pixels, errors in load(paths, model.input_shape[1], batch, reasons):
         rows = step(pixels.numpy())
         for name, row, error in zip(names.numpy(), rows, errors.numpy(), strict=True):

@@ -55,7 +55,7 @@ def sort(answers: Iterable[Answer], target: Path, classes: Sequence[str], asked:
             folder = folders[UNLIKE] if told["unlike"] else sure
             copy = place(Path(answer.path), target / folder, Path(answer.path).name).relative_to(target).as_posix()
         cells = map(prediction.cell, told.values())
-        rows.append(prediction.row_of_csv([answer.path, copy, *label, *cells, answer.error]))
+        rows.append(prediction.row_of_csv([*map(prediction.inert, (answer.path, copy)), *label, *cells, answer.error]))
         yield answer, folder
     draft = files.part(target / TABLE)
     draft.write_bytes("".join(rows).encode("utf-8", "surrogateescape"))
