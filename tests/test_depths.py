@@ -99,14 +99,15 @@ def trial(depth: str, right: list[float]) -> depths.Trial:
     return depths.Trial(depth, fitted, [], known, np.stack([right, 1 - np.array(right)], axis=1))
 
 
-def test_the_least_deep_within_a_standard_error_of_the_lowest_loss_is_chosen() -> None:
+def test_the_base_is_left_as_it_is_unless_training_gains_more_than_a_standard_error() -> None:
     better = [0.9] * 8 + [0.4] * 4
     by_chance = depths.preferred([trial("frozen", [0.9] * 12), trial("top", [0.95] * 11 + [0.5])])
     assert by_chance.val_loss.argmin() == 1
     assert by_chance.chosen.tolist() == [True, False]
     assert by_chance.above[0] <= by_chance.se[0]
-    real = depths.preferred([trial("frozen", better), trial("top", [0.9] * 12), trial("whole", [0.901] * 11 + [0.9])])
+    real = depths.preferred([trial("frozen", better), trial("top", [0.9] * 12), trial("whole", [0.95] * 11 + [0.55])])
     assert real.chosen.tolist() == [False, False, True]
+    assert real.above[1] <= real.se[1]
     assert real.above.tolist() == pytest.approx((real.val_loss - real.val_loss.min()).tolist())
     assert real.val_accuracy.tolist() == pytest.approx([8 / 12, 1, 1])
 

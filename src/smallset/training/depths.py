@@ -62,7 +62,7 @@ def fit(parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> 
     best = tried[int(choice["chosen"].argmax())]
     put(parts, best.weights)
     trained = best if len(best.fitted.history) else min(tried[1:], key=lambda one: one.fitted.history["val_loss"].min())
-    print(f"kept: {best.depth}, the least deep within a standard error of the lowest validation loss")
+    print(f"kept: {best.depth}")
     limits = pooling.bounded(parts[-1], rows(best.depth, parts, data.train), best.known)
     return Tuned(joined(best.depth, parts), best.fitted.temperature, trained.fitted.history, choice, limits)
 
@@ -101,9 +101,9 @@ def preferred(tried: Sequence[Trial]) -> pd.DataFrame:
     """A row for each depth: depth, epochs, val_loss, val_accuracy, above, se, chosen.
 
     The loss is that of the saved model, each photo counted once. above: how much higher than the lowest it is in the
-    mean, se: the standard error of that difference over the photos. Chosen is the least deep one that is no more than
-    its se above the lowest (the one standard error rule, Breiman et al. 1984): less was trained, and chance tells of
-    no gain.
+    mean, se: the standard error of that difference over the photos. Chosen is the first, as long as it is no more than
+    its se above the lowest (the one standard error rule, Breiman et al. 1984): nothing was trained, and chance tells of
+    no gain. Otherwise it is the lowest: once the base is one of its own, a deeper one costs no more to keep or to use.
     """
     labels = tried[0].known.labels
     given = np.stack([one.probability[np.arange(len(labels)), labels] for one in tried])
@@ -119,7 +119,8 @@ def preferred(tried: Sequence[Trial]) -> pd.DataFrame:
             "se": above.std(axis=1) / np.sqrt(len(labels)),
         }
     )
-    return table.assign(chosen=table.index == int((table["above"] <= table["se"]).argmax()))
+    enough = table["above"][0] <= table["se"][0]
+    return table.assign(chosen=table.index == (0 if enough else table["val_loss"].argmin()))
 
 
 def chosen(path: Path) -> str:
