@@ -20,6 +20,7 @@ from smallset.measures import significance
 from smallset.storage import files
 
 COLUMNS = ["set", "base", "model", "side", "depth", "accuracy", "low", "high", "loss", "val_loss", "seconds"]
+BASES = "EfficientNetLite0,EfficientNetLite1,EfficientNetLite2,VGG16"
 WAY = {"linear": ["side", "larger", "linear"], "pooled": ["pooled"]}  # stages that lead to a model
 ABOUT = """\
 Each row is a project that `smallset init` made of a set of photos, with another base: side and depth are what
@@ -29,18 +30,21 @@ test photos. `seconds`: of the stages that lead to the model, after the splits. 
 
 def main(
     data: Annotated[Path, typer.Option(help="A folder with one of photos for each set, as `smallset init` takes it.")],
-    bases: Annotated[str, typer.Option(help="Names, with commas.")] = "EfficientNetLite0,EfficientNetLite1,VGG16",
+    bases: Annotated[str, typer.Option(help="Names, with commas.")] = BASES,
     tuned: Annotated[str, typer.Option(help="Those of which `pooled` is trained, too.")] = "EfficientNetLite0",
     output: Annotated[Path, typer.Option(help="CSV; the table goes beside it as .md.")] = Path("benchmarks/bases.csv"),
 ) -> None:
-    """Measure each base on each set."""
-    rows: list[dict[str, object]] = []
+    """Measure each base on each set; what the output has already is not measured again."""
+    table = pd.read_csv(output) if output.exists() else pd.DataFrame(columns=COLUMNS)
     for photos in sorted(path for path in data.iterdir() if path.is_dir()):
         for base in bases.split(","):
+            if ((table["set"] == photos.name) & (table["base"] == base)).any():
+                continue
             models = ["linear", "pooled"] if base in tuned.split(",") else ["linear"]
             with tempfile.TemporaryDirectory() as scratch:
-                rows += measured(photos.resolve(), base, models, Path(scratch))
-            files.write_csv(output, pd.DataFrame(rows, columns=COLUMNS))
+                rows = measured(photos.resolve(), base, models, Path(scratch))
+            table = pd.DataFrame([*table.to_dict("records"), *rows], columns=COLUMNS)
+            files.write_csv(output, table.sort_values(["set", "base", "model"], kind="stable"))
     files.write_text(output.with_suffix(".md"), report(pd.read_csv(output)))
 
 

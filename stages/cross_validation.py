@@ -22,13 +22,9 @@ def main() -> None:
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     *seen, test = lists.splits(LISTS, SUBSET, ("train", "validation", "test"))
-    if cross_validation.needed(test):
-        trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-        cached = [caches.read(LARGER / f"{own.folder.name}.npy", own) for own in seen]
-        given, found = cross_validation.given(trunk, top, cached, test)
-        table = cross_validation.measure(given, found, pooling.chosen(CHOICE), p.linear, p.seed)
-    else:
-        table = cross_validation.NONE
+    base = saving.load(BASE / "trunk.keras"), saving.load(BASE / "top.keras")
+    cached = [caches.read(LARGER / f"{own.folder.name}.npy", own) for own in seen]
+    table = cross_validation.where_needed(base, cached, test, pooling.chosen(CHOICE), p.linear, p.seed)
     files.write_csv(TABLE, table)
 
 

@@ -131,7 +131,7 @@ def test_it_says_what_it_found_and_so_does_the_readme(place: Path, tmp_path: Pat
     said = create(Path("mine"), own)
     for text in (
         f"mine: a project with 69 photos of 2 classes from {own}",
-        "Splits: 60, 20 and 20 % in the mean, each photo by its bytes. Base: EfficientNetLite0 at 224 or 288 px",
+        "Splits: 60, 20 and 20 % in the mean, each photo by its bytes. Base: EfficientNetLite0 at 224 to 384 px",
         "The run will take about a minute on this machine",
     ):
         assert text in said

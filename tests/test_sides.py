@@ -36,6 +36,11 @@ def test_the_side_is_the_one_of_the_lowest_validation_loss(
     assert sides.chosen(pd.read_csv(tmp_path / "choice.csv")) == sides.chosen(table) == 24
 
 
+def test_the_largest_side_is_tried_where_the_photos_are_few() -> None:
+    assert sides.tried(1_000) == (224, 288, 384)
+    assert sides.tried(1_001) == (224, 288)
+
+
 def test_a_side_that_is_given_is_taken_without_a_look_at_the_photos(drawn: lists.Photos) -> None:
     def none(side: int) -> keras.Model:
         raise AssertionError(side)

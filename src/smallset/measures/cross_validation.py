@@ -23,15 +23,21 @@ FEW = 300  # test photos: an accuracy of 0.9 on as many is known to ± 3.4 point
 FOLDS = 5
 REPEATS = 5  # with other folds each
 COLUMNS = ["model", "accuracy", "low", "high", "photos", "folds", "repeats"]
-NONE = pd.DataFrame(columns=COLUMNS)
 
 
-def needed(test: Photos) -> bool:
-    """Whether the test photos are so few; says so where they are not."""
-    count = len(test.files)
-    if count >= FEW:
-        print(f"{count:,} test photos tell accuracies well enough: no cross-validation.")
-    return count < FEW
+def where_needed(
+    base: tuple[keras.Model, keras.Model],
+    cached: Sequence[caches.Cache],
+    test: Photos,
+    strength: float,
+    p: params.Linear,
+    seed: int,
+) -> pd.DataFrame:
+    """`measure` of all photos with a base's trunk and top; where the test photos are many, no row."""
+    if len(test.files) >= FEW:
+        print(f"{len(test.files):,} test photos tell accuracies well enough: no cross-validation.")
+        return pd.DataFrame(columns=COLUMNS)
+    return measure(*given(*base, cached, test), strength, p, seed)
 
 
 def given(

@@ -12,8 +12,7 @@ from sklearn import metrics
 from smallset.measures import calibration
 from smallset.measures.calibration import Probabilities
 from smallset.networks import inference
-from smallset.networks import limits as ends
-from smallset.networks.limits import Limits, Said
+from smallset.networks.limits import Limits, Said, answering
 from smallset.photos import lists
 
 COVERAGES = (0.9, 0.95, 0.99)  # for which the sets of labels are measured
@@ -25,7 +24,7 @@ Predict = Callable[[lists.Photos], Said]
 
 def predictor(model: keras.Model, limits: Limits | None = None) -> Predict:
     """What says it of each photo: compiled once, for as many lists as it is asked of."""
-    step, side, classes = ends.answering(model, limits), model.input_shape[1], max(2, model.output_shape[1])
+    step, side, classes = answering(model, limits), model.input_shape[1], max(2, model.output_shape[1])
 
     def predict(found: lists.Photos) -> Said:
         rows = inference.on_photos(step, found, side, f"predicting {found.folder.name}")

@@ -32,10 +32,11 @@ def estimate(paths: list[str], counts: pd.DataFrame, p: params.Params, start: fl
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of several graphs, each of which is wanted
     runtime.prepare(p.seed, p.precision)
     train, validation, test = (int(counts[split].sum()) for split in ("train", "validation", "test"))
-    side = p.larger.side or max(sides.SIDES)
+    wanted = [p.larger.side] if p.larger.side else sides.tried(train + validation)
+    side = max(wanted)
     below, above = halves(p, side)
     photo = passing(below) + passing(above)  # s, forward
-    tried = [] if p.larger.side else [(other / side) ** 2 for other in sides.SIDES]
+    tried = [] if p.larger.side else [(other / side) ** 2 for other in wanted]
     looks = train * (2 if p.larger.mirror else 1) + validation + MODELS * test + (train + validation) * sum(tried)
     seconds = LOOKS * decoding_one(paths) * len(paths) + looks * photo
     seconds += p.pooled.epochs * (train * training((below, above), len(counts), p.pooled) + validation * photo)

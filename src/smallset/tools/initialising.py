@@ -27,7 +27,6 @@ GIVEN = params.Subset(by="given")
 DRAWN = params.Subset(by="fraction", train=0.6, validation=0.2, test=0.2)
 CONVNETS = ("convnet", "convnet_augmented")
 LOOKED_AT = 200  # photos whose sizes are read
-LARGER = 256  # px, the side that the reference pipeline has beside its image.side
 STEPS = 63  # of an epoch of the reference pipeline, for which its ema_momentum is
 IGNORED = "/data/\n/models/\n/plots/\n/dvc_plots/\n.part.*\n\n.venv/\n__pycache__/\n*.egg-info/\n"
 
@@ -181,7 +180,8 @@ def fitted(found: Found, chapter: bool) -> Changes:
     averages: Changes = {
         name: {"ema_momentum": momentum(getattr(p, name), int(found.counts["train"].sum()))} for name in CONVNETS
     }
-    sides: Changes = {"image": {"side": side}, "larger": {"side": round(side * LARGER / p.image.side)}}
+    larger = p.larger.side and round(side * p.larger.side / p.image.side)
+    sides: Changes = {"image": {"side": side}, "larger": {"side": larger}}
     return changes | averages | sides
 
 

@@ -1,6 +1,6 @@
 """The side that photos are resized to, as validation prefers: by logistic regression on the frozen base's output."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import pandas as pd
@@ -11,32 +11,42 @@ from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import pooling
 
-SIDES = (224, 288)  # px. A larger one shows more, and costs by its square; of 160 px no set of photos was told better
+SIDES = (
+    224,
+    288,
+    384,
+)  # px. A larger one shows more, and costs by its square; of 160 px no set of photos was told better
+FEW = 1_000  # photos; of more, the largest side is not tried
 
 Build = Callable[[int], keras.Model]  # the base for a side
 
 
 def choose(build: Build, train: Photos, validation: Photos, given: int | None, p: params.Linear) -> pd.DataFrame:
-    """A row for each of SIDES: side, C, val_loss, val_accuracy, chosen (of the lowest loss).
+    """A row for each side that is tried: side, C, val_loss, val_accuracy, chosen (of the lowest loss).
 
     given: the side that params.yaml names, whose row then is the only one, without measures.
     """
     if given:
         return pd.DataFrame([{"side": given, "C": None, "val_loss": None, "val_accuracy": None, "chosen": True}])
     found = []
-    for side, base in bases(build):
+    for side, base in bases(build, tried(len(train.files) + len(validation.files))):
         head = pooling.unsolved(base.output_shape[1:], len(train.classes))
         step = inference.compiled(pooling.pool(base, head))
-        _, tried = pooling.choose(rows(step, train, side), rows(step, validation, side), p)
-        found.append(tried[tried.chosen].assign(side=side))
+        _, solved = pooling.choose(rows(step, train, side), rows(step, validation, side), p)
+        found.append(solved[solved.chosen].assign(side=side))
     table = pd.concat(found, ignore_index=True)[["side", "C", "val_loss", "val_accuracy"]]
     return table.assign(chosen=table.index == int(table.val_loss.argmin()))
 
 
-def bases(build: Build) -> Iterator[tuple[int, keras.Model]]:
-    """The base for each of SIDES that it takes; not each is a multiple of its patch. SmallsetError if it takes none."""
+def tried(photos: int) -> Sequence[int]:
+    """The sides that are tried for so many training and validation photos."""
+    return SIDES if photos <= FEW else SIDES[:-1]
+
+
+def bases(build: Build, wanted: Sequence[int]) -> Iterator[tuple[int, keras.Model]]:
+    """The base for each side that it takes; not each is a multiple of its patch. SmallsetError if it takes none."""
     refused = []
-    for side in SIDES:
+    for side in wanted:
         try:
             base = build(side)
         except SmallsetError as error:
@@ -44,7 +54,7 @@ def bases(build: Build) -> Iterator[tuple[int, keras.Model]]:
             refused.append(error)
         else:
             yield side, base
-    if len(refused) == len(SIDES):
+    if len(refused) == len(wanted):
         raise refused[-1]
 
 
