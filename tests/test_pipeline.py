@@ -110,6 +110,21 @@ def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(p
     assert pipeline.repro() == set()  # from DVC's cache
 
 
+def test_wrong_labels_of_test_photos_change_no_model_and_no_choice(pipeline: Pipeline) -> None:
+    raw, found = pipeline.folder / "data/raw", pipeline.folder / "metrics/linear.json"
+    before = json.loads(found.read_text())
+    for number in range(12, 18):
+        cat, dog = raw / f"cat/cat.{number}.jpg", raw / f"dog/dog.{number}.jpg"
+        cat.rename(raw / "other.jpg")
+        dog.rename(cat)
+        (raw / "other.jpg").rename(dog)
+    pipeline.run("dvc", "commit", "--force", "download")
+    assert pipeline.repro(*MODELS, "evaluate@linear") == {"subset", "audit", "evaluate@linear"}
+    after = json.loads(found.read_text())
+    assert after["accuracy"] == pytest.approx(1 - before["accuracy"])
+    assert [after[name] for name in ("val_loss", "val_accuracy")] == [before["val_loss"], before["val_accuracy"]]
+
+
 def test_an_edit_in_a_room_that_learns_nothing_retrains_nothing(pipeline: Pipeline) -> None:
     for module in ("sources/archives", "measures/significance", "showing/plots", "tools/cli", "pipeline/params"):
         with (pipeline.folder / f"src/smallset/{module}.py").open("a") as file:
