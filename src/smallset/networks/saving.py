@@ -26,6 +26,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 DIGITS = 16  # of a digest: two of a million photos share them once in 40 million such sets
 WORDS = 300  # characters of an error of Keras's, which may be pages
 VALUES = 2**26  # of one photo in any tensor: VGG16's first block at 1,024 px
+GREY = 127  # of 255, of a photo that a model is tried on
+SLACK = 1e-3  # by which a sum of float16 may pass 1
 FLOATS = {"float16", "bfloat16", "float32", "float64"}
 SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
@@ -89,7 +91,14 @@ def classifier(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             )
         if {one.dtype for one in [*model.inputs, *model.outputs]} - FLOATS or isinstance(model.output, dict | list):
             raise ValueError("expected floating point numbers alone")
+        check_answer(np.asarray(model(np.full((1, side, side, 3), GREY, np.float32), training=False)))
     return model, names
+
+
+def check_answer(answer: NDArray[np.float32]) -> None:
+    """ValueError for what are no probabilities."""
+    if not (np.isfinite(answer) & (answer >= 0) & (answer <= 1 + SLACK)).all():
+        raise ValueError(f"expected probabilities, found {answer.min():g} to {answer.max():g} for a grey photo")
 
 
 @contextmanager
