@@ -217,6 +217,24 @@ def explain(
 
 @app.command(epilog=CODES)
 @reported()
+def demo(
+    model: Model,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page, or only print its address.")
+    ] = True,
+) -> None:
+    """Try a model on a page on this machine alone.
+
+    Drop, choose or paste photos, or take one with the camera: labels and their probabilities, the labels that stay possible,
+    where the model looked, and "none of these" for a photo unlike all that it knows. Needs the extra web.
+    """
+    from smallset.web import demo as page
+
+    page.run(model, browser)
+
+
+@app.command(epilog=CODES)
+@reported()
 def evaluate(
     model: Model,
     folder: Folder,
