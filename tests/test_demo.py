@@ -5,6 +5,7 @@ import contextlib
 import io
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def asked(client: Any, content: bytes, name: str = "a.jpg") -> Any:
     return client.post("/answer", params={"name": name}, content=content, headers=OWN)
 
 
-def test_the_answer_is_what_predict_says(client: Any, model: Path, known: demo.Known, tmp_path: Path) -> None:
+def test_the_answer_is_what_predict_says(client: Any, model: Path, tmp_path: Path) -> None:
     ends = limits.needed(model)
     about = prediction.Asked(ends, coverage=0.95)
     network, classes = saving.classifier(model)
@@ -91,7 +92,7 @@ def test_what_is_no_photo_has_one_line_that_says_so(client: Any, monkeypatch: py
         answer = asked(client, content)
         assert (answer.status_code, answer.text.count("\n")) == (422, 0)
         assert words in answer.text
-        assert "/tmp" not in answer.text
+        assert tempfile.gettempdir() not in answer.text
     assert "a RAW file" in asked(client, whole.getvalue(), "../../<b>.NEF").text
     monkeypatch.setattr(demo, "LARGEST", 100)
     assert asked(client, whole.getvalue()).text == "This file is too large: at most 0 MB are read."
@@ -174,7 +175,9 @@ def test_photos_are_chosen_dropped_and_taken_in_a_browser(known: demo.Known, tmp
         tab.locator("#video").evaluate("(video) => new Promise((go) => video.videoWidth ? go() : video.onresize = go)")
         tab.locator("#take").click()
         assert "camera.png" in trying.answers(tab, 4)
-        drop = "(name) => { const data = new DataTransfer(); data.items.add(new File(['no photo'], name)); return data; }"
+        drop = (
+            "(name) => { const data = new DataTransfer(); data.items.add(new File(['no photo'], name)); return data; }"
+        )
         tab.dispatch_event("body", "drop", {"dataTransfer": tab.evaluate_handle(drop, "note.txt")})
         assert "as no format of photos does" in trying.answers(tab, 5)["note.txt"]["words"]
         for width in (390, 1280):

@@ -1,11 +1,14 @@
 """The page that runs a model by itself: what the folder holds, and that it says in a browser what predict says."""
 
+import hashlib
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
 import networks
 import numpy as np
+import platformdirs
 import pytest
 import trying
 
@@ -16,8 +19,8 @@ from smallset.sources import drawing
 from smallset.tools import exporting, prediction
 from smallset.web import runtime, standalone
 
-# Of a probability. Chromium's pixels are the pipeline's to the last bit, but for JPEGs of more than 2,048 px, whose colours
-# are made smaller by another rule (a level or two in the mean), and half-transparent WebPs (one level, by rounding).
+# Of a probability. Chromium's pixels are the pipeline's to the last bit, but for JPEGs of 2,048 px and more, which
+# libjpeg makes smaller before it turns them into RGB, and half-transparent WebPs: one level, by rounding.
 TOLERANCE, OF_LARGE = 1e-5, 0.05
 
 
@@ -62,7 +65,7 @@ def test_a_browser_says_what_predict_says_and_asks_nobody_else(exported: Path, m
         loose = name.startswith(("large-odd", "large.jpg")) or name.endswith(".webp")
         np.testing.assert_allclose(found, said.probability, atol=OF_LARGE if loose else TOLERANCE, err_msg=name)
         if not loose:
-            assert (given[name]["verdict"] == "none of these") == about.told(said, classes)["unlike"]
+            assert (given[name]["verdict"] == "None of these") == about.told(said, classes)["unlike"]
             assert given[name]["possible"].startswith(f"Possible: {', '.join(about.possible(said, classes))}")
 
 
@@ -80,13 +83,11 @@ def test_the_files_come_from_where_they_are_named_and_are_those_of_the_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From npm's archive, from a folder; then without a network, from the cache; nothing else passes for them."""
-    import hashlib
-
     published = {name: f"// {name}".encode() for name in runtime.FILES}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in published.items()}
     monkeypatch.setattr(runtime, "FILES", digests)
-    monkeypatch.setattr(runtime.platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
-    monkeypatch.setattr(runtime.shutil, "which", lambda _: None)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(runtime, "ADDRESSES", ())
     package = tmp_path / "package"
     (package / "dist").mkdir(parents=True)
@@ -94,7 +95,9 @@ def test_the_files_come_from_where_they_are_named_and_are_those_of_the_version(
         (package / "dist" / name).write_bytes(content)
     with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
         archive.add(package, "package")
-    with pytest.raises(SmallsetError, match=r"could not be had\. Tried:\n- npm: not installed\n.*SMALLSET_ONNXRUNTIME_WEB="):
+    with pytest.raises(
+        SmallsetError, match=r"could not be had\. Tried:\n- npm: not installed\n.*SMALLSET_ONNXRUNTIME_WEB="
+    ):
         runtime.folder()
     for source in (tmp_path / "a.tgz", package, package / "dist"):
         monkeypatch.setenv(runtime.NAMED, str(source))

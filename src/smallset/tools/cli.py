@@ -225,8 +225,8 @@ def demo(
 ) -> None:
     """Try a model on a page on this machine alone.
 
-    Drop, choose or paste photos, or take one with the camera: labels and their probabilities, the labels that stay possible,
-    where the model looked, and "none of these" for a photo unlike all that it knows. Needs the extra web.
+    Drop, choose or paste photos, or take one with the camera: labels and their probabilities, the labels that stay
+    possible, where the model looked, and "none of these" for a photo unlike all that it knows. Needs the extra web.
     """
     from smallset.web import demo as page
 
@@ -367,8 +367,8 @@ def export(
 ) -> None:
     """Write a model in the format of another runtime.
 
-    The file takes the same raw pixels and gives the same probabilities, which is checked on photos. web is a folder with a
-    page that runs the model in any browser, from any static server, and sends nothing anywhere.
+    The file takes the same raw pixels and gives the same probabilities, which is checked on photos. web is a folder
+    with a page that runs the model in any browser, from any static server, and sends nothing anywhere.
     """
     with quiet.nowhere():  # the converters log pages
         from smallset.tools import exporting

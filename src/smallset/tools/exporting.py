@@ -186,7 +186,7 @@ def _erfc(graph: "Graph", node: "Node", *_: object) -> None:
 
 
 def to_web(network: keras.Model, classes: Sequence[str], path: Path, _: Pixels | None) -> None:
-    """A folder with model.onnx, for a page beside it; what it takes besides is there, or an error says how to get it."""
+    """A folder with model.onnx, for a page; what that takes besides is there, or an error says how to get it."""
     runtime.folder()
     path.mkdir()
     to_onnx(network, classes, path / "model.onnx", None)
@@ -236,7 +236,7 @@ def from_onnx(path: Path) -> Run:
 
 
 def from_web(path: Path) -> Run:
-    """Run the model of a page with ONNX Runtime, of which the browser's is another build; all that it gives, in one row."""
+    """Run the model of a page with ONNX Runtime, of which the browser's is another build: all it gives in a row."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path / "model.onnx", providers=["CPUExecutionProvider"])

@@ -1,8 +1,9 @@
-"""onnxruntime-web, which runs an ONNX model in a browser: its two files, from a cache or from where they are published.
+"""onnxruntime-web, which runs an ONNX model in a browser: its two files, from a cache or where they are published.
 
-They are published on npm, and no package on PyPI has them. Where npm is, it knows the way, mirrors included; for
-people without it two public copies of what is on npm give the same files by address. Either once: then they are in the
-user's cache, and what is there or comes is checked by its digest. Without a network SMALLSET_ONNXRUNTIME_WEB names them.
+They are published on npm, and no package on PyPI has them. Where npm is installed it fetches them, by way of the mirrors
+that its settings name; elsewhere two public copies of what is on npm give the same files by address. That is once: then
+they are in the user's cache. What comes, and what is there, is checked by its digest. Without a network
+SMALLSET_ONNXRUNTIME_WEB names npm's archive, or a folder.
 """
 
 import os
@@ -11,6 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import gdown
@@ -32,7 +34,7 @@ NAMED = "SMALLSET_ONNXRUNTIME_WEB"
 
 
 def folder() -> Path:
-    """The folder that has FILES: of the user's cache, filled where it is not yet. SmallsetError lists what was tried."""
+    """The folder of the user's cache that has FILES, filled where it is not yet; SmallsetError lists what was tried."""
     cached = platformdirs.user_cache_path("smallset") / f"onnxruntime-web-{VERSION}"
     named = os.environ.get(NAMED)
     if named or not whole(cached):
@@ -52,12 +54,12 @@ def whole(folder: Path) -> bool:
 
 def published(draft: Path) -> None:
     """Fill a folder from npm, or else from the first of ADDRESSES that gives them."""
-    ways: list[tuple[str, Callable[[], None]]] = [("npm", lambda: from_npm(draft))]
-    ways += [(address, lambda address=address: from_address(address, draft)) for address in ADDRESSES]
+    ways: dict[str, Callable[[Path], None]] = {"npm": from_npm}
+    ways |= {address: partial(from_address, address) for address in ADDRESSES}
     tried = []
-    for way, fetch in ways:
+    for way, fetch in ways.items():
         try:
-            fetch()
+            fetch(draft)
             return checked(draft)
         except (SmallsetError, OSError, gdown.exceptions.DownloadError) as error:
             tried.append(f"- {way}: {' '.join(str(error).split())[:300]}")

@@ -1,7 +1,7 @@
 """A page on this machine alone: who may ask, what the page may load, and the server that a command runs until Ctrl-C.
 
 Starlette, uvicorn and Jinja2 are small, need no network, and are tested in-process. What brings its own components
-(Gradio, NiceGUI, Streamlit) has no grid for 20,000 photos, and scripts in the page that a strict policy would not let run.
+(Gradio, NiceGUI, Streamlit) has no grid for 20,000 photos, and scripts in the page that a strict policy would not run.
 """
 
 import secrets
@@ -105,7 +105,9 @@ class Guard:
 def application(routes: Sequence[BaseRoute], port: int, token: str) -> ASGIApp:
     """The routes, and /static, behind a Guard. A SmallsetError or an error of the disk is answered with its words."""
     handlers: dict[Any, Any] = {SmallsetError: said, OSError: said}
-    inner = Starlette(routes=[*routes, Mount("/static", StaticFiles(directory=pages.STATIC))], exception_handlers=handlers)
+    inner = Starlette(
+        routes=[*routes, Mount("/static", StaticFiles(directory=pages.STATIC))], exception_handlers=handlers
+    )
     return Guard(inner, port, token)
 
 

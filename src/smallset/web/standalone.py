@@ -14,14 +14,14 @@ from smallset.web import pages, runtime
 
 # Nothing but this folder may be loaded, or written to; only the model's runtime is compiled in the page.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
-SCRIPTS = ("app.js", "page.js", "photo.js", "try.css")
+FILES = ("app.js", "icon.svg", "page.js", "photo.js", "try.css")
 ROUNDED = 1e-12  # of 1 - (1 - p)
 LOADING = (
-    "The model is being loaded. Opened as a file this page cannot load it: in its folder run python -m http.server, and open "
-    "http://localhost:8000"
+    "The model is being loaded. Opened as a file this page cannot load it: in its folder run python -m http.server, "
+    "and open http://localhost:8000"
 )
 
 
@@ -30,7 +30,7 @@ def write(folder: Path, model: str, classes: Sequence[str], side: int, limits: L
 
     model: its name; side: px, of the square that it takes.
     """
-    for name in SCRIPTS:
+    for name in FILES:
         shutil.copyfile(pages.STATIC / name, folder / name)
     inner = folder / "onnxruntime-web"
     inner.mkdir()
@@ -61,7 +61,7 @@ def description(folder: Path, limits: Limits | None) -> str:
     told = (
         'The page tells which labels stay possible, and which photos are "none of these".'
         if limits
-        else "The model's file does not tell which photos are unlike those that it knows: the page gives a label to any photo."
+        else "The model's file does not tell which photos are unlike those that it knows: the page labels any photo."
     )
     return (
         f"{folder}: {megabytes(folder)}, for any static server or for GitHub Pages. It sends nothing anywhere.\n"

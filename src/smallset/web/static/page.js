@@ -61,7 +61,7 @@ async function answered(place, file, answer) {
 }
 
 function verdict({ labels, unlike }) {
-  return unlike ? "none of these" : `${labels[0].name}, ${percent(labels[0].probability)}`;
+  return unlike ? "None of these" : `${labels[0].name}, ${percent(labels[0].probability)}`;
 }
 
 function shown(file, given) {
@@ -93,8 +93,8 @@ function set({ possible }) {
 
 // No probability is 0 or 1.
 function percent(probability) {
-  if (probability > 0.999) return "over 99.9 %";
-  return probability < 0.001 ? "under 0.1 %" : `${(100 * probability).toFixed(1)} %`;
+  const text = probability > 0.999 ? "over 99.9" : probability < 0.001 ? "under 0.1" : (100 * probability).toFixed(1);
+  return `${text}\u00a0%`;
 }
 
 // The button to take a photo, where the browser lets: on this machine, or over https.
