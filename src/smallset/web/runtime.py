@@ -1,4 +1,4 @@
-"""onnxruntime-web, which runs an ONNX model in a browser: its two files, from a cache or where they are published.
+"""onnxruntime-web, which runs an ONNX model in a browser: its two files, cached or from where they are published.
 
 They are published on npm, and no package on PyPI has them. Where npm is installed it fetches them, by way of the mirrors
 that its settings name; elsewhere two public copies of what is on npm give the same files by address. That is once: then
