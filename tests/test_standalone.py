@@ -104,6 +104,10 @@ def test_the_files_come_from_where_they_are_named_and_are_those_of_the_version(
         assert {path.name: path.read_bytes() for path in runtime.folder().iterdir()} == published
         monkeypatch.delenv(runtime.NAMED)
         assert runtime.whole(runtime.folder())
+    shutil.rmtree(runtime.folder())
+    with trying.served(package / "dist") as address:
+        monkeypatch.setattr(runtime, "ADDRESSES", (f"{address}none", address.rstrip("/")))
+        assert runtime.whole(runtime.folder())
     (package / "dist" / next(iter(published))).write_bytes(b"another")
     for source, words in {package: "not of onnxruntime-web", tmp_path: "expected onnxruntime-web"}.items():
         monkeypatch.setenv(runtime.NAMED, str(source))

@@ -82,7 +82,7 @@ def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
 
 def _description(path: Path, network: keras.Model, classes: Sequence[str]) -> str:
     """What is in the file and what it takes and gives, as three lines."""
-    size, outputs = network.input_shape[1], network.output_shape["probability"][1]
+    size, outputs = network.input_shape[1], network.output_shape[1]
     order = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
     return (
         f"{path}: {standalone.megabytes(path)}\n"

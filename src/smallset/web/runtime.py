@@ -1,7 +1,7 @@
 """onnxruntime-web, which runs an ONNX model in a browser: its two files, cached or from where they are published.
 
-They are published on npm, and no package on PyPI has them. Where npm is installed it fetches them, by way of the mirrors
-that its settings name; elsewhere two public copies of what is on npm give the same files by address. That is once: then
+They are published on npm, and no package on PyPI has them. Where npm is installed it fetches them, from the mirror that
+its settings name; elsewhere two public copies of what is on npm give the same files by address. That is once: then
 they are in the user's cache. What comes, and what is there, is checked by its digest. Without a network
 SMALLSET_ONNXRUNTIME_WEB names npm's archive, or a folder.
 """
