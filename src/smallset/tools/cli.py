@@ -217,6 +217,24 @@ def explain(
 
 @app.command(epilog=CODES)
 @reported()
+def demo(
+    model: Model,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page, or only print its address.")
+    ] = True,
+) -> None:
+    """Try a model on a page on this machine alone.
+
+    Drop, choose or paste photos, or take one with the camera: labels and their probabilities, the labels that stay
+    possible, where the model looked, and "none of these" for a photo unlike all that it knows. Needs the extra web.
+    """
+    from smallset.web import demo as page
+
+    page.run(model, browser)
+
+
+@app.command(epilog=CODES)
+@reported()
 def evaluate(
     model: Model,
     folder: Folder,
@@ -337,7 +355,7 @@ def check(
 @reported()
 def export(
     model: Model,
-    to: Annotated[Literal["onnx", "litert", "savedmodel"], typer.Option(help="The format.")],
+    to: Annotated[Literal["onnx", "litert", "savedmodel", "web"], typer.Option(help="The format.")],
     output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
     photos: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
@@ -349,7 +367,8 @@ def export(
 ) -> None:
     """Write a model in the format of another runtime.
 
-    The file takes the same raw pixels and gives the same probabilities, which is checked on photos.
+    The file takes the same raw pixels and gives the same probabilities, which is checked on photos. web is a folder
+    with a page that runs the model in any browser, from any static server, and sends nothing anywhere.
     """
     with quiet.nowhere():  # the converters log pages
         from smallset.tools import exporting

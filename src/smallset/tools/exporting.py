@@ -1,4 +1,4 @@
-"""Saved models for other runtimes: ONNX, LiteRT and SavedModel, each run and compared with Keras before it stays.
+"""Saved models for other runtimes: ONNX, LiteRT, SavedModel and a web page, each run and compared before it stays.
 
 All take what the .keras file takes, raw RGB pixels: the preprocessing is inside. The packages of the extra `export` are
 imported where they are needed: a SavedModel does without them.
@@ -16,13 +16,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import models, saving
+from smallset.networks import limits, models, saving
 from smallset.photos import lists, walking
 from smallset.pipeline import names
 from smallset.pipeline.errors import SmallsetError
 from smallset.sources import drawing
 from smallset.storage import files
 from smallset.tools import prediction
+from smallset.web import runtime, standalone
 
 if TYPE_CHECKING:
     from tf2onnx.graph import Graph, Node
@@ -31,9 +32,9 @@ TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives abo
 BATCH = 16  # photos at a time; moves memory and speed, no result
 CHECKED = 32  # photos on which Keras and the exported model are compared
 CALIBRATION = 100  # photos that show int8 the range of each activation
-ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "savedmodel": "_savedmodel"}
+ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "savedmodel": "_savedmodel", "web": "_web"}
 
-Format = Literal["onnx", "litert", "savedmodel"]
+Format = Literal["onnx", "litert", "savedmodel", "web"]
 Pixels = NDArray[np.float32]  # (n, size, size, 3), RGB in 0..255
 Run = Callable[[Pixels], NDArray[np.float32]]  # pixels to what a saved model gives: (n, 1) or (n, classes)
 
@@ -44,15 +45,16 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
     output: default beside the model. folder: of photos to compare on, with int8 of class folders; default drawn ones.
     """
     target = _target(model, to, output, int8)
-    if int8 and (to == "savedmodel" or folder is None):
+    if int8 and (to not in ("onnx", "litert") or folder is None):
         raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
     whole, classes = saving.classifier(model)
-    network = named(whole)
+    ends = limits.load(model) if to == "web" else None
+    network = named(whole, ends)
     size = network.input_shape[1]
     labelled = prediction.labelled(folder, classes) if int8 and folder else None
     examples = pixels(folder, size, CALIBRATION if int8 else CHECKED)
     with files.whole(target) as draft:
-        original, exported = from_keras(network), _convert(network, classes, to, draft, examples, int8)
+        original, exported = from_keras(whole, ends), _convert(network, classes, to, draft, examples, int8)
         difference = largest_difference(original, exported, examples)
         if not int8 and not difference <= TOLERANCE:
             raise SmallsetError(
@@ -60,9 +62,12 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
                 f"{difference:.2g} on {len(examples)} photos. Nothing was written. Choose another format with --to."
             )
         accuracy = f"\n{accuracies(original, exported, *labelled[:2], size)}" if labelled else ""
+        if to == "web":
+            standalone.write(draft, model.stem, classes, size, ends)
     kind = "drawn pictures" if folder is None else "photos"
     compared = f"largest difference from Keras: {difference:.1e} on {len(examples)} {kind}"
-    return f"{_description(target, network, classes)}\n{compared}{accuracy}"
+    about = standalone.description(target, ends) if to == "web" else _description(target, network, classes)
+    return f"{about}\n{compared}{accuracy}"
 
 
 def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
@@ -70,7 +75,7 @@ def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
     path = output or model.with_name(f"{model.stem}{'_int8' if int8 else ''}{ENDINGS[to]}")
     if path.exists():
         raise SmallsetError(f"{path}: exists already. Move it away, or name another path with --output.")
-    if to != "savedmodel" and path.suffix != ENDINGS[to]:
+    if ENDINGS[to].startswith(".") and path.suffix != ENDINGS[to]:
         raise SmallsetError(f"{path}: expected a path that ends in {ENDINGS[to]}. Name one with --output.")
     return path
 
@@ -78,10 +83,9 @@ def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
 def _description(path: Path, network: keras.Model, classes: Sequence[str]) -> str:
     """What is in the file and what it takes and gives, as three lines."""
     size, outputs = network.input_shape[1], network.output_shape[1]
-    written = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
     order = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
     return (
-        f"{path}: {written / 1e6:.1f} MB\n"
+        f"{path}: {standalone.megabytes(path)}\n"
         f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255\n"
         f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: {order}"
     )
@@ -105,21 +109,44 @@ def pixels(folder: Path | None, size: int, count: int) -> Pixels:
     return decoded
 
 
-def named(model: keras.Model) -> keras.Model:
-    """The model with an input `pixels` and an output `probability`: their names in every format."""
+def named(model: keras.Model, ends: limits.Limits | None = None) -> keras.Model:
+    """The model with an input `pixels` and an output `probability`: their names in every format.
+
+    With limits it has an output `unlikeness`, (n, 1), too.
+    """
     inputs = keras.Input(model.input_shape[1:], name="pixels")
-    output = keras.layers.Identity(name="probability")(model(inputs))
-    return keras.Model(inputs, {"probability": output}, name="smallset")
+    if ends is None:
+        outputs = {"probability": keras.layers.Identity(name="probability")(model(inputs))}
+        return keras.Model(inputs, outputs, name="smallset")
+    given, count = limits.with_features(model)(inputs), model.output_shape[1]
+    given = {"probability": given[:, :count], "unlikeness": unlikeness(given[:, count:], ends)}
+    outputs = {name: keras.layers.Identity(name=name)(value) for name, value in given.items()}
+    return keras.Model(inputs, outputs, name="smallset")
+
+
+def unlikeness(features: keras.KerasTensor, ends: limits.Limits) -> keras.KerasTensor:
+    """`limits.Known.unlikeness` as a part of a network: features (n, d) to (n, 1)."""
+    length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(features), axis=1, keepdims=True))
+    standard = (features / keras.ops.maximum(length, limits.TINY) - ends.mean) / ends.scale
+    outside = standard - keras.ops.matmul(keras.ops.matmul(standard, ends.axes.T), ends.axes)
+    return keras.ops.sqrt(keras.ops.mean(keras.ops.square(outside), axis=1, keepdims=True))
 
 
 def _convert(network: keras.Model, classes: Sequence[str], to: Format, path: Path, examples: Pixels, int8: bool) -> Run:
     """Write the model to `path`, with int8 calibrated on the examples, and return what runs that file."""
-    ways = {"onnx": (to_onnx, from_onnx), "litert": (to_litert, from_litert), "savedmodel": (to_saved, from_saved)}
+    ways = {
+        "onnx": (to_onnx, from_onnx),
+        "litert": (to_litert, from_litert),
+        "savedmodel": (to_saved, from_saved),
+        "web": (to_web, from_web),
+    }
     write, read = ways[to]
     try:
         write(network, classes, path, examples if int8 else None)
         run = read(path)
         run(examples[:1])  # an operation that the runtime lacks shows here at the latest
+    except SmallsetError:
+        raise
     except ModuleNotFoundError as error:
         raise SmallsetError(f'--to {to} needs {error.name}, not installed. Run: pip install -e ".[export]"') from None
     except Exception as error:  # each converter has kinds of its own
@@ -158,6 +185,13 @@ def _erfc(graph: "Graph", node: "Node", *_: object) -> None:
     graph.make_node("Sub", [one.output[0], erf.output[0]], name=node.name, outputs=node.output)
 
 
+def to_web(network: keras.Model, classes: Sequence[str], path: Path, _: Pixels | None) -> None:
+    """A folder with model.onnx, for a page; what that takes besides is there, or an error says how to get it."""
+    runtime.folder()
+    path.mkdir()
+    to_onnx(network, classes, path / "model.onnx", None)
+
+
 def to_litert(network: keras.Model, classes: Sequence[str], path: Path, calibration: Pixels | None) -> None:
     """LiteRT, formerly TensorFlow Lite, with labels.txt in a zip at its end, as its metadata writers put it there."""
     int8: dict[str, object] = {}
@@ -180,9 +214,17 @@ def lines(classes: Sequence[str]) -> str:
     return "\n".join(map(names.visible, classes))
 
 
-def from_keras(network: keras.Model) -> Run:
-    """Run the model of `named`."""
-    return lambda pixels: network(pixels, training=False)["probability"].numpy()
+def from_keras(model: keras.Model, ends: limits.Limits | None = None) -> Run:
+    """Run the model itself; with limits unlikeness is the last column."""
+    if ends is None:
+        return lambda pixels: model(pixels, training=False).numpy()
+    both, count = limits.with_features(model), model.output_shape[1]
+
+    def run(pixels: Pixels) -> NDArray[np.float32]:
+        given = both(pixels, training=False).numpy()
+        return np.hstack([given[:, :count], ends.unlikeness(given[:, count:])[:, None]])
+
+    return run
 
 
 def from_onnx(path: Path) -> Run:
@@ -191,6 +233,15 @@ def from_onnx(path: Path) -> Run:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(["probability"], {"pixels": pixels})[0]
+
+
+def from_web(path: Path) -> Run:
+    """Run the model of a page with ONNX Runtime, of which the browser's is another build: all it gives in a row."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path / "model.onnx", providers=["CPUExecutionProvider"])
+    given = sorted(one.name for one in session.get_outputs())  # probability, unlikeness
+    return lambda pixels: np.hstack(session.run(given, {"pixels": pixels}))
 
 
 def from_litert(path: Path) -> Run:

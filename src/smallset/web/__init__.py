@@ -1,0 +1,1 @@
+"""Pages on this machine alone: to put photos right, and to try a model."""
