@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import convnet
+from networks import convnet, limited
 
-from smallset.networks import heads, models, saving
+from smallset.networks import heads, limits, models, saving
 from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
 from smallset.tools import exporting
@@ -99,6 +99,22 @@ def test_another_runtime_gives_the_same_probabilities(to: exporting.Format, kind
     expected = model.predict(pixels, verbose=0)
     assert np.ptp(expected[:, 0]) > 1e-4  # else any constant would do
     np.testing.assert_allclose(run(to, tmp_path / FILES[to], pixels), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_how_unlike_a_photo_is_travels_along(to: exporting.Format, drawn: lists.Photos, tmp_path: Path) -> None:
+    for package in PACKAGES[to]:
+        pytest.importorskip(package)
+    path = limited(tmp_path / "model.keras", lists.digested(drawn))
+    text = exporting.export(path, to, None, None, int8=False)
+    assert "output: unlikeness, float32 (n, 1); above 1 a photo is unlike" in text
+    known, size = limits.needed(path), saving.load(path).input_shape[1]
+    pixels = np.random.default_rng(0).uniform(0, 255, (3, size, size, 3)).astype(np.float32)
+    expected = limits.answering(saving.load(path), known)(pixels)[:, 2]
+    run = {"onnx": exporting.from_onnx, "litert": exporting.from_litert, "savedmodel": exporting.from_saved}[to]
+    found = run(tmp_path / FILES[to])(pixels)[:, -1]
+    np.testing.assert_allclose(found, expected / known.end(), rtol=2e-2)  # answering is in bfloat16
+    assert known.unlike(expected).tolist() == (found > 1).tolist()
 
 
 def test_the_check_takes_any_folder_of_photos_and_leaves_out_what_does_not_decode(

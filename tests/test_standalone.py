@@ -69,14 +69,10 @@ def test_a_browser_says_what_predict_says_and_asks_nobody_else(exported: Path, m
             assert given[name]["possible"].startswith(f"Possible: {', '.join(about.possible(said, classes))}")
 
 
-def test_thresholds_are_those_of_the_model_file(model: Path) -> None:
+def test_the_threshold_is_that_of_the_model_file(model: Path) -> None:
     found = limits.needed(model)
-    told = standalone.ends(found)
-    for value in found.usual:
-        assert (value > told["unlike"]) == found.unlike(value)
     for doubt in [*found.doubt, 0.5, 1.0]:
-        assert (doubt <= told["possible"]) == found.possible(np.array(1 - doubt))
-    assert standalone.ends(None) == {"unlike": None, "possible": None}
+        assert (doubt <= standalone.possible(found)) == found.possible(np.array(1 - doubt))
 
 
 def test_the_files_come_from_where_they_are_named_and_are_those_of_the_version(

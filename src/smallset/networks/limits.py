@@ -16,6 +16,7 @@ from smallset.networks import inference, models, saving
 from smallset.pipeline.errors import SmallsetError
 
 RATE = 0.01  # of false alarms: the share of photos of the trained kind that is called unlike all the same
+COVERAGE = 0.95  # the share of photos whose right label is to be among those that stay possible
 VARIANCE = 0.8  # of the training features, in the directions that count as known
 PHOTOS = 1000  # evenly spaced ones, from which the directions are found: of more, they hardly turn
 FOLDS = 5
@@ -69,10 +70,14 @@ class Limits(Known):
 
         Of m validation photos the rate is 1 / (m + 1) at least.
         """
-        above = min(max(1, int(rate * (len(self.usual) + 1))), len(self.usual))
-        return unlikeness > self.usual[-above]
+        return unlikeness > self.end(rate)
 
-    def possible(self, probability: NDArray[np.float64], coverage: float) -> NDArray[np.bool_]:
+    def end(self, rate: float = RATE) -> float:
+        """The unlikeness above which a photo is called unlike."""
+        above = min(max(1, int(rate * (len(self.usual) + 1))), len(self.usual))
+        return float(self.usual[-above])
+
+    def possible(self, probability: NDArray[np.float64], coverage: float = COVERAGE) -> NDArray[np.bool_]:
         """The labels, (n, classes), that stay possible: the right one is among them for a share of `coverage`.
 
         Split conformal prediction by the least ambiguous sets (Sadinle et al. 2019). None stays where no label is as

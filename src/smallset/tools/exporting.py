@@ -36,7 +36,7 @@ ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "savedmodel": "_savedmodel", "w
 
 Format = Literal["onnx", "litert", "savedmodel", "web"]
 Pixels = NDArray[np.float32]  # (n, size, size, 3), RGB in 0..255
-Run = Callable[[Pixels], NDArray[np.float32]]  # pixels to what a saved model gives: (n, 1) or (n, classes)
+Run = Callable[[Pixels], NDArray[np.float32]]  # pixels to what a model gives: (n, 1) or (n, classes), and unlikeness
 
 
 def export(model: Path, to: Format, output: Path | None, folder: Path | None, int8: bool) -> str:
@@ -48,7 +48,7 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
     if int8 and (to not in ("onnx", "litert") or folder is None):
         raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
     whole, classes = saving.classifier(model)
-    ends = limits.load(model) if to == "web" else None
+    ends = None if int8 else limits.load(model)
     network = named(whole, ends)
     size = network.input_shape[1]
     labelled = prediction.labelled(folder, classes) if int8 and folder else None
@@ -66,7 +66,7 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
             standalone.write(draft, model.stem, classes, size, ends)
     kind = "drawn pictures" if folder is None else "photos"
     compared = f"largest difference from Keras: {difference:.1e} on {len(examples)} {kind}"
-    about = standalone.description(target, ends) if to == "web" else _description(target, network, classes)
+    about = standalone.description(target, ends) if to == "web" else _description(target, whole, classes, ends)
     return f"{about}\n{compared}{accuracy}"
 
 
@@ -80,15 +80,17 @@ def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
     return path
 
 
-def _description(path: Path, network: keras.Model, classes: Sequence[str]) -> str:
-    """What is in the file and what it takes and gives, as three lines."""
-    size, outputs = network.input_shape[1], network.output_shape[1]
+def _description(path: Path, model: keras.Model, classes: Sequence[str], ends: limits.Limits | None) -> str:
+    """What is in the file and what it takes and gives, as three lines; of a model with limits, as four."""
+    size, outputs = model.input_shape[1], model.output_shape[1]
     order = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
-    return (
+    told = (
         f"{path}: {standalone.megabytes(path)}\n"
         f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255\n"
         f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: {order}"
     )
+    more = "output: unlikeness, float32 (n, 1); above 1 a photo is unlike those that the model was trained on"
+    return f"{told}\n{more}" if ends else told
 
 
 def pixels(folder: Path | None, size: int, count: int) -> Pixels:
@@ -112,7 +114,7 @@ def pixels(folder: Path | None, size: int, count: int) -> Pixels:
 def named(model: keras.Model, ends: limits.Limits | None = None) -> keras.Model:
     """The model with an input `pixels` and an output `probability`: their names in every format.
 
-    With limits it has an output `unlikeness`, (n, 1), too.
+    With limits it has an output `unlikeness`, (n, 1), too, in units of the one above which a photo is called unlike.
     """
     inputs = keras.Input(model.input_shape[1:], name="pixels")
     if ends is None:
@@ -125,11 +127,11 @@ def named(model: keras.Model, ends: limits.Limits | None = None) -> keras.Model:
 
 
 def unlikeness(features: keras.KerasTensor, ends: limits.Limits) -> keras.KerasTensor:
-    """`limits.Known.unlikeness` as a part of a network: features (n, d) to (n, 1)."""
+    """`limits.Known.unlikeness` as a part of a network: features (n, d) to (n, 1); 1 is where the usual ends."""
     length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(features), axis=1, keepdims=True))
     standard = (features / keras.ops.maximum(length, limits.TINY) - ends.mean) / ends.scale
     outside = standard - keras.ops.matmul(keras.ops.matmul(standard, ends.axes.T), ends.axes)
-    return keras.ops.sqrt(keras.ops.mean(keras.ops.square(outside), axis=1, keepdims=True))
+    return keras.ops.sqrt(keras.ops.mean(keras.ops.square(outside), axis=1, keepdims=True)) / ends.end()
 
 
 def _convert(network: keras.Model, classes: Sequence[str], to: Format, path: Path, examples: Pixels, int8: bool) -> Run:
@@ -222,7 +224,7 @@ def from_keras(model: keras.Model, ends: limits.Limits | None = None) -> Run:
 
     def run(pixels: Pixels) -> NDArray[np.float32]:
         given = both(pixels, training=False).numpy()
-        return np.hstack([given[:, :count], ends.unlikeness(given[:, count:])[:, None]])
+        return np.hstack([given[:, :count], ends.unlikeness(given[:, count:])[:, None] / ends.end()])
 
     return run
 
@@ -232,16 +234,13 @@ def from_onnx(path: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(["probability"], {"pixels": pixels})[0]
+    given = [one.name for one in session.get_outputs()]
+    return lambda pixels: in_a_row(dict(zip(given, session.run(given, {"pixels": pixels}), strict=True)))
 
 
 def from_web(path: Path) -> Run:
-    """Run the model of a page with ONNX Runtime, of which the browser's is another build: all it gives in a row."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path / "model.onnx", providers=["CPUExecutionProvider"])
-    given = sorted(one.name for one in session.get_outputs())  # probability, unlikeness
-    return lambda pixels: np.hstack(session.run(given, {"pixels": pixels}))
+    """Run the model of a page with ONNX Runtime, of which the browser's is another build."""
+    return from_onnx(path / "model.onnx")
 
 
 def from_litert(path: Path) -> Run:
@@ -249,13 +248,18 @@ def from_litert(path: Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     signature = Interpreter(model_path=str(path)).get_signature_runner()
-    return lambda pixels: signature(pixels=pixels)["probability"]
+    return lambda pixels: in_a_row(signature(pixels=pixels))
 
 
 def from_saved(path: Path) -> Run:
     """Run a SavedModel with TensorFlow, without Keras."""
     loaded = tf.saved_model.load(str(path))
-    return lambda pixels: loaded.signatures["serving_default"](pixels=tf.constant(pixels))["probability"].numpy()
+    return lambda pixels: in_a_row(loaded.signatures["serving_default"](pixels=tf.constant(pixels)))
+
+
+def in_a_row(given: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """All outputs side by side: probability, and unlikeness where there is one."""
+    return np.hstack([given[name] for name in sorted(given)])
 
 
 def largest_difference(original: Run, exported: Run, examples: Pixels) -> float:

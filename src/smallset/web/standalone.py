@@ -38,22 +38,18 @@ def write(folder: Path, model: str, classes: Sequence[str], side: int, limits: L
         shutil.copyfile(runtime.folder() / name, inner / name.replace(".mjs", ".js"))
     for name in ("LICENSE", "ThirdPartyNotices.txt"):  # which npm's package has not, and that for Python has
         (inner / name).write_bytes(resources.files("onnxruntime").joinpath(name).read_bytes())
-    files.write_json(folder / "model.json", {"classes": [*classes], "side": side} | ends(limits))
+    about = {"classes": [*classes], "side": side, "possible": limits and possible(limits)}
+    files.write_json(folder / "model.json", about)
     facts = {"policy": POLICY, "static": "", "script": "app.js", "model": model, "classes": classes}
     where = "The photo stays in this browser: nothing is sent anywhere."
     rates = {"rate": limits and RATE, "coverage": limits and COVERAGE}
     files.write_text(folder / "index.html", pages.rendered("try.html", **facts, **rates, where=where, loading=LOADING))
 
 
-def ends(limits: Limits | None) -> dict[str, float | None]:
-    """Above which unlikeness a photo is called unlike, and up to which 1 - P(label) a label stays possible."""
-    if limits is None:
-        return {"unlike": None, "possible": None}
+def possible(limits: Limits) -> float:
+    """The 1 - P(label) up to which a label stays possible."""
     doubt = np.append(limits.doubt, 1.0)
-    return {
-        "unlike": float(limits.usual[~limits.unlike(limits.usual)].max()),
-        "possible": float(doubt[limits.possible(1 - doubt + ROUNDED)].max()),
-    }
+    return float(doubt[limits.possible(1 - doubt + ROUNDED)].max())
 
 
 def description(folder: Path, limits: Limits | None) -> str:

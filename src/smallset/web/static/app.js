@@ -15,7 +15,7 @@ try {
   throw error;
 }
 
-async function answer(photo, session, { classes, side, unlike, possible }) {
+async function answer(photo, session, { classes, side, possible }) {
   const input = new ort.Tensor("float32", await pixels(photo, side), [1, side, side, 3]);
   const output = await session.run({ pixels: input });
   const given = Array.from(output.probability.data);
@@ -24,7 +24,7 @@ async function answer(photo, session, { classes, side, unlike, possible }) {
   labels.sort((one, other) => other.probability - one.probability);
   return {
     labels,
-    unlike: unlike === null ? null : output.unlikeness.data[0] > unlike,
+    unlike: output.unlikeness ? output.unlikeness.data[0] > 1 : null,
     possible: possible === null ? null : labels.filter(({ probability }) => 1 - probability <= possible).map(({ name }) => name),
     pictures: [{ url: URL.createObjectURL(photo), alt: "", caption: "" }],
   };
