@@ -99,7 +99,7 @@ def broken(path: Path, line: int, words: str) -> SmallsetError:
 def write(path: Path, found: Mapping[str, Correction]) -> None:
     """Write the file, whole, in the order in which the photos were decided."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([Correction._fields, *found.values()])
+    csv.writer(text, lineterminator="\n").writerows([[*Correction._fields], *([*row] for row in found.values())])
     with files.whole(path) as draft:
         draft.write_bytes(text.getvalue().encode())
 
@@ -113,7 +113,8 @@ def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[s
     table = table.assign(place=table["file"], out=False)
     if not found:
         return table
-    digests = table["digest"] if "digest" in table else [files.sha256(raw / file) for file in table["file"]]
+    known = "digest" in table
+    digests = table["digest"].tolist() if known else [files.sha256(raw / file) for file in table["file"]]
     decided = [found.get(digest) for digest in digests]
     labels = [one.label if one and one.label else label for one, label in zip(decided, table["label"], strict=True)]
     given = dict(zip(table["file"], labels, strict=True))

@@ -45,7 +45,8 @@ def copy_subset(
     table = table[~table["out"]]
     counts = counted(table)
     complete(raw, counts, table, p, seed)
-    for (split, label), chosen in table.groupby(["split", "label"]):
+    for split, label in itertools.product(SPLITS, counts.index):
+        chosen = table[(table["split"] == split) & (table["label"] == label)]
         copy(raw, dict(zip(chosen["file"], chosen["place"], strict=True)), target / split, label)
     return {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out} | changed
 
