@@ -131,12 +131,11 @@ def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[s
 
 def check(found: Corrections, classes: Iterable[str]) -> None:
     """SmallsetError for a label that differs from a class only in case: some systems would make one folder of both."""
-    spelt = Counter(naming.same(label) for label in {*classes, *(one.label for one in found.values() if one.label)})
-    for one in found.values():
-        if one.label and spelt[naming.same(one.label)] > 1:
-            raise SmallsetError(
-                f"{FILE}: {one.label} ({one.file}) is another class in other letters. Write them alike."
-            )
+    given = {one.label: one.file for one in found.values() if one.label}
+    spelt = Counter(naming.same(label) for label in {*classes, *given})
+    for label, file in given.items():
+        if spelt[naming.same(label)] > 1:
+            raise SmallsetError(f"{FILE}: {label} ({file}) is another class in other letters. Write them alike.")
 
 
 def record(table: pd.DataFrame) -> dict[str, Any]:

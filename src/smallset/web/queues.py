@@ -26,7 +26,6 @@ class Photo(NamedTuple):
     file: str  # <class>/<name>
     label: str
     split: str  # "" for none
-    path: Path
 
 
 class Item(NamedTuple):
@@ -53,6 +52,12 @@ class Album:
     photos: dict[str, Photo]
     says: dict[str, list[str]]
     queues: list[Queue]
+    subset: Path  # the folder of the splits
+    raw: Path  # that of all photos
+
+    def path(self, photo: Photo) -> Path:
+        """Where it is."""
+        return self.subset / photo.split / photo.file if photo.split else self.raw / photo.file
 
     @property
     def classes(self) -> list[str]:
@@ -78,7 +83,7 @@ def read(metrics: Path, subset: Path, raw: Path) -> Album:
         for file, label, digest in lists.rows(metrics / "subset" / f"{split}.csv")[lists.COLUMNS].itertuples(
             index=False
         ):
-            photos.setdefault(digest, Photo(file, label, split, subset / split / file))
+            photos.setdefault(digest, Photo(file, label, split))
             digests[split, file] = digest
     tables = Tables(metrics, digests)
     queues = [*tables.suspects(), *tables.pairs(), *tables.unlike(), *tables.flagged(), *tables.mistakes()]
@@ -86,14 +91,14 @@ def read(metrics: Path, subset: Path, raw: Path) -> Album:
     photos = {digest: photo for _, digest, photo in out} | photos
     reasons = [Item(digest, why) for why, digest, _ in out]
     found = [*queues, Queue(LEFT_OUT, "Left out, and why", reasons)]
-    return Album(photos, tables.says(), [queue for queue in found if queue.items])
+    return Album(photos, tables.says(), [queue for queue in found if queue.items], subset, raw)
 
 
 def left_out(metrics: Path, raw: Path) -> list[tuple[str, str, Photo]]:
     """The reason, the digest and the photo of each file that no split has, but for those that are gone."""
     known = json.loads((metrics / "subset.json").read_text(encoding="utf-8"))["left_out"]
     return [
-        (why, files.sha256(raw / file), Photo(file, file.partition("/")[0], "", raw / file))
+        (why, files.sha256(raw / file), Photo(file, file.partition("/")[0], ""))
         for file, why in known.items()
         if (raw / file).is_file()
     ]
@@ -106,9 +111,13 @@ class Tables:
         self.metrics, self.digests = metrics, digests
         self.models = results.table(metrics / "compare.csv")
 
-    def rows(self, name: str, split: str = "") -> Iterator[tuple[str, Row]]:
+    def table(self, name: str) -> pd.DataFrame:
+        """One of them; empty where a pipeline has not its stage."""
+        return results.table(self.metrics / name)
+
+    def rows(self, table: pd.DataFrame, split: str = "") -> Iterator[tuple[str, Row]]:
         """The digest and the row of each photo of a table; split: of those that name none."""
-        for row in results.table(self.metrics / name).to_dict("records"):
+        for row in table.to_dict("records"):
             if digest := self.digests.get((row.get("split", split), row["file"])):
                 yield digest, row
 
@@ -116,7 +125,7 @@ class Tables:
         """Labels that a model which has not seen them does not believe, the least believed first."""
         items = [
             Item(digest, f"A model that had not seen it takes it for {row['suspected']}.", row["suspected"])
-            for digest, row in self.rows("suspects.csv")
+            for digest, row in self.rows(self.table("suspects.csv"))
             if row["probability"] < since.DOUBTED
         ]
         yield Queue("suspects", "Labels in doubt", items)
@@ -125,7 +134,7 @@ class Tables:
         """Photos alike, by what they cross, each beside the other."""
         titles = ("Alike in two splits", "Alike in two classes", "Alike in one class and split")
         found: dict[str, list[Item]] = {title: [] for title in titles}
-        for one, row in self.rows("audit/pairs.csv"):
+        for one, row in self.rows(self.table("audit/pairs.csv")):
             other = self.digests.get((row["other_split"], row["other_file"]))
             if other is None:
                 continue
@@ -142,38 +151,44 @@ class Tables:
 
     def unlike(self) -> Iterator[Queue]:
         """Photos unlike all that the best model knows, the least alike first."""
-        rows = [(digest, row) for digest, row in self.of_best("unlike") if row["unlike"] == 1]
-        rows.sort(key=lambda pair: -pair[1]["unlikeness"])
-        yield Queue(
-            "unlike", "Unlike the others", [Item(digest, "Unlike all that the model knows.") for digest, _ in rows]
-        )
+        table = self.of_best("unlike")
+        if len(table):
+            rows = self.rows(table[table["unlike"] == 1].sort_values("unlikeness", ascending=False, kind="stable"))
+            items = [Item(digest, "Unlike all that the model knows.") for digest, _ in rows]
+            yield Queue("unlike", "Unlike the others", items)
 
     def flagged(self) -> Iterator[Queue]:
         """Dark or blurred photos."""
-        found = [(digest, [flag for flag in FLAGS if row[flag]]) for digest, row in self.rows("audit/photos.csv")]
-        items = [Item(digest, f"It is {' and '.join(flags)}.") for digest, flags in found if flags]
-        yield Queue("flagged", "Dark or blurred", items)
+        table = self.table("audit/photos.csv")
+        if len(table):
+            rows = self.rows(table[table[[*FLAGS]].any(axis=1)])
+            items = [Item(digest, f"It is {' and '.join(filter(row.get, FLAGS))}.") for digest, row in rows]
+            yield Queue("flagged", "Dark or blurred", items)
 
     def mistakes(self) -> Iterator[Queue]:
         """Test photos that the best model takes for another class, the surest first."""
-        rows = [(digest, row) for digest, row in self.of_best("predictions") if row["actual"] != row["predicted"]]
-        rows.sort(key=lambda pair: -pair[1]["probability"])
-        items = [
-            Item(digest, f"The best model takes it for {row['predicted']}.", row["predicted"]) for digest, row in rows
-        ]
-        yield Queue("mistakes", "Sure mistakes", items)
+        table = self.of_best("predictions")
+        if len(table):
+            wrong = table[table["actual"] != table["predicted"]]
+            rows = self.rows(wrong.sort_values("probability", ascending=False, kind="stable"), "test")
+            items = [
+                Item(digest, f"The best model takes it for {row['predicted']}.", row["predicted"])
+                for digest, row in rows
+            ]
+            yield Queue("mistakes", "Sure mistakes", items)
 
-    def of_best(self, kind: str) -> Iterator[tuple[str, Row]]:
-        """The rows of a table of the best model, if models were compared."""
-        if len(self.models):
-            yield from self.rows(f"{comparison.best(self.models)}/{kind}.csv", "test")
+    def of_best(self, kind: str) -> pd.DataFrame:
+        """A table of the best model; empty where no models were compared."""
+        return self.table(f"{comparison.best(self.models)}/{kind}.csv") if len(self.models) else pd.DataFrame()
 
     def says(self) -> dict[str, list[str]]:
         """What the models say of each photo that they were asked about."""
         found: dict[str, list[str]] = {}
-        for digest, row in self.rows("suspects.csv"):
-            found.setdefault(digest, []).append(f"P({row['label']}) {row['probability']:.3f} by the labels of the others")
+        for digest, row in self.rows(self.table("suspects.csv")):
+            found.setdefault(digest, []).append(
+                f"P({row['label']}) {row['probability']:.3f} by the labels of the others"
+            )
         for model in self.models.get("model", pd.Series(dtype=str)):
-            for digest, row in self.rows(f"{model}/predictions.csv", "test"):
+            for digest, row in self.rows(self.table(f"{model}/predictions.csv"), "test"):
                 found.setdefault(digest, []).append(f"{model}: {row['predicted']} {row['probability']:.3f}")
         return found

@@ -39,7 +39,8 @@ class Desk:
         self.lock = FileLock(OWN / "corrections.lock")
         self.thumbnails = Thumbnails(OWN / "thumbnails")
         self.seen, self.album = self.state(), self.read()
-        corrections.read(corrections.FILE)  # a broken one is said before there is a page
+        self.known: tuple[Any, corrections.Corrections] = (None, {})
+        self.decided()  # a broken file is said before there is a page
 
     def read(self) -> queues.Album:
         """The album as the stages have left it."""
@@ -51,11 +52,17 @@ class Desk:
         paths += [METRICS / "subset" / f"{split}.csv" for split in changes.SPLITS]
         return [path.stat().st_mtime_ns if path.exists() else 0 for path in paths]
 
+    def decided(self) -> corrections.Corrections:
+        """What is decided, by whomever; read again where the file is another one."""
+        if self.known[0] is None or self.known[0] != version():
+            self.known = (version(), corrections.read(corrections.FILE))
+        return self.known[1]
+
     def opened(self) -> dict[str, Any]:
         """What the page begins with."""
         if (state := self.state()) != self.seen:
             self.seen, self.album = state, self.read()
-        decided = corrections.read(corrections.FILE)
+        decided = self.decided()
         counts = [(queue.key, queue.title, len(self.album.asked(queue.key, decided))) for queue in self.album.queues]
         counts.append((queues.DECIDED, "Decided", len(self.album.asked(queues.DECIDED, decided))))
         sizes = [(f"{queues.CLASS}{name}", name, -1) for name in self.album.classes]
@@ -63,11 +70,11 @@ class Desk:
 
     def queue(self, key: str) -> list[queues.Item]:
         """What a queue asks now."""
-        return self.album.asked(key, corrections.read(corrections.FILE))
+        return self.album.asked(key, self.decided())
 
     def about(self, digests: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What the page shows of photos."""
-        decided = corrections.read(corrections.FILE)
+        decided = self.decided()
         found = {digest: self.album.photos[digest] for digest in digests if digest in self.album.photos}
         return {
             digest: {
@@ -85,7 +92,7 @@ class Desk:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         wanted = [checked(one) for one in wanted]
         with self.lock:  # another window, or another smallset, may write, too
-            found = corrections.read(corrections.FILE)
+            found = dict(self.decided())
             before = [found[one["digest"]]._asdict() if one["digest"] in found else undecided(one) for one in wanted]
             for one in wanted:
                 photo = self.album.photos.get(one["digest"])
@@ -98,7 +105,17 @@ class Desk:
                     found.pop(one["digest"], None)
             corrections.check(found, self.album.classes)
             corrections.write(corrections.FILE, found)
+            self.known = (version(), found)
         return before
+
+
+def version() -> tuple[int, ...] | None:
+    """What differs once the file of decisions has been written again; None where there is none."""
+    try:
+        stat = corrections.FILE.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def undecided(one: Decided) -> Decided:
@@ -177,7 +194,7 @@ def picture(desk: Desk, digest: str, small: bool) -> Response:
     known = desk.album.photos.get(digest)
     if known is None:
         return PlainTextResponse("no such photo\n", 404)
-    content = desk.thumbnails.of(digest, known.path) if small else jpeg(known.path, LARGE)
+    content = desk.thumbnails.of(digest, desk.album.path(known)) if small else jpeg(desk.album.path(known), LARGE)
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 

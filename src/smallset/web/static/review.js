@@ -101,6 +101,7 @@ function draw() {
   const last = Math.min(items.length, (Math.ceil((grid.scrollTop + grid.clientHeight) / height) + 1) * columns);
   for (const [index, cell] of cells) {
     if (index < first || index >= last || cell.dataset.digest !== items[index][0]) {
+      cell.firstChild.removeAttribute("src"); // or what is not seen any more would be fetched before what is
       cell.remove();
       cells.delete(index);
     }
