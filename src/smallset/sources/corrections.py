@@ -113,18 +113,18 @@ def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[s
     table = table.assign(place=table["file"], out=False)
     if not found:
         return table
-    known = "digest" in table
-    digests = table["digest"].tolist() if known else [files.sha256(raw / file) for file in table["file"]]
+    called: list[str] = table["file"].tolist()
+    digests = table["digest"].tolist() if "digest" in table else [files.sha256(raw / file) for file in called]
     decided = [found.get(digest) for digest in digests]
     labels = [one.label if one and one.label else label for one, label in zip(decided, table["label"], strict=True)]
-    given = dict(zip(table["file"], labels, strict=True))
+    given = dict(zip(called, labels, strict=True))
     own = pd.DataFrame({"source": [*others]})
     own["label"] = [given.get(file, file.partition("/")[0]) for file in own["source"]]
     place = dict(zip(own["source"], naming.places(own), strict=True))
-    moved = labels != table["label"]
+    moved = table["label"] != labels
     return table.assign(
         label=labels,
-        place=[place[file] if new else file for file, new in zip(table["file"], moved, strict=True)],
+        place=[place[file] if new else file for file, new in zip(called, moved, strict=True)],
         out=[one is not None and one.decision == LEAVE_OUT for one in decided],
     )
 
