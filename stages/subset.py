@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from smallset.pipeline import changes, names, stage
-from smallset.sources import splits
+from smallset.sources import corrections, splits
 from smallset.storage import files
 
 SUBSET = Path("data/subset")
@@ -14,14 +14,14 @@ METRICS = Path("metrics/subset.json")
 
 def main() -> None:
     p = stage.load_params()
-    raw = Path(sys.argv[1])
+    raw, decided = Path(sys.argv[1]), corrections.read(corrections.FILE)
     with files.whole(SUBSET) as draft:
-        record = splits.copy_subset(raw, draft, p.subset, p.seed)
-        listed = splits.listed(draft, raw)
+        record = splits.copy_subset(raw, draft, p.subset, p.seed, decided)
+        listed = splits.listed(draft, raw, record)
     for split, table in listed.items():
         files.write_csv(LISTS / f"{split}.csv", table)
     files.write_json(METRICS, record)
-    print(names.lines(splits.summary(record)))
+    print(names.lines("\n".join([splits.summary(record), *corrections.said(decided, raw, record, listed)])))
     print(names.lines(changes.since_commit(LISTS, listed)))
 
 

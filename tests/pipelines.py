@@ -47,7 +47,7 @@ class Pipeline:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".gitattributes"):
+        for name in ("dvc.yaml", "corrections.csv", ".gitignore", ".dvcignore", ".gitattributes"):
             shutil.copy(ROOT / name, folder)
         for name in ("stages", "src", ".dvc/plots"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -100,7 +100,8 @@ class Pipeline:
         """One of this repository's pipeline folders, with its own params but for `changes`."""
         folder = self.folder / name
         folder.mkdir()
-        shutil.copy(ROOT / name / "dvc.yaml", folder)
+        for own in ("dvc.yaml", "corrections.csv"):
+            shutil.copy(ROOT / name / own, folder)
         document = yaml.safe_load((ROOT / name / "params.yaml").read_text())
         for key, values in changes.items():
             document[key] |= values

@@ -219,7 +219,7 @@ def test_the_stage_leaves_all_its_results_then_stops_and_needs_no_tensorflow(sub
     (folder / "params.yaml").write_text(yaml.safe_dump(own))
     (folder / "metrics").mkdir()
     (folder / "metrics/subset.json").write_text('{"left_out": {}}')
-    for split, table in splits.listed(subset, subset / "train").items():
+    for split, table in splits.listed(subset, subset / "train", {}).items():
         files.write_csv(folder / f"metrics/subset/{split}.csv", table)
     script = (
         "import atexit, runpy, sys\n"

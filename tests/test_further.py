@@ -38,3 +38,15 @@ def test_cross_validation_says_what_to_believe() -> None:
     assert further.crossed(found[:0], models) == further.more_photos(pd.DataFrame()) == ""
     assert "gets 0.850 of 80 right, 95 % interval 0.757–0.912. By cross-validation over all 398 photos" in words
     assert "For linear believe the latter" in words
+
+
+def test_corrections_are_told_and_those_of_test_photos_apart() -> None:
+    none = {"relabelled": 0, "left_out": 0}
+    counts = {"train": {"relabelled": 3, "left_out": 1}, "validation": none, "test": none}
+    assert further.corrected({"left_out": {}}) == ""
+    words = further.corrected({"corrections": {"photos": counts}})
+    assert words.startswith("By corrections.csv 3 photos have another label than their folder's, and 1 are left out;")
+    assert words.endswith("none of them is a test photo.")
+    words = further.corrected({"corrections": {"photos": counts | {"test": {"relabelled": 2, "left_out": 0}}}})
+    assert "5 photos" in words
+    assert "of the test photos 2 and 0, so an accuracy before" in words

@@ -52,7 +52,14 @@ def test_all_but_the_photos_is_in_the_first_commit_and_they_are_dvc_s(place: Pat
     said = create(Path("my birds"), own)
     folder = place / "my birds"
     tracked = set(run(folder, "git", "ls-files").splitlines())
-    assert {*bringing.code(chapter=False), "README.md", "params.yaml", "photos.dvc", ".smallset.json"} < tracked
+    assert {
+        *bringing.code(chapter=False),
+        "README.md",
+        "params.yaml",
+        "photos.dvc",
+        ".smallset.json",
+        "corrections.csv",
+    } < tracked
     assert run(folder, "git", "status", "--porcelain") == ""
     assert run(folder, "git", "log", "--format=%s%n%an").splitlines() == [
         "Photos and smallset's code",

@@ -89,6 +89,28 @@ def test_models_are_compared_on_the_photos_that_both_runs_have(write: Write) -> 
     assert "linear: 0.8824 before, 0.9412 now; no more than chance (1 right that were wrong, 0" in said
 
 
+def test_labels_that_were_put_right_are_counted_beside_the_doubts_that_are_left(write: Write) -> None:
+    def doubt(*probabilities: float) -> None:
+        files.write_csv(METRICS / "suspects.csv", pd.DataFrame({"file": "cat/0.jpg", "probability": probabilities}))
+
+    write(FIRST, linear={"cat/0.jpg", "cat/1.jpg"})
+    doubt(0.1, 0.2, 0.3, 0.7)
+    commit()
+    write(FIRST | {"cat/0.jpg": "dog", "cat/1.jpg": "dog"}, linear=set())
+    doubt(0.4, 0.6)
+    said = since.record(METRICS)
+    assert noted()["labels"] == [
+        "3 labels in doubt before, 1 now",
+        "2 of the 20 test photos that both runs have got another label: on these the models are not compared",
+    ]
+    assert f"- {noted()['labels'][1]}\nOn the 18 test photos that both runs have" in said
+    commit()
+    older = {key: value for key, value in noted().items() if key != "labels"}
+    files.write_json(METRICS / since.FILE, older)  # as an older smallset has noted it
+    commit()
+    assert "On the 18 test photos" in since.record(METRICS)
+
+
 def test_a_difference_beyond_chance_is_named(write: Write) -> None:
     write(FIRST, linear={f"cat/{number}.jpg" for number in range(8)})
     commit()

@@ -189,7 +189,7 @@ def test_a_group_with_photos_of_two_classes_stays_whole(draw: Draw) -> None:
     subset(raw, "fraction", FRACTIONS)
     groups = [{number(file) // 4 for file in files} for files in copies(raw).values()]
     assert sum(len(group) for group in groups) == len(set.union(*groups)) == 30
-    for table in splits.listed(raw.parent / "subset0", raw).values():
+    for table in splits.listed(raw.parent / "subset0", raw, {}).values():
         assert list(table) == ["file", "label", "digest", "group"]
         assert table["group"].tolist() == [f"{number(file) // 4}" for file in table["file"]]
 

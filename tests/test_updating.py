@@ -53,6 +53,18 @@ def changed(project: Path) -> set[str]:
     return {line[3:] for line in run(project, "git", "status", "--porcelain").splitlines()}
 
 
+def test_corrections_stay_and_an_older_project_gets_an_empty_file(project: Path) -> None:
+    path = project / "corrections.csv"
+    header = path.read_text()
+    path.write_text(f"{header}{'0' * 64},cat/1.jpg,keep,,,suspects\n")
+    before = path.read_bytes()
+    assert updating.update(project) == f"{project}: up to date"
+    assert path.read_bytes() == before
+    path.unlink()
+    assert "corrections.csv: is new, for what smallset review decides" in updating.update(project)
+    assert path.read_text() == header
+
+
 def test_the_same_smallset_brings_nothing(project: Path) -> None:
     edit(project, "dvc.yaml", FIRST, "# Mine")
     assert updating.update(project) == f"{project}: up to date"

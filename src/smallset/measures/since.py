@@ -17,7 +17,8 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 
 FILE = "since.json"  # below metrics/; git's and not DVC's: what it tells depends on what was committed before
-NOTHING: dict[str, Any] = {"photos": [], "test_photos": {}, "models": []}
+NOTHING: dict[str, Any] = {"photos": [], "labels": [], "test_photos": {}, "models": []}
+DOUBTED = 0.5  # P(given label) below which a label is in doubt
 
 Texts = dict[Path, str]  # the tables of a run that are compared, by their place
 
@@ -29,6 +30,7 @@ class Run:
     lists: changes.Lists
     best: str  # model
     right: dict[str, pd.Series]  # of each model, whether it is right on a test photo, by the photo's digest and label
+    doubted: int | None  # labels in doubt; None where none were looked for
 
 
 def record(metrics: Path) -> str:
@@ -71,6 +73,7 @@ def read(metrics: Path, reader: changes.Reader) -> Texts:
     names: list[str] = table(models)["model"].tolist() if models else []
     paths = [
         metrics / "compare.csv",
+        metrics / "suspects.csv",
         *(metrics / "subset" / f"{split}.csv" for split in changes.SPLITS),
         *(metrics / name / "predictions.csv" for name in names),
     ]
@@ -90,7 +93,9 @@ def run(metrics: Path, texts: Texts) -> Run | None:
         return None
     paths = {name: metrics / name / "predictions.csv" for name in table(models)["model"]}
     right = {name: rights(lists["test"], table(texts[path])) for name, path in paths.items() if path in texts}
-    return Run(lists, comparison.best(table(models)), right)
+    suspects = texts.get(metrics / "suspects.csv")
+    doubted = None if suspects is None else int((table(suspects)["probability"] < DOUBTED).sum())
+    return Run(lists, comparison.best(table(models)), right, doubted)
 
 
 def rights(test: pd.DataFrame, predictions: pd.DataFrame) -> pd.Series:
@@ -114,7 +119,23 @@ def compare(before: Run | None, now: Run | None) -> dict[str, Any]:
     both = old[before.best].index.intersection(now.right[now.best].index)
     counts = {"before": len(old[before.best]), "now": len(now.right[now.best]), "both": len(both)}
     rows = [row(name, old[one][both], now.right[other][both]) for name, (one, other) in pairs.items() if len(both)]
-    return {"photos": changes.between(before.lists, now.lists), "test_photos": counts, "models": rows}
+    photos = changes.between(before.lists, now.lists)
+    return {"photos": photos, "labels": labels(before, now, names), "test_photos": counts, "models": rows}
+
+
+def labels(before: Run, now: Run, names: dict[str, str]) -> list[str]:
+    """What became of the labels: how many are in doubt, and how many test photos have another one."""
+    lines = []
+    if before.doubted is not None and now.doubted is not None and before.doubted != now.doubted:
+        lines.append(f"{before.doubted} labels in doubt before, {now.doubted} now")
+    old = before.lists["test"].assign(label=before.lists["test"]["label"].replace(names))
+    both = old.merge(now.lists["test"], on="digest", suffixes=("_old", "_new"))
+    if changed := both.loc[both["label_old"] != both["label_new"], "digest"].nunique():
+        lines.append(
+            f"{changed} of the {both['digest'].nunique()} test photos that both runs have got another label: on these "
+            f"the models are not compared"
+        )
+    return lines
 
 
 def row(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
@@ -138,10 +159,11 @@ def row(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
 
 def words(content: dict[str, Any]) -> str:
     """What `compare` gives, for people."""
-    if content == NOTHING:
+    if not content["test_photos"]:
         return "No earlier run to compare the results with."
     photos = [f"- {line}" for line in content["photos"]] or ["- the same, in the same splits"]
     models = [f"- {row['words']}" for row in content["models"]]
+    photos += [f"- {line}" for line in content.get("labels", [])]  # an older smallset noted none
     return "\n".join(["Photos, since the earlier run:", *photos, heading(content["test_photos"]), *models])
 
 

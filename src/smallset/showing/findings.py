@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from smallset.measures import since
 from smallset.pipeline.names import counted
 from smallset.showing import pictures, results
 
 MOST = 12  # photos or pairs that are shown of each kind
-DOUBTED = 0.5  # P(given label), from which on a label is not doubted
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def duplicates(pairs: pd.DataFrame, subset: Path) -> Iterator[Finding]:
 
 def doubtful(suspects: pd.DataFrame, subset: Path) -> Iterator[Finding]:
     """Photos whose label a model that had not seen them does not believe."""
-    rows = suspects[suspects["probability"] < DOUBTED] if len(suspects) else suspects
+    rows = suspects[suspects["probability"] < since.DOUBTED] if len(suspects) else suspects
     if len(rows):
         figures = [
             pictures.of(row, subset, f"labelled {row['label']}, looks like {row['suspected']}")

@@ -1,4 +1,7 @@
-"""What the learning curve and cross-validation say, in words."""
+"""What the learning curve, cross-validation and corrections say, in words."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -37,4 +40,19 @@ def crossed(table: pd.DataFrame, models: pd.DataFrame) -> str:
         f"{found['accuracy']:.3f}, {found['low']:.3f}–{found['high']:.3f} (Wilson, widened for what folds share). For "
         f"{found['model']} believe the latter: it rests on more photos, and no choice was made by it. The other models "
         f"have the test photos alone, and their differences on so few are to be read with care."
+    )
+
+
+def corrected(subset: Mapping[str, Any]) -> str:
+    """What metrics/subset.json says of corrections.csv, in a sentence or two; where it changed nothing, nothing."""
+    if not (found := subset.get("corrections")):
+        return ""
+    counts = pd.DataFrame(found["photos"])
+    (labels, out), test = counts.sum(axis=1), counts["test"]
+    said = f"By corrections.csv {labels} photos have another label than their folder's, and {out} are left out"
+    if not test.any():
+        return f"{said}; none of them is a test photo."
+    return (
+        f"{said}; of the test photos {test['relabelled']} and {test['left_out']}, so an accuracy before these "
+        f"corrections was measured on other labels."
     )

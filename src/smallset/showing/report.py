@@ -146,6 +146,7 @@ def context(found: results.Results, odd: Sequence[findings.Finding]) -> dict[str
         "crossing": int(found.duplicates.crosses_splits.sum()) if len(found.duplicates) else 0,
         "source": SOURCES.get(found.download.get("source", "").partition(":")[0], OWN),
         "counts": found.subset.get("photos", {}),
+        "corrected": further.corrected(found.subset),
     }
 
 

@@ -110,7 +110,7 @@ def read(metrics: Path, params: Path, name: str) -> Results:
         subset=_content(metrics / "subset.json"),
         stages=provenance.read(metrics / "provenance.json"),
         params=params.read_text(encoding="utf-8"),
-        since=_content(metrics / since.FILE) or since.NOTHING,
+        since=since.NOTHING | _content(metrics / since.FILE),
     )
 
 

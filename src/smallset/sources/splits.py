@@ -13,6 +13,7 @@ import pandas as pd
 from smallset.photos import decoding, lists, walking
 from smallset.pipeline import params, progress
 from smallset.pipeline.errors import SmallsetError
+from smallset.sources import corrections
 
 SPLITS = ("train", "validation", "test")
 UNUSED = ""  # the split of a photo that is in none
@@ -23,22 +24,37 @@ FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by mo
 NAMED = 6  # classes in one line
 
 
-def copy_subset(raw: Path, target: Path, p: params.Subset, seed: int) -> dict[str, Any]:
+def copy_subset(
+    raw: Path, target: Path, p: params.Subset, seed: int, decided: corrections.Corrections | None = None
+) -> dict[str, Any]:
     """Fill `target`/<split>/<class>/ from `raw`/<class>/; return the counts, and the photos left out and why.
 
+    decided: by it photos have another label or are left out, once all have their splits: no photo moves for them.
     SmallsetError for a class that has no photo in some split.
     """
+    decided = decided or {}
     found = lists.find(raw)
+    corrections.check(decided, found.classes)
     left_out = excluded(found, p.exclude)
     everything = index(lists.digested(found) if p.by == "fraction" else found)
     table = choose(raw, everything, p, seed, left_out)
-    counts = counted(table).reindex(found.classes, fill_value=0)
-    if not counts.to_numpy().all():
-        raise SmallsetError(f"{raw}: {lacking(counts, without(everything, left_out), p, seed)}")
-    for split, label in itertools.product(SPLITS, found.classes):
+    complete(raw, counted(table).reindex(found.classes, fill_value=0), without(everything, left_out), p, seed)
+    table = corrections.apply(decided, raw, table, found.files)
+    changed = corrections.record(table)
+    left_out |= dict.fromkeys(table["file"][table["out"]], corrections.REASON)
+    table = table[~table["out"]]
+    counts = counted(table)
+    complete(raw, counts, table, p, seed)
+    for split, label in itertools.product(SPLITS, counts.index):
         chosen = table[(table["split"] == split) & (table["label"] == label)]
-        copy((raw / file for file in chosen["file"]), target / split / label)
-    return {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out}
+        copy(raw, dict(zip(chosen["file"], chosen["place"], strict=True)), target / split, label)
+    return {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out} | changed
+
+
+def complete(raw: Path, counts: pd.DataFrame, table: pd.DataFrame, p: params.Subset, seed: int) -> None:
+    """SmallsetError for a class that has no photo in some split; counts: photos by class and split, of the table."""
+    if not counts.to_numpy().all():
+        raise SmallsetError(f"{raw}: {lacking(counts, table, p, seed)}")
 
 
 def counted(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,14 +99,18 @@ def named(words: list[str], between: str = ", ") -> str:
     return between.join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
 
 
-def listed(subset: Path, raw: Path) -> dict[str, pd.DataFrame]:
-    """The photos of each split below `subset`, as lists: file, label, digest, and the group where `raw` has groups."""
+def listed(subset: Path, raw: Path, record: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The photos of each split below `subset`, as lists: file, label, digest, and the group where `raw` has groups.
+
+    record: what copy_subset has given.
+    """
     tables = {split: lists.digested(lists.find(subset / split)).table() for split in SPLITS}
     known = index(lists.find(raw))
     if lists.GROUP not in known:
         return tables
-    groups = known.set_index("file")[lists.GROUP]
-    return {split: table.assign(**{lists.GROUP: groups[table["file"]].to_numpy()}) for split, table in tables.items()}
+    groups, sources = known.set_index("file")[lists.GROUP], corrections.sources(record)
+    own = {split: groups[[sources.get(file, file) for file in table["file"]]] for split, table in tables.items()}
+    return {split: table.assign(**{lists.GROUP: own[split].to_numpy()}) for split, table in tables.items()}
 
 
 def excluded(found: lists.Photos, names: Iterable[str]) -> dict[str, str]:
@@ -234,8 +254,11 @@ def decodes(file: Path, left_out: dict[str, str]) -> bool:
     return True
 
 
-def copy(files: Iterable[Path], folder: Path) -> None:
-    """Copy one split of one class, photo by photo: a link would let a change there reach the original."""
-    folder.mkdir(parents=True)
-    for file in progress.bar(files, what=f"{folder.parent.name}/{folder.name}", unit=" photos"):
-        shutil.copyfile(file, folder / file.name)
+def copy(raw: Path, places: Mapping[str, str], target: Path, label: str) -> None:
+    """Copy one split of one class, photo by photo: a link would let a change there reach the original.
+
+    places: of each file below `raw`, where it goes below `target`.
+    """
+    (target / label).mkdir(parents=True)
+    for file, place in progress.bar(places.items(), what=f"{target.name}/{label}", unit=" photos"):
+        shutil.copyfile(raw / file, target / place)

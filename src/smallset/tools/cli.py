@@ -64,6 +64,7 @@ Rate = Annotated[
         show_default=False,
     ),
 ]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page, or only print its address.")]
 Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
 
 
@@ -217,12 +218,21 @@ def explain(
 
 @app.command(epilog=CODES)
 @reported()
-def demo(
-    model: Model,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open the page, or only print its address.")
-    ] = True,
-) -> None:
+def review(browser: Browser = True) -> None:
+    """Look through the photos on a page on this machine alone, and put them right.
+
+    Labels in doubt, photos alike, unlike the others, dark or blurred, sure mistakes, and any class. What is decided
+    (keep, another label, leave out) goes to corrections.csv, which dvc repro applies; no photo is changed. Run it in a
+    pipeline's folder. Needs the extra web.
+    """
+    from smallset.web import review as page
+
+    page.run(browser)
+
+
+@app.command(epilog=CODES)
+@reported()
+def demo(model: Model, browser: Browser = True) -> None:
     """Try a model on a page on this machine alone.
 
     Drop, choose or paste photos, or take one with the camera: labels and their probabilities, the labels that stay

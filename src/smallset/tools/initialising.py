@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from smallset.photos import decoding, walking
 from smallset.pipeline import names, params, progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import arrangements, filling, splits
+from smallset.sources import arrangements, corrections, filling, splits
 from smallset.storage import files
 from smallset.tools import bringing, git
 
@@ -238,6 +238,7 @@ def fill(draft: Path, found: Found, chapter: bool) -> list[str]:
     bringing.write(draft, brought)
     bringing.write_record(draft, bringing.record(brought, chapter))
     files.write_text(draft / ".gitignore", IGNORED)
+    corrections.write(draft / corrections.FILE, {})
     (draft / PHOTOS).mkdir()
     return walking.not_read(filling.copy(found.photos, found.table, draft / PHOTOS))
 

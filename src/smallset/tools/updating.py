@@ -7,6 +7,7 @@ from pathlib import Path
 from ruamel.yaml.comments import CommentedMap
 
 from smallset.pipeline.errors import SmallsetError
+from smallset.sources import corrections
 from smallset.storage import files
 from smallset.tools import bringing, git, initialising
 
@@ -24,6 +25,9 @@ def update(folder: Path) -> str:
     check_committed(folder, [*old.digests, bringing.PARAMS])
     notes = [note for path in sorted({*old.digests, *new}) for note in bring(folder, path, old, new.get(path))]
     notes += update_params(folder / bringing.PARAMS, old.chapter)
+    if not (folder / corrections.FILE).exists():
+        corrections.write(folder / corrections.FILE, {})
+        notes.append(f"{corrections.FILE}: is new, for what smallset review decides")
     now = bringing.record(new, old.chapter)
     bringing.write_record(folder, now)
     done = f"{folder}: smallset {old.version} to {now.version}" if now != old else f"{folder}: up to date"
