@@ -104,6 +104,18 @@ def test_a_decision_holds_wherever_the_photo_moves_and_only_for_its_bytes(raw: P
     ]
 
 
+def test_a_photo_that_comes_takes_no_name_of_one_that_stays(raw: Path) -> None:
+    (raw / "photos.csv").unlink()
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(raw / "dog/cat-2.png")  # what cat/2.png would be called there
+    _, before = run(raw, "fraction", {})
+    decided = decide(raw, "cat/2.png", RELABEL, "dog")
+    _, after = run(raw, "fraction", decided)
+    old, now = rows(before), rows(after)
+    [moved] = decided
+    assert now.pop(moved)[1:] == ("dog", "dog/cat-2-2.png")
+    assert now == {digest: row for digest, row in old.items() if digest != moved}
+
+
 def test_a_class_can_be_new_or_gone_by_corrections(raw: Path) -> None:
     decided: Corrections = {}
     for number in range(40):

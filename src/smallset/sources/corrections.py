@@ -120,6 +120,8 @@ def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[s
     given = dict(zip(called, labels, strict=True))
     own = pd.DataFrame({"source": [*others]})
     own["label"] = [given.get(file, file.partition("/")[0]) for file in own["source"]]
+    # Those that stay come first, so that none that is added has the name of one.
+    own = own.loc[(own["label"] != own["source"].str.partition("/")[0]).sort_values(kind="stable").index]
     place = dict(zip(own["source"], naming.places(own), strict=True))
     moved = table["label"] != labels
     return table.assign(
