@@ -47,7 +47,7 @@ HEADERS = {
 # A redirect would not do: a browser that another site has sent here would follow it without the cookie.
 ENTRY = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
-    '<title>smallset</title><a href="/">Go on</a></html>'
+    '<link rel="icon" href="/static/icon.svg"><title>smallset</title><a href="/">Go on</a></html>'
 )
 STRANGER = "This page is for whoever started it: open the address that the terminal shows.\n"
 ELSEWHERE = "This page answers to its own address on this machine alone.\n"
