@@ -144,6 +144,17 @@ def test_what_is_written_is_what_is_read(raw: Path, tmp_path: Path) -> None:
     assert path.read_text() == HEAD
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("a\n=======b", "a\\n=======b"), ("a\rb", "a\\rb"), ("a\udcff", "a\\xff"), ("=a,'\"", "=a,'\"")],
+)
+def test_no_name_of_a_photo_breaks_the_table(tmp_path: Path, name: str, written: str) -> None:
+    path = tmp_path / "corrections.csv"
+    corrections.write(path, {A: Correction(A, f"cat/{name}.jpg", KEEP, "", "", "suspects")})
+    [one] = corrections.read(path).values()
+    assert one.file == f"cat/{written}.jpg"
+
+
 A, B = "a" * 64, "b" * 64
 
 

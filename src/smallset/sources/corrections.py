@@ -97,9 +97,13 @@ def broken(path: Path, line: int, words: str) -> SmallsetError:
 
 
 def write(path: Path, found: Mapping[str, Correction]) -> None:
-    """Write the file, whole, in the order in which the photos were decided."""
+    """Write the file, whole, in the order in which the photos were decided.
+
+    What is for people alone is written as it can be seen: a line end in a photo's name is none of the file.
+    """
+    seen = [one._replace(file=names.visible(one.file), queue=names.visible(one.queue)) for one in found.values()]
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([[*Correction._fields], *([*row] for row in found.values())])
+    csv.writer(text, lineterminator="\n").writerows([Correction._fields, *seen])
     with files.whole(path) as draft:
         draft.write_bytes(text.getvalue().encode())
 
