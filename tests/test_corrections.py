@@ -104,6 +104,18 @@ def test_a_decision_holds_wherever_the_photo_moves_and_only_for_its_bytes(raw: P
     ]
 
 
+def test_a_photo_that_comes_takes_no_name_of_one_that_stays(raw: Path) -> None:
+    (raw / "photos.csv").unlink()
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(raw / "dog/cat-2.png")  # what cat/2.png would be called there
+    _, before = run(raw, "fraction", {})
+    decided = decide(raw, "cat/2.png", RELABEL, "dog")
+    _, after = run(raw, "fraction", decided)
+    old, now = rows(before), rows(after)
+    [moved] = decided
+    assert now.pop(moved)[1:] == ("dog", "dog/cat-2-2.png")
+    assert now == {digest: row for digest, row in old.items() if digest != moved}
+
+
 def test_a_class_can_be_new_or_gone_by_corrections(raw: Path) -> None:
     decided: Corrections = {}
     for number in range(40):
@@ -112,7 +124,9 @@ def test_a_class_can_be_new_or_gone_by_corrections(raw: Path) -> None:
     assert [*record["photos"]["test"]] == ["dog", "lynx"]
     assert "lynx/0.png" in {*listed["train"]["file"]}
     assert corrections.said(decided, raw, record, listed)[1] == "New classes by corrections.csv: lynx"
-    with pytest.raises(SmallsetError, match="expected photos of each class in each split; lynx has 1 train, 0 valid"):
+    with pytest.raises(
+        SmallsetError, match=r"^corrections.csv: expected photos of each class in each split; lynx has 1 "
+    ):
         run(raw, "given", decide(raw, "cat/0.png", RELABEL, "lynx"))
     with pytest.raises(SmallsetError, match=r"corrections.csv: Dog \(cat/0.png\) is another class in other letters"):
         run(raw, "given", decide(raw, "cat/0.png", RELABEL, "Dog"))
@@ -128,6 +142,17 @@ def test_what_is_written_is_what_is_read(raw: Path, tmp_path: Path) -> None:
     assert corrections.read(path) == decided
     corrections.write(path, {})
     assert path.read_text() == HEAD
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("a\n=======b", "a\\n=======b"), ("a\rb", "a\\rb"), ("a\udcff", "a\\xff"), ("=a,'\"", "=a,'\"")],
+)
+def test_no_name_of_a_photo_breaks_the_table(tmp_path: Path, name: str, written: str) -> None:
+    path = tmp_path / "corrections.csv"
+    corrections.write(path, {A: Correction(A, f"cat/{name}.jpg", KEEP, "", "", "suspects")})
+    [one] = corrections.read(path).values()
+    assert one.file == f"cat/{written}.jpg"
 
 
 A, B = "a" * 64, "b" * 64

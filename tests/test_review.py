@@ -120,6 +120,22 @@ def test_the_queues_are_what_the_stages_have_left_the_most_useful_first(client: 
     }
 
 
+def test_what_another_thread_has_read_before_brings_no_old_decision_back(
+    desk: review.Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = {"digest": digest("cat/cat.0.jpg"), "decision": "keep", "label": ""}
+    stale = desk.known
+    desk.decide("suspects", [one])
+    version = review.version
+
+    def meanwhile() -> tuple[int, ...] | None:
+        desk.known = stale
+        return version()
+
+    monkeypatch.setattr(review, "version", meanwhile)
+    assert [*desk.decided()] == [one["digest"]]
+
+
 def test_a_decision_is_a_row_is_not_asked_again_and_is_undone_to_the_byte(client: Any) -> None:
     one, before = digest("cat/cat.0.jpg"), corrections.FILE
     assert decide(client, one, "keep").json() == [{"digest": one, "decision": "", "label": ""}]

@@ -48,6 +48,13 @@ def test_the_token_is_asked_for_once_and_kept_where_no_script_and_no_other_site_
     assert other.get("/", headers={"cookie": f"smallset-{PORT + 1}={TOKEN}"}).status_code == 403
 
 
+@pytest.mark.parametrize("others", ['prefs={"a": 1}', "a[b]=c", "no value", "theme=dark"])
+def test_cookies_of_other_servers_on_this_machine_do_no_harm(others: str) -> None:
+    own = client(cookie=False)
+    assert own.get("/", headers={"cookie": f"{others}; smallset-{PORT}={TOKEN}"}).status_code == 200
+    assert own.get("/", headers={"cookie": others}).status_code == 403
+
+
 @pytest.mark.parametrize(
     "host",
     ["evil.example", f"evil.example:{PORT}", "127.0.0.1", f"127.0.0.1:{PORT + 1}", f"127.0.0.1:{PORT}.evil.example"],

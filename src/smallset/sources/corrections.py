@@ -97,9 +97,13 @@ def broken(path: Path, line: int, words: str) -> SmallsetError:
 
 
 def write(path: Path, found: Mapping[str, Correction]) -> None:
-    """Write the file, whole, in the order in which the photos were decided."""
+    """Write the file, whole, in the order in which the photos were decided.
+
+    What is for people alone is written as it can be seen: a line end in a photo's name is none of the file.
+    """
+    seen = [one._replace(file=names.visible(one.file), queue=names.visible(one.queue)) for one in found.values()]
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([[*Correction._fields], *([*row] for row in found.values())])
+    csv.writer(text, lineterminator="\n").writerows([Correction._fields, *seen])
     with files.whole(path) as draft:
         draft.write_bytes(text.getvalue().encode())
 
@@ -120,6 +124,8 @@ def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[s
     given = dict(zip(called, labels, strict=True))
     own = pd.DataFrame({"source": [*others]})
     own["label"] = [given.get(file, file.partition("/")[0]) for file in own["source"]]
+    # Those that stay come first, so that none that is added has the name of one.
+    own = own.loc[(own["label"] != own["source"].str.partition("/")[0]).sort_values(kind="stable").index]
     place = dict(zip(own["source"], naming.places(own), strict=True))
     moved = table["label"] != labels
     return table.assign(

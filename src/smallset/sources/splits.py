@@ -44,17 +44,20 @@ def copy_subset(
     left_out |= dict.fromkeys(table["file"][table["out"]], corrections.REASON)
     table = table[~table["out"]]
     counts = counted(table)
-    complete(raw, counts, table, p, seed)
+    complete(corrections.FILE, counts, table, p, seed)
     for split, label in itertools.product(SPLITS, counts.index):
         chosen = table[(table["split"] == split) & (table["label"] == label)]
         copy(raw, dict(zip(chosen["file"], chosen["place"], strict=True)), target / split, label)
     return {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out} | changed
 
 
-def complete(raw: Path, counts: pd.DataFrame, table: pd.DataFrame, p: params.Subset, seed: int) -> None:
-    """SmallsetError for a class that has no photo in some split; counts: photos by class and split, of the table."""
+def complete(where: Path, counts: pd.DataFrame, table: pd.DataFrame, p: params.Subset, seed: int) -> None:
+    """SmallsetError for a class that has no photo in some split; counts: photos by class and split, of the table.
+
+    where: what to look at, the folder of photos or what was decided about them.
+    """
     if not counts.to_numpy().all():
-        raise SmallsetError(f"{raw}: {lacking(counts, table, p, seed)}")
+        raise SmallsetError(f"{where}: {lacking(counts, table, p, seed)}")
 
 
 def counted(table: pd.DataFrame) -> pd.DataFrame:

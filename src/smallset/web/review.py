@@ -54,9 +54,10 @@ class Desk:
 
     def decided(self) -> corrections.Corrections:
         """What is decided, by whomever; read again where the file is another one."""
-        if self.known[0] is None or self.known[0] != version():
-            self.known = (version(), corrections.read(corrections.FILE))
-        return self.known[1]
+        known = self.known  # once: another thread may put there what it has read before
+        if known[0] is None or known[0] != version():
+            known = self.known = (version(), corrections.read(corrections.FILE))
+        return known[1]
 
     def opened(self) -> dict[str, Any]:
         """What the page begins with."""

@@ -9,7 +9,6 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
-from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,7 +20,7 @@ try:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.datastructures import Headers, MutableHeaders
-    from starlette.requests import Request
+    from starlette.requests import Request, cookie_parser
     from starlette.responses import HTMLResponse, PlainTextResponse, Response
     from starlette.routing import BaseRoute, Mount
     from starlette.staticfiles import StaticFiles
@@ -48,7 +47,7 @@ HEADERS = {
 # A redirect would not do: a browser that another site has sent here would follow it without the cookie.
 ENTRY = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
-    '<title>smallset</title><a href="/">Go on</a></html>'
+    '<link rel="icon" href="/static/icon.svg"><title>smallset</title><a href="/">Go on</a></html>'
 )
 STRANGER = "This page is for whoever started it: open the address that the terminal shows.\n"
 ELSEWHERE = "This page answers to its own address on this machine alone.\n"
@@ -94,8 +93,9 @@ class Guard:
             answer = HTMLResponse(ENTRY)
             answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
             return answer
-        known = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
-        return None if known and self.same(known.value) else PlainTextResponse(STRANGER, 403)
+        # Other servers of this machine have cookies here, too, some of a form that http.cookies gives up at.
+        known = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        return None if self.same(known) else PlainTextResponse(STRANGER, 403)
 
     def same(self, *given: str) -> bool:
         """Whether that is the token, in a time that does not tell how much of it is right."""
