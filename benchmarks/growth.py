@@ -52,7 +52,7 @@ def main(
 def prepare(folder: Path, source: Path, count: int, size: int, views: int) -> None:
     """A pipeline folder whose source is `count` photos, divided as the book's."""
     pictures.link(source, folder / "photos", count)
-    for name in ("dvc.yaml", "stages", "src"):
+    for name in ("corrections.csv", "dvc.yaml", "stages", "src"):
         (folder / name).symlink_to(ROOT / name)
     yaml = YAML()
     document: dict[str, Any] = yaml.load(ROOT / "params.yaml")
