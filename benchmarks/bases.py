@@ -38,12 +38,13 @@ def main(
     table = pd.read_csv(output) if output.exists() else pd.DataFrame(columns=COLUMNS)
     for photos in sorted(path for path in data.iterdir() if path.is_dir()):
         for base in bases.split(","):
-            if ((table["set"] == photos.name) & (table["base"] == base)).any():
-                continue
+            own = (table["set"] == photos.name) & (table["base"] == base)
             models = ["linear", "pooled"] if base in tuned.split(",") else ["linear"]
+            if {*models} <= {*table["model"][own]}:
+                continue
             with tempfile.TemporaryDirectory() as scratch:
                 rows = measured(photos.resolve(), base, models, Path(scratch))
-            table = pd.DataFrame([*table.to_dict("records"), *rows], columns=COLUMNS)
+            table = pd.DataFrame([*table[~own].to_dict("records"), *rows], columns=COLUMNS)
             files.write_csv(output, table.sort_values(["set", "base", "model"], kind="stable"))
     files.write_text(output.with_suffix(".md"), report(pd.read_csv(output)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import arithmetic, growth, pictures, rounds, tables
+from benchmarks import arithmetic, bases, growth, pictures, rounds, tables
 from smallset.bases import applications
 from smallset.networks import heads, models
 from smallset.photos import lists
@@ -95,3 +95,24 @@ def test_both_sides_have_every_case_that_is_measured() -> None:
     measured = {"product", *tables.WORDS}
     assert set(ours.CASES) == measured
     assert set(book.CASES) == measured - {"bank"}
+
+
+def test_bases_are_measured_once_with_all_models_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measured(photos: Path, base: str, models: list[str], _: Path) -> list[dict[str, object]]:
+        asked.append((photos.name, base, models))
+        numbers = dict.fromkeys(bases.COLUMNS, 0.5)
+        return [numbers | {"set": photos.name, "base": base, "model": model} for model in models]
+
+    monkeypatch.setattr(bases, "measured", measured)
+    for name in ("birds", "rocks"):
+        (tmp_path / "sets" / name).mkdir(parents=True)
+    for wanted, tuned in (("A", ""), ("A,B", "B"), ("A,B", "A")):
+        bases.main(tmp_path / "sets", wanted, tuned, tmp_path / "bases.csv")
+    both = ["linear", "pooled"]
+    assert asked[::2] == [("birds", "A", ["linear"]), ("birds", "B", both), ("birds", "A", both)]
+    assert len((tmp_path / "bases.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+    assert "| rocks | B | pooled |" in (tmp_path / "bases.md").read_text()

@@ -48,26 +48,32 @@ def export(model: Path, to: Format, output: Path | None, folder: Path | None, in
     if int8 and (to not in ("onnx", "litert") or folder is None):
         raise SmallsetError("--int8 needs --to onnx or --to litert, and --photos with a folder of photos a class.")
     whole, classes = saving.classifier(model)
-    ends = None if int8 else limits.load(model)
-    network = named(whole, ends)
+    known = None if int8 else limits.load(model)
+    network = named(whole, known)
     size = network.input_shape[1]
     labelled = prediction.labelled(folder, classes) if int8 and folder else None
     examples = pixels(folder, size, CALIBRATION if int8 else CHECKED)
     with files.whole(target) as draft:
-        original, exported = from_keras(whole, ends), _convert(network, classes, to, draft, examples, int8)
+        original, exported = from_keras(whole, known), _convert(network, classes, to, draft, examples, int8)
         difference = largest_difference(original, exported, examples)
-        if not int8 and not difference <= TOLERANCE:
-            raise SmallsetError(
-                f"{target}: expected the probabilities of {model} within {TOLERANCE:g}, found a difference of "
-                f"{difference:.2g} on {len(examples)} photos. Nothing was written. Choose another format with --to."
-            )
+        if not int8:
+            _check(difference, model, target, len(examples))
         accuracy = f"\n{accuracies(original, exported, *labelled[:2], size)}" if labelled else ""
         if to == "web":
-            standalone.write(draft, model.stem, classes, size, ends)
+            standalone.write(draft, model.stem, classes, size, known)
     kind = "drawn pictures" if folder is None else "photos"
     compared = f"largest difference from Keras: {difference:.1e} on {len(examples)} {kind}"
-    about = standalone.description(target, ends) if to == "web" else _description(target, whole, classes, ends)
+    about = standalone.description(target, known) if to == "web" else _description(target, whole, classes, known)
     return f"{about}\n{compared}{accuracy}"
+
+
+def _check(difference: float, model: Path, target: Path, count: int) -> None:
+    """SmallsetError unless both agree on `count` photos."""
+    if not difference <= TOLERANCE:
+        raise SmallsetError(
+            f"{target}: expected the probabilities of {model} within {TOLERANCE:g}, found a difference of "
+            f"{difference:.2g} on {count} photos. Nothing was written. Choose another format with --to."
+        )
 
 
 def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
@@ -80,7 +86,7 @@ def _target(model: Path, to: Format, output: Path | None, int8: bool) -> Path:
     return path
 
 
-def _description(path: Path, model: keras.Model, classes: Sequence[str], ends: limits.Limits | None) -> str:
+def _description(path: Path, model: keras.Model, classes: Sequence[str], known: limits.Limits | None) -> str:
     """What is in the file and what it takes and gives, as three lines; of a model with limits, as four."""
     size, outputs = model.input_shape[1], model.output_shape[1]
     order = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
@@ -90,7 +96,7 @@ def _description(path: Path, model: keras.Model, classes: Sequence[str], ends: l
         f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: {order}"
     )
     more = "output: unlikeness, float32 (n, 1); above 1 a photo is unlike those that the model was trained on"
-    return f"{told}\n{more}" if ends else told
+    return f"{told}\n{more}" if known else told
 
 
 def pixels(folder: Path | None, size: int, count: int) -> Pixels:
@@ -111,27 +117,27 @@ def pixels(folder: Path | None, size: int, count: int) -> Pixels:
     return decoded
 
 
-def named(model: keras.Model, ends: limits.Limits | None = None) -> keras.Model:
+def named(model: keras.Model, known: limits.Limits | None = None) -> keras.Model:
     """The model with an input `pixels` and an output `probability`: their names in every format.
 
     With limits it has an output `unlikeness`, (n, 1), too, in units of the one above which a photo is called unlike.
     """
     inputs = keras.Input(model.input_shape[1:], name="pixels")
-    if ends is None:
+    if known is None:
         outputs = {"probability": keras.layers.Identity(name="probability")(model(inputs))}
         return keras.Model(inputs, outputs, name="smallset")
     given, count = limits.with_features(model)(inputs), model.output_shape[1]
-    given = {"probability": given[:, :count], "unlikeness": unlikeness(given[:, count:], ends)}
+    given = {"probability": given[:, :count], "unlikeness": unlikeness(given[:, count:], known)}
     outputs = {name: keras.layers.Identity(name=name)(value) for name, value in given.items()}
     return keras.Model(inputs, outputs, name="smallset")
 
 
-def unlikeness(features: keras.KerasTensor, ends: limits.Limits) -> keras.KerasTensor:
+def unlikeness(features: keras.KerasTensor, known: limits.Limits) -> keras.KerasTensor:
     """`limits.Known.unlikeness` as a part of a network: features (n, d) to (n, 1); 1 is where the usual ends."""
     length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(features), axis=1, keepdims=True))
-    standard = (features / keras.ops.maximum(length, limits.TINY) - ends.mean) / ends.scale
-    outside = standard - keras.ops.matmul(keras.ops.matmul(standard, ends.axes.T), ends.axes)
-    return keras.ops.sqrt(keras.ops.mean(keras.ops.square(outside), axis=1, keepdims=True)) / ends.end()
+    standard = (features / keras.ops.maximum(length, limits.TINY) - known.mean) / known.scale
+    outside = standard - keras.ops.matmul(keras.ops.matmul(standard, known.axes.T), known.axes)
+    return keras.ops.sqrt(keras.ops.mean(keras.ops.square(outside), axis=1, keepdims=True)) / known.end()
 
 
 def _convert(network: keras.Model, classes: Sequence[str], to: Format, path: Path, examples: Pixels, int8: bool) -> Run:
@@ -216,15 +222,15 @@ def lines(classes: Sequence[str]) -> str:
     return "\n".join(map(names.visible, classes))
 
 
-def from_keras(model: keras.Model, ends: limits.Limits | None = None) -> Run:
+def from_keras(model: keras.Model, known: limits.Limits | None = None) -> Run:
     """Run the model itself; with limits unlikeness is the last column."""
-    if ends is None:
+    if known is None:
         return lambda pixels: model(pixels, training=False).numpy()
     both, count = limits.with_features(model), model.output_shape[1]
 
     def run(pixels: Pixels) -> NDArray[np.float32]:
         given = both(pixels, training=False).numpy()
-        return np.hstack([given[:, :count], ends.unlikeness(given[:, count:])[:, None] / ends.end()])
+        return np.hstack([given[:, :count], known.unlikeness(given[:, count:])[:, None] / known.end()])
 
     return run
 

@@ -11,11 +11,8 @@ from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import pooling
 
-SIDES = (
-    224,
-    288,
-    384,
-)  # px. A larger one shows more, and costs by its square; of 160 px no set of photos was told better
+# px. A larger one shows more, and costs by its square; 160 px told no set of photos better.
+SIDES = (224, 288, 384)
 FEW = 1_000  # photos; of more, the largest side is not tried
 
 Build = Callable[[int], keras.Model]  # the base for a side

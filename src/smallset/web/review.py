@@ -152,9 +152,14 @@ def place() -> dict[str, str]:
 
 
 def routes(desk: Desk, name: str) -> list[Route]:
-    """The page, and what its script asks. A photo is named by its digest: no path comes from outside."""
+    """The page, and what its script asks and tells."""
+    return [*shown(desk, name), *told(desk)]
 
-    def shown(_: Request) -> Response:
+
+def shown(desk: Desk, name: str) -> list[Route]:
+    """What can be looked at. A photo is named by its digest: no path comes from outside."""
+
+    def page(_: Request) -> Response:
         return serving.page("review.html", name=name)
 
     def opened(_: Request) -> Response:
@@ -172,6 +177,15 @@ def routes(desk: Desk, name: str) -> list[Route]:
     def photo(request: Request) -> Response:
         return picture(desk, request.path_params["digest"], small=False)
 
+    return [
+        *(Route("/", page), Route("/album", opened), Route("/queue", queue), Route("/photos", photos)),
+        *(Route("/thumbnail/{digest}", thumbnail), Route("/photo/{digest}", photo)),
+    ]
+
+
+def told(desk: Desk) -> list[Route]:
+    """What is decided, and where the page was last."""
+
     async def decide(request: Request) -> Response:
         given = await body(request)
         return JSONResponse(await run_in_threadpool(desk.decide, given["queue"], given.get("decisions", [])))
@@ -183,11 +197,7 @@ def routes(desk: Desk, name: str) -> list[Route]:
             draft.write_text(json.dumps(where), encoding="utf-8")
         return Response(status_code=204)
 
-    return [
-        *(Route("/", shown), Route("/album", opened), Route("/queue", queue), Route("/photos", photos)),
-        *(Route("/thumbnail/{digest}", thumbnail), Route("/photo/{digest}", photo)),
-        *(Route("/decide", decide, methods=["POST"]), Route("/place", moved, methods=["POST"])),
-    ]
+    return [Route("/decide", decide, methods=["POST"]), Route("/place", moved, methods=["POST"])]
 
 
 def picture(desk: Desk, digest: str, small: bool) -> Response:
