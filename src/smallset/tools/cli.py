@@ -222,8 +222,8 @@ def review(browser: Browser = True) -> None:
     """Look through the photos on a page on this machine alone, and put them right.
 
     Labels in doubt, photos alike, unlike the others, dark or blurred, sure mistakes, and any class. What is decided
-    (keep, another label, leave out) goes to corrections.csv, which dvc repro applies; no photo is changed. Run it in a
-    pipeline's folder. Needs the extra web.
+    (keep, another label, leave out) goes to corrections.csv and takes effect with the next dvc repro; no photo is
+    changed. Run it in a pipeline's folder. Needs the extra web.
     """
     from smallset.web import review as page
 

@@ -227,4 +227,4 @@ def run(browser: bool) -> None:
         raise SmallsetError(f"{Path.cwd()}: expected a pipeline's folder, found no dvc.yaml. Change to one.")
     name = names.project(Path.cwd())
     serving.serve(routes(Desk(), name), f"The photos of {names.visible(name)}", browser)
-    print("dvc repro applies what was decided; git diff corrections.csv shows it.")
+    print("What was decided takes effect with the next dvc repro; git diff corrections.csv shows it.")
