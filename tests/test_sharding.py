@@ -91,6 +91,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes_and_computes_no_shard_agai
         patch.setattr(sharding.Place, "write", cut)
         label(model, drawn.folder, tmp_path / "cut")
     assert {*md5s(tmp_path / "cut")} == {"00000.parquet", "manifest.json"}
+    (tmp_path / "cut/.part.00000.parquet").write_bytes(b"PAR1")
     asked: list[str] = []
     answers = prediction.answers
 

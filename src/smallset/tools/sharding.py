@@ -33,6 +33,7 @@ LENGTH = 1024  # photos a shard
 BATCH = 32  # photos that are read and computed at a time; it divides LENGTH, so that no batch is of two shards
 READERS = 16  # files that are read at once from a place that is not local
 MANIFEST = "manifest.json"
+PART = ".part."  # begins the name of a draft
 DONE = "counts"  # the manifest's key that is there once all shards are
 
 
@@ -62,16 +63,26 @@ class Place:
 
     def write(self, file: str, content: bytes) -> None:
         """Make a file that is whole from the first moment that it has its name."""
-        draft = self.at(f".part.{file}")
+        draft = self.at(f"{PART}{file}")
         self.system.makedirs(self.folder, exist_ok=True)
         self.system.pipe_file(draft, content)
         self.system.mv(draft, self.at(file))
 
-    def shards(self) -> set[str]:
-        """The names of those that are finished."""
+    def names(self) -> list[str]:
+        """Those of its files, as they are now."""
         self.system.invalidate_cache()
         found = self.system.ls(self.folder, detail=False) if self.system.exists(self.folder) else []
-        return {name for path in found if (name := path.rpartition("/")[2]).endswith(".parquet") and name[0] != "."}
+        return [path.rpartition("/")[2] for path in found]
+
+    def shards(self) -> set[str]:
+        """The names of those that are finished."""
+        return {name for name in self.names() if name.endswith(".parquet") and not name.startswith(".")}
+
+    def tidy(self) -> None:
+        """Remove the drafts that a killed run left."""
+        for name in self.names():
+            if name.startswith(PART):
+                self.system.rm_file(self.at(name))
 
 
 @dataclass
@@ -262,6 +273,7 @@ def finish(output: Place, manifest: dict[str, Any], ranges: Collection[str]) -> 
         counts.update(rows["label"].dropna())
         unread += int(rows["error"].notna().sum())
         unlike += int(rows["unlike"].fillna(value=False).sum()) if "unlike" in rows else 0
+    output.tidy()
     total = {"labels": dict(sorted(counts.items())), "unlike": unlike, "unread": unread}
     done = manifest | {"shards": len(ranges), DONE: total}
     output.write(MANIFEST, json.dumps(done, indent=2, ensure_ascii=False).encode())
