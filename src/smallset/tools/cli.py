@@ -99,6 +99,13 @@ def predict(
         typer.Option(min=0, max=1, help="List the labels that stay possible: the right one for this share of photos."),
     ] = None,
     rate: Rate = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URL",
+            help="Write the labels of one FOLDER or URL (s3://, gs://, …) there, as shards of Parquet.",
+        ),
+    ] = None,
     batch: Batch = BATCH,
 ) -> None:
     """Print the labels of photos and their probabilities, and which photos are unlike all that the model knows.
@@ -106,7 +113,13 @@ def predict(
     One line a photo, in the order of the photos, batch by batch. Folders are searched to the bottom; what is no photo
     there is counted on stderr. A photo that does not decode is named there, and has a row with its error in CSV and
     JSON lines. In CSV a path that a spreadsheet would take for a formula begins with ./
+
+    With --output nothing is printed but a summary. The same command again computes the shards that are missing.
     """
+    if output is not None:
+        if form is not None or top != 1:
+            raise SmallsetError("--output: Parquet has the probabilities of all labels. Leave --format and --top out.")
+        _write(model, photo, output, _asked(model, rate, coverage))
     from smallset.networks import saving
     from smallset.tools import prediction
 
@@ -385,6 +398,17 @@ def export(
 
         text = exporting.export(model, to, output, photos, int8)
     print(names.lines(text))
+
+
+def _write(model: Path, photo: list[str], output: str, asked: "Asked") -> None:
+    """Label one folder or URL into a folder of shards, print the manifest's counts, and end."""
+    if len(photo) != 1 or photo[0] == "-":
+        raise SmallsetError(f"--output: expected one folder or URL of photos, found {' '.join(photo)}. Name one.")
+    from smallset.tools import sharding
+
+    counts = sharding.label(model, photo[0], output, asked)[sharding.DONE]
+    print(json.dumps(counts, indent=2, ensure_ascii=False))
+    raise typer.Exit(int(counts["unread"] > 0))
 
 
 def _free(stem: str) -> Path:
