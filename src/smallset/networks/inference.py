@@ -15,6 +15,7 @@ from smallset.photos.lists import Photos
 from smallset.pipeline import progress, provenance
 
 BATCH = 32  # photos; moves speed and memory, no result
+PIECE = 4  # of them, that a thread takes at a time: what it computes on the way stays in its cache, to half the time
 
 Array = NDArray[np.float32]
 Step = Callable[[Array], Array]  # (n, ...) to (n, ...), for any n
@@ -47,12 +48,19 @@ def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
     hints = {
         "INFERENCE_NUM_THREADS": provenance.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if runtime.in_bfloat16() else "f32",
-        "PERFORMANCE_HINT": "LATENCY",
+        "PERFORMANCE_HINT": "THROUGHPUT",  # a thread or a few for each piece, not all for one after the other
     }
     network = openvino.Core().compile_model(openvino.convert_model(graph), "CPU", hints)
+    queue = openvino.AsyncInferQueue(network)
+    found: dict[int, Array] = {}
+    queue.set_callback(lambda request, at: found.update({at: request.get_output_tensor().data.copy()}))
 
     def run(rows: Array) -> Array:
-        return network(np.ascontiguousarray(rows, np.float32))[0].copy()
+        starts = range(0, len(rows), PIECE)
+        for at in starts:
+            queue.start_async(np.ascontiguousarray(rows[at : at + PIECE], np.float32), at)
+        queue.wait_all()
+        return np.concatenate([found.pop(at) for at in starts])
 
     run(np.zeros((3, *graph.inputs[0].shape[1:])))  # some layers, as Swin's, are compiled and fail here
     return run
