@@ -1,0 +1,28 @@
+"""fastai's quick start: ResNet-34, an epoch of the new layers and one of all of it.
+
+https://docs.fast.ai/quick_start.html
+"""
+
+from fastai.vision.all import ImageDataLoaders, Resize, error_rate, resnet34, set_seed, vision_learner
+
+from benchmarks.rounds import Setup, Work
+
+EPOCHS = 1  # fine_tune(1) is the whole of it
+
+
+def prepare() -> None:
+    """One seed."""
+    set_seed(0)
+
+
+def work(setup: Setup) -> Work:
+    """fine_tune(1), with the photos of the two splits."""
+    batches = ImageDataLoaders.from_folder(setup.folder, valid="validation", item_tfms=Resize(224), num_workers=2)
+
+    def run() -> None:
+        vision_learner(batches, resnet34, pretrained=False, metrics=error_rate).fine_tune(1)
+
+    return Work(run, len(batches.train_ds))
+
+
+CASES = {"all": work}

@@ -1,0 +1,28 @@
+"""Ultralytics's classification: YOLO11n-cls with the defaults of `yolo classify train`: 224 px, 100 epochs.
+
+https://docs.ultralytics.com/tasks/classify/
+"""
+
+from ultralytics import YOLO
+
+from benchmarks.rounds import Setup, Work
+
+EPOCHS = 100
+
+
+def prepare() -> None:
+    """It seeds itself."""
+
+
+def work(setup: Setup) -> Work:
+    """An epoch with its validation, and what the command does around it."""
+
+    def run() -> None:
+        YOLO("yolo11n-cls.yaml").train(
+            data=str(setup.folder), epochs=1, imgsz=224, device="cpu", plots=False, project=str(setup.scratch)
+        )
+
+    return Work(run, sum(1 for path in (setup.folder / "train").rglob("*") if path.is_file()))
+
+
+CASES = {"all": work}
