@@ -152,9 +152,10 @@ def test_the_preview_in_a_raw_file_is_no_photo(tmp_path: Path, name: str) -> Non
         decoding.decode(tmp_path / name)
 
 
-def test_a_phone_s_heic_is_read_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [HEIC, HEIC.replace(b"Exif", b"none")], ids=["", "without Exif"])
+def test_a_phone_s_heic_is_read_upright(content: bytes, tmp_path: Path) -> None:
     pytest.importorskip("pi_heif")
-    (tmp_path / "x.heic").write_bytes(HEIC)
+    (tmp_path / "x.heic").write_bytes(content)
     pixels = decoding.decode(tmp_path / "x.heic")
     assert pixels.shape == (32, 24, 3)
     assert np.abs(pixels[2, 2].astype(int) - RED).max() < 4

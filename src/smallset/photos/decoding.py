@@ -148,7 +148,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         found = image.getexif().get(metadata.ORIENTATION)
     except Exception:  # noqa: BLE001 - of any of its tags
         found = None
-    return TURNS.get(found or metadata.orientation(image.info.get("exif", b"")) or 1)
+    own = image.info.get("exif") or b""  # None in a HEIC that has no Exif
+    return TURNS.get(found or metadata.orientation(own) or 1)
 
 
 def _rawmode(image: Image.Image) -> str:
