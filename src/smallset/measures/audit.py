@@ -109,7 +109,7 @@ def measures(pixels: NDArray[np.uint8], thumbnail: Image.Image) -> dict[str, obj
 
 
 def colour(pixels: NDArray[np.uint8]) -> float:
-    """How far apart the three values of a pixel are, 0..255, in the mean; by NumPy's ptp this takes 15 times as long."""
+    """How far apart the values of a pixel are, 0..255, in the mean. NumPy's ptp would take 15 times as long."""
     red, green, blue = np.moveaxis(pixels, 2, 0)
     most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     return float((most - least).mean())
