@@ -23,7 +23,7 @@ from smallset.pipeline import progress, provenance
 from smallset.storage import bulk
 
 Array = NDArray[np.float64]
-Sums = tuple[float, Array, Array]  # a loss, and how it rises with the kernel (k, d) and with the offset (k,)
+Sums = tuple[float, Array, Array]  # a loss, and how it rises with the kernel (k, d) and with the intercept (k,)
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,19 @@ class Problem:
         The pieces are added in their order, so that it is the same for any number of threads.
         """
         table = flat.reshape(-1, self.inputs.shape[1] + 1)
-        coefficients, kernel = table[:, :-1], table[:, :-1] / self.scaler.scale_
-        offset = table[:, -1] - kernel @ self.scaler.mean_
-        total, by_kernel, by_offset = 0.0, np.zeros(kernel.shape), np.zeros(offset.shape)
-        for one, other, third in pool.map(partial(self.part, kernel, offset), bulk.pieces(self.inputs)):
-            total, by_kernel, by_offset = total + one, by_kernel + other, by_offset + third
-        slope = (by_kernel - np.outer(by_offset, self.scaler.mean_)) / self.scaler.scale_ + self.penalty * coefficients
-        return total + self.penalty / 2 * np.square(coefficients).sum(), np.column_stack([slope, by_offset]).ravel()
+        coefficients, intercept = table[:, :-1], table[:, -1]
+        kernel = (coefficients / self.scaler.scale_).astype(np.float32)
+        total, by_kernel, by_intercept = 0.0, np.zeros(coefficients.shape), np.zeros(intercept.shape)
+        for one, other, third in pool.map(partial(self.part, kernel, intercept), bulk.pieces(self.inputs)):
+            total, by_kernel, by_intercept = total + one, by_kernel + other, by_intercept + third
+        slope = by_kernel / self.scaler.scale_ + self.penalty * coefficients
+        return total + self.penalty / 2 * np.square(coefficients).sum(), np.column_stack([slope, by_intercept]).ravel()
 
-    def part(self, kernel: Array, offset: Array, piece: slice) -> Sums:
-        """What the rows of a piece add, for a kernel that takes the inputs as they are."""
-        inputs, target, weight = bulk.read(self.inputs, piece), self.targets[piece], self.weights[piece]
-        logits = inputs @ kernel.astype(np.float32).T + offset
+    def part(self, kernel: NDArray[np.float32], intercept: Array, piece: slice) -> Sums:
+        """What the rows of a piece add; the kernel takes the inputs less their mean."""
+        inputs = bulk.read(self.inputs, piece) - self.scaler.mean_.astype(np.float32)
+        target, weight = self.targets[piece], self.weights[piece]
+        logits = inputs @ kernel.T + intercept
         if len(kernel) == 1:
             logits = np.pad(logits, ((0, 0), (1, 0)))  # of the first class; the loss knows differences alone
         logarithms = special.log_softmax(logits, axis=1)
