@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from hypothesis import settings
+from numpy.typing import NDArray
 
 from smallset.photos import lists
 from smallset.sources import drawing
+from smallset.storage import bulk
 
 if TYPE_CHECKING:
     import keras
@@ -48,6 +51,20 @@ def drawn(tmp_path: Path) -> lists.Photos:
     """Five drawn pictures of each class, 80 px."""
     drawing.draw(tmp_path / "drawn", 5, 80, seed=0)
     return lists.digested(lists.find(tmp_path / "drawn"))
+
+
+@pytest.fixture
+def in_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[NDArray[Any]], bulk.Rows]:
+    """Puts rows into a file, as those that memory does not hold; 64 of 12 numbers are read at once."""
+    monkeypatch.setattr(bulk, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(bulk, "PIECE", 64 * 12 + 1)
+
+    def put(values: NDArray[Any]) -> bulk.Rows:
+        with monkeypatch.context() as patch:
+            patch.setattr(bulk, "HELD", 0)
+            return bulk.gathered(iter(np.array_split(values, 7)), len(values))
+
+    return put
 
 
 @pytest.fixture(scope="session")

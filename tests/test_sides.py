@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from smallset.networks import inference
 from smallset.photos import lists
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
-from smallset.training import sides
+from smallset.training import pooling, sides
 
 P = params.Linear(C=None, class_weights="balanced", calibrate=False)
 
@@ -39,6 +40,23 @@ def test_the_side_is_the_one_of_the_lowest_validation_loss(
 def test_the_largest_side_is_tried_where_the_photos_are_few() -> None:
     assert sides.tried(1_000) == (224, 288, 384)
     assert sides.tried(1_001) == (224, 288)
+
+
+def test_of_many_photos_evenly_spaced_ones_of_each_class_are_tried(
+    drawn: lists.Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def rows(_: inference.Step, found: lists.Photos, __: int) -> pooling.Rows:
+        seen.append(found.files)
+        return pooling.Rows(np.eye(len(found.files), dtype=np.float32), found.labels)
+
+    monkeypatch.setattr(sides, "SIDES", (24, 32))
+    monkeypatch.setattr(sides, "rows", rows)
+    for most in (10, 4):
+        monkeypatch.setattr(sides, "MOST", most)
+        sides.choose(build, drawn, drawn, None, P.model_copy(update={"C": 1.0}))
+    assert seen == [drawn.files] * 4 + [tuple(drawn.files[row] for row in (0, 3, 5, 6, 9))] * 4
 
 
 def test_a_side_that_is_given_is_taken_without_a_look_at_the_photos(drawn: lists.Photos) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,11 @@ def features(labels: NDArray[np.int64], seed: int) -> NDArray[np.float16]:
     centres = np.random.default_rng(0).uniform(0, 1, (len(CLASSES), 1, 1, CHANNELS))
     values = centres[labels] + random.normal(0, 0.3, (len(labels), 3, 3, CHANNELS))
     return np.maximum(values, 0).astype(np.float16)
+
+
+def whole(values: caches.Array, top: keras.Model | None = None) -> NDArray[np.float32]:
+    """What is pooled of all of them."""
+    return np.concatenate([*suspects.pooled(values, top)])
 
 
 def cached(folder: Path, split: str, values: NDArray[np.float16], labels: NDArray[np.int64]) -> caches.Cache:
@@ -55,12 +61,10 @@ def test_swapped_labels_are_in_the_first_ranks(tmp_path: Path, seed: int) -> Non
 
 
 def test_of_a_trunk_s_output_what_the_top_makes_of_it_counts_and_of_views_the_first(tmp_path: Path) -> None:
-    import keras
-
     labels = np.arange(60) % 3
     values, other = features(labels, 0), features(labels[::-1], 1)
     doubled = keras.Sequential([keras.Input(values.shape[1:]), keras.layers.Rescaling(2.0)])
-    assert np.allclose(suspects.pooled(values, doubled), 2 * suspects.pooled(values), atol=1e-5)
+    assert np.allclose(whole(values, doubled), 2 * whole(values), atol=1e-5)
     found = cached(tmp_path, "train", values, labels)
     views = caches.Cache(np.stack([values, other]), found.photos)
     assert suspects.find({"train": views}, 0).equals(suspects.find({"train": found}, 0))
@@ -84,7 +88,7 @@ def frame(count: int) -> pd.DataFrame:
 def test_features_are_pooled_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suspects, "PIECE", 4)
     values = features(np.arange(9) % 3, 0)
-    assert suspects.pooled(values) == pytest.approx(values.astype(np.float32).mean(axis=(1, 2)), rel=1e-5)
+    assert whole(values) == pytest.approx(values.astype(np.float32).mean(axis=(1, 2)), rel=1e-5)
 
 
 def test_two_photos_of_a_class_are_enough_and_one_is_too_few() -> None:

@@ -17,11 +17,13 @@ from smallset.measures import samples, significance
 from smallset.networks import inference, models
 from smallset.photos.lists import Photos
 from smallset.pipeline import params, progress
+from smallset.storage import bulk
 from smallset.training import pooling
 
 FEW = 300  # test photos: an accuracy of 0.9 on as many is known to ± 3.4 points
 FOLDS = 5
 REPEATS = 5  # with other folds each
+MOST = 10_000  # training photos, and validation photos; of more, evenly spaced ones
 COLUMNS = ["model", "accuracy", "low", "high", "photos", "folds", "repeats"]
 
 
@@ -43,12 +45,17 @@ def where_needed(
 def given(
     trunk: keras.Model, top: keras.Model, cached: Sequence[caches.Cache], test: Photos
 ) -> tuple[pooling.Rows, Photos]:
-    """What the last layer of `linear` is given of all photos as they are: those of the caches, then the test photos."""
+    """What the last layer of `linear` is given of all photos as they are: those of the caches, then the test photos.
+
+    Of a cache of more than MOST photos, evenly spaced ones.
+    """
     head = pooling.unsolved(top.output_shape[1:], len(test.classes))
-    inputs = [pooling.rows(top, head, replace(cache, values=cache.views[0])).inputs for cache in cached]
+    kept = [bulk.sample(cache.labels, MOST) for cache in cached]
+    rows = (pooling.rows(top, head, replace(cache, values=cache.views[0])) for cache in cached)
+    inputs = [own.at(few).inputs for own, few in zip(rows, kept, strict=True)]
     step = inference.compiled(pooling.pool(models.chain([trunk, top], "base"), head))
     inputs.append(inference.on_photos(step, test, trunk.input_shape[1], "test"))
-    found = joined([*(cache.photos for cache in cached), test])
+    found = joined([*(cache.photos.at(few) for cache, few in zip(cached, kept, strict=True)), test])
     return pooling.Rows(np.concatenate(inputs), found.labels), found
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from smallset.measures import samples
 from smallset.photos.lists import Photos
 from smallset.pipeline import params, progress
+from smallset.storage import bulk
 from smallset.training import pooling
 
 STEPS = (10, 20, 50)  # photos a class, in the mean; then 10 times as many, and so on
@@ -25,6 +26,7 @@ LEAST = 4  # sizes; fewer fit any curve
 RESAMPLED = 1000  # times
 CONFIDENCE = 0.95
 MORE = 2  # times the photos
+JUDGED = 10_000  # validation photos; of more, evenly spaced ones
 COLUMNS = ["photos", "a_class", "draws", "error", "sd", "fitted", "low", "high"]
 
 Array = NDArray[np.float64]
@@ -37,9 +39,12 @@ def measure(
     """Solve `linear` anew with fewer photos, all views of them, and once with all.
 
     found: the training photos, of which `train` has rows, one view after the other; strength: C, the same for all.
+    Draws whose rows are not held in memory are left out.
     """
-    photos = len(found.files)
-    draws = dict.fromkeys(sizes(photos, len(found.classes)), DRAWS) | {photos: 1}
+    photos, few = len(found.files), validation.at(bulk.sample(validation.labels, JUDGED))
+    held = bulk.held(train.inputs) * photos // len(train.labels)
+    smaller = [size for size in sizes(photos, len(found.classes)) if size <= held]
+    draws = dict.fromkeys(smaller, DRAWS) | {photos: 1}
     wrong = {}
     with progress.bar(total=sum(draws.values()), what="fewer photos", unit=" models") as bar:
         for size, count in draws.items():
@@ -47,8 +52,8 @@ def measure(
             missed = []
             for rows in drawn:
                 views = (np.arange(0, len(train.labels), photos)[:, None] + rows).ravel()
-                solved = pooling.regression(pooling.Rows(train.inputs[views], train.labels[views]), strength, p)
-                missed.append(solved.predict(validation.inputs) != validation.labels)
+                known = train.at(views) if len(rows) < photos else train
+                missed.append(pooling.regression(known, strength, p).predict(few.inputs) != few.labels)
                 bar.update()
             wrong[round(np.mean([len(rows) for rows in drawn]))] = np.array(missed)
     return wrong

@@ -1,19 +1,21 @@
 """Photos whose label may be wrong: those that a model, trained on the others, gives another one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from smallset.frozen import caches
 from smallset.networks import inference
 from smallset.pipeline.errors import SmallsetError
+from smallset.storage import bulk
 
 FOLDS = 5
 # Strong regularisation, or the model believes the wrong labels that it is trained on: of 2 % swapped labels of cats and
@@ -26,14 +28,11 @@ LEAST = 50  # ranks that are listed however sure the model is
 SHARE = 0.02  # of all photos, likewise
 
 
-def pooled(values: caches.Array, top: keras.Model | None = None) -> NDArray[np.float32]:
-    """The mean over space of features (n, h, w, c), or of what `top` makes of them: (n, c).
-
-    Only a piece of them is in memory at a time.
-    """
+def pooled(values: caches.Array, top: keras.Model | None = None) -> Iterator[NDArray[np.float32]]:
+    """The mean over space of features (n, h, w, c), or of what `top` makes of them: (n, c), a piece at a time."""
     step = inference.compiled(top) if top is not None else np.asarray
     pieces = (values[at : at + PIECE].astype(np.float32) for at in range(0, len(values), PIECE))
-    return np.concatenate([step(piece).mean(axis=(1, 2)) for piece in pieces])
+    return (step(piece).mean(axis=(1, 2)) for piece in pieces)
 
 
 def find(cached: Mapping[str, caches.Cache], seed: int, top: keras.Model | None = None) -> pd.DataFrame:
@@ -43,8 +42,9 @@ def find(cached: Mapping[str, caches.Cache], seed: int, top: keras.Model | None 
     photo's probabilities are from a model that has not seen it: with the label in its training, it would confirm it.
     """
     found = {split: cache.photos for split, cache in cached.items()}
-    features = np.concatenate([pooled(cache.views[0], top) for cache in cached.values()])
     labels = np.concatenate([cache.labels for cache in cached.values()])
+    pieces = chain.from_iterable(pooled(cache.views[0], top) for cache in cached.values())
+    features = bulk.gathered(pieces, len(labels))
     classes = next(iter(found.values())).classes
     table = pd.DataFrame(
         [(file, split) for split, own in found.items() for file in own.files], columns=["file", "split"]
@@ -53,11 +53,12 @@ def find(cached: Mapping[str, caches.Cache], seed: int, top: keras.Model | None 
 
 
 def out_of_fold(
-    features: NDArray[np.float32], labels: NDArray[np.int64], classes: tuple[str, ...], seed: int
+    features: bulk.Rows, labels: NDArray[np.int64], classes: tuple[str, ...], seed: int
 ) -> NDArray[np.float64]:
     """P(class) of each of n photos by logistic regression on the other folds: (n, classes), from features (n, c).
 
     Up to five folds, drawn with the seed, each with its share of every class; as many as the smallest class has photos.
+    Of features in a file a model is solved on as many as are held in memory, evenly spaced.
     """
     counts = np.bincount(labels, minlength=len(classes))
     folds = min(FOLDS, int(counts.min()))
@@ -68,7 +69,12 @@ def out_of_fold(
         )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=ITERATIONS))
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return cross_val_predict(model, features, labels, cv=split, method="predict_proba")
+    found = np.empty((len(labels), len(classes)))
+    for others, own in split.split(labels, labels):
+        few = others[bulk.sample(labels[others], bulk.held(features))]
+        model.fit(bulk.read(features, few), labels[few])
+        found[own] = bulk.each(model.predict_proba, features)[own]
+    return found
 
 
 def ranked(

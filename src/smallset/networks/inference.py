@@ -1,7 +1,7 @@
 """A network that is not trained now: by OpenVINO, which runs small ones several times as fast; on a GPU TensorFlow."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -68,9 +68,12 @@ def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
 
 def on_photos(step: Callable[[Array], NDArray[Any]], found: Photos, side: int, what: str) -> NDArray[Any]:
     """step(photo) of each photo, (n, ...), from one pass in the order of `found`. what: the progress bar's name."""
-    outputs = []
+    return np.concatenate([*batches(step, found, side, what)])
+
+
+def batches(step: Callable[[Array], NDArray[Any]], found: Photos, side: int, what: str) -> Iterator[NDArray[Any]]:
+    """The same, a batch of photos at a time."""
     with progress.bar(total=len(found.files), what=what, unit=" photos") as bar:
         for pixels, _ in images.load(found, side, BATCH):
-            outputs.append(step(pixels.numpy()))
+            yield step(pixels.numpy())
             bar.update(len(pixels))
-    return np.concatenate(outputs)

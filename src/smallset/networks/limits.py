@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smallset.networks import inference, models, saving
 from smallset.pipeline.errors import SmallsetError
+from smallset.storage import bulk
 
 RATE = 0.01  # of false alarms: the share of photos of the trained kind that is called unlike all the same
 COVERAGE = 0.95  # the share of photos whose right label is to be among those that stay possible
@@ -88,20 +89,21 @@ class Limits(Known):
         return 1 - probability <= (self.doubt[rank - 1] if rank <= len(self.doubt) else 1)
 
 
-def fit(train: Array, validation: Array, probability: NDArray[np.float64], labels: NDArray[np.int64]) -> Limits:
+def fit(train: bulk.Rows, validation: bulk.Rows, probability: NDArray[np.float64], labels: NDArray[np.int64]) -> Limits:
     """From what the last layer is given of the training photos (n, d) and of the validation photos (m, d).
 
-    probability: what the model says of the validation photos, (m, classes); labels: what they are, (m,).
+    probability: what the model says of the validation photos, (m, classes); labels: what they are, (m,). Of rows in a
+    file only a piece is in memory at a time.
     """
-    known = directions(train)
+    known = directions(train, np.arange(len(train)))
     doubt = 1 - probability[np.arange(len(labels)), labels]
-    usual = known.unlikeness(validation)
+    usual = bulk.each(known.unlikeness, validation)
     return Limits(known.mean, known.scale, known.axes, np.sort(usual), np.sort(doubt), to_others(train))
 
 
-def directions(features: Array) -> Known:
-    """Those that hold VARIANCE of features (n, d), the strongest first."""
-    rows = unit(features[np.unique(np.linspace(0, len(features) - 1, PHOTOS).astype(np.int64))])
+def directions(features: bulk.Rows, among: NDArray[np.int64]) -> Known:
+    """Those that hold VARIANCE of these rows of features (n, d), the strongest first."""
+    rows = unit(bulk.read(features, among[bulk.spread(len(among), PHOTOS)]))
     mean, deviation = rows.mean(axis=0), rows.std(axis=0)
     scale = np.maximum(deviation, FLOOR * np.median(deviation)) + np.float32(TINY)
     standard = ((rows - mean) / scale).astype(np.float64)
@@ -117,7 +119,7 @@ def unit(features: Array) -> Array:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(TINY))
 
 
-def to_others(features: Array) -> NDArray[np.float64]:
+def to_others(features: bulk.Rows) -> NDArray[np.float64]:
     """The unlikeness of each of n photos, by their features (n, d), to those of the other folds, (n,).
 
     Among its own, an odd photo would be a direction of its own.
@@ -125,7 +127,8 @@ def to_others(features: Array) -> NDArray[np.float64]:
     fold = np.arange(len(features)) % FOLDS
     found = np.empty(len(features))
     for number in range(min(FOLDS, len(features))):
-        found[fold == number] = directions(features[fold != number]).unlikeness(features[fold == number])
+        known = directions(features, np.flatnonzero(fold != number))
+        found[number::FOLDS] = bulk.each(known.unlikeness, features[number::FOLDS])
     return found
 
 

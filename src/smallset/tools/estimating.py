@@ -37,8 +37,9 @@ def estimate(paths: list[str], counts: pd.DataFrame, p: params.Params, start: fl
     below, above = halves(p, side)
     photo = passing(below) + passing(above)  # s, forward
     tried = [] if p.larger.side else [(other / side) ** 2 for other in wanted]
-    looks = train * (2 if p.larger.mirror else 1) + validation + MODELS * test + (train + validation) * sum(tried)
-    seconds = LOOKS * decoding_one(paths) * len(paths) + looks * photo
+    looks = train * (2 if p.larger.mirror else 1) + validation + MODELS * test
+    few = min(train, sides.MOST) + min(validation, sides.MOST)
+    seconds = LOOKS * decoding_one(paths) * len(paths) + (looks + few * sum(tried)) * photo
     seconds += p.pooled.epochs * (train * training((below, above), len(counts), p.pooled) + validation * photo)
     if "convnet" not in p.model_fields_set:
         return about(seconds + LEAN * start)

@@ -19,7 +19,8 @@ from smallset.frozen import caches
 from smallset.networks import inference, limits, models, temperature
 from smallset.networks.limits import Limits
 from smallset.pipeline import params, progress
-from smallset.training import transfer
+from smallset.storage import bulk
+from smallset.training import streaming, transfer
 
 GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of C, from the flattest on
 ITERATIONS = 1000
@@ -28,10 +29,20 @@ TINY = 1e-6  # below the root, where its slope would be endless
 
 @dataclass(frozen=True)
 class Rows:
-    """What a head's last layer is given."""
+    """What a head's last layer is given: in memory, or of many photos in a file."""
 
-    inputs: NDArray[np.float32]  # (n, d)
+    inputs: bulk.Rows  # (n, d)
     labels: NDArray[np.int64]  # (n,)
+
+    def at(self, which: slice | NDArray[np.int64]) -> "Rows":
+        """Those of them, in memory, float32."""
+        return Rows(bulk.read(self.inputs, which), self.labels[which])
+
+    def few(self) -> "Rows":
+        """All of them; of a file as many as are held in memory, evenly spaced."""
+        if not bulk.in_file(self.inputs):
+            return self
+        return self.at(bulk.sample(self.labels, bulk.held(self.inputs)))
 
 
 @dataclass(frozen=True)
@@ -87,34 +98,33 @@ def pool(part: keras.Model, head: keras.Model) -> keras.Model:
     return models.chain([part, keras.Model(head.input, head.layers[-1].input, name="pool")], "pooled")
 
 
-def outputs(part: keras.Model, cache: caches.Cache) -> NDArray[np.float32]:
+def outputs(part: keras.Model, cache: caches.Cache) -> bulk.Rows:
     """part(row) for every row of every view, one view after the other: (views * n, d)."""
     views, count = cache.views.shape[:2]
-    found = np.empty((views, count, *part.output_shape[1:]), np.float32)
     step, starts = inference.compiled(part), range(0, count, inference.BATCH)
-    with progress.bar(total=views * len(starts), what="pooling", unit=f" x {inference.BATCH} rows") as bar:
-        for source, target in zip(cache.views, found, strict=True):
-            for at in starts:
-                piece = slice(at, at + inference.BATCH)
-                target[piece] = step(source[piece].astype(np.float32))
-                bar.update()
-    return found.reshape(-1, *found.shape[2:])
+    batches = (view[at : at + inference.BATCH] for view in cache.views for at in starts)
+    with progress.bar(batches, total=views * len(starts), what="pooling", unit=f" x {inference.BATCH} rows") as bar:
+        parts = (step(batch.astype(np.float32)) for batch in bar)
+        return bulk.gathered(parts, views * count)
 
 
 def choose(train: Rows, validation: Rows, p: params.Linear) -> tuple[Pipeline, pd.DataFrame]:
     """Logistic regression with p.C, or where that is None with the C of GRID whose validation loss is lowest.
 
-    Returns with it what each C gives on the validation photos: C, val_loss, val_accuracy, chosen.
+    Returns with it what each C gives on the validation photos: C, val_loss, val_accuracy, chosen. Of rows in a file
+    the evenly spaced ones that are held in memory tell the C, and it is solved once with all. It stays the same: the
+    more rows, the less it holds them back, as it should.
     """
-    tried = GRID if p.C is None else (p.C,)
+    tried, few = GRID if p.C is None else (p.C,), train.few()
     solved: list[Pipeline] = []
     for strength in tried:
-        solved.append(regression(train, strength, p, solved[-1][-1] if solved else None))
+        solved.append(regression(few, strength, p, solved[-1][-1] if solved else None))
     known = pd.DataFrame([measures(one, validation, p) for one in solved])
     table = pd.DataFrame({"C": tried, "val_loss": known.loss, "val_accuracy": known.accuracy})
     best = int(known.loss.to_numpy().argmin())
     print(f"C {tried[best]:g}: validation loss {known.loss[best]:.4f}, accuracy {known.accuracy[best]:.4f}")
-    return solved[best], table.assign(chosen=table.index == best)
+    whole = solved[best] if few is train else regression(train, tried[best], p, solved[best][-1])
+    return whole, table.assign(chosen=table.index == best)
 
 
 def chosen(path: Path) -> float:
@@ -128,17 +138,22 @@ def regression(train: Rows, strength: float, p: params.Linear, start: LogisticRe
     found = LogisticRegression(C=strength, class_weight=p.class_weights, max_iter=ITERATIONS, warm_start=True)
     if start is not None:
         found.coef_, found.intercept_ = start.coef_, start.intercept_
+    if bulk.in_file(train.inputs):
+        return streaming.regression(train.inputs, train.labels, found)
     return make_pipeline(StandardScaler(), found).fit(train.inputs, train.labels)
 
 
 def measures(solved: Pipeline, known: Rows, p: params.Linear) -> dict[str, float]:
     """Accuracy and loss, in which each class counts alike where p says so: as in training, and in its histories."""
-    probability = solved.predict_proba(known.inputs)
     weights = compute_sample_weight(p.class_weights, known.labels)
-    return {
-        "accuracy": float((solved.classes_[probability.argmax(axis=1)] == known.labels).mean()),
-        "loss": float(log_loss(known.labels, probability, sample_weight=weights, labels=solved.classes_)),
-    }
+    right, loss = 0, 0.0
+    for piece in bulk.pieces(known.inputs):
+        part = known.at(piece)
+        probability = solved.predict_proba(part.inputs)
+        right += int((solved.classes_[probability.argmax(axis=1)] == part.labels).sum())
+        how = {"normalize": False, "sample_weight": weights[piece], "labels": solved.classes_}
+        loss += float(log_loss(part.labels, probability, **how))
+    return {"accuracy": right / len(known.labels), "loss": loss / float(weights.sum())}
 
 
 def put(solved: Pipeline, last: layers.Dense) -> None:
@@ -150,7 +165,7 @@ def put(solved: Pipeline, last: layers.Dense) -> None:
 
 def judged(head: keras.Model, known: Rows) -> NDArray[np.float64]:
     """P(class), (n, classes), by what the head's last layer is given."""
-    return models.per_class(np.asarray(head.layers[-1](known.inputs)))
+    return bulk.each(lambda inputs: models.per_class(np.asarray(head.layers[-1](inputs))), known.inputs)
 
 
 def bounded(head: keras.Model, train: Rows, validation: Rows) -> Limits:
@@ -159,7 +174,10 @@ def bounded(head: keras.Model, train: Rows, validation: Rows) -> Limits:
 
 
 def calibrated(last: layers.Dense, validation: Rows) -> float:
-    """Divide a head's last layer by the temperature of the lowest loss on the validation photos; return it."""
-    inputs = keras.Input(validation.inputs.shape[1:])
-    batches = tf.data.Dataset.from_tensor_slices(validation.inputs).batch(inference.BATCH)
-    return temperature.fit(keras.Model(inputs, last(inputs)), batches, validation.labels)
+    """Divide a head's last layer by the temperature of the lowest loss on the validation photos; return it.
+
+    Of rows in a file on the `few` of them: one number, of more than ten thousand photos, is known well enough.
+    """
+    inputs, few = keras.Input(validation.inputs.shape[1:]), validation.few()
+    batches = tf.data.Dataset.from_tensor_slices(few.inputs).batch(inference.BATCH)
+    return temperature.fit(keras.Model(inputs, last(inputs)), batches, few.labels)

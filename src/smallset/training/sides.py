@@ -9,11 +9,13 @@ from smallset.networks import inference
 from smallset.photos.lists import Photos
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
+from smallset.storage import bulk
 from smallset.training import pooling
 
 # px. A larger one shows more, and costs by its square; 160 px told no set of photos better.
 SIDES = (224, 288, 384)
 FEW = 1_000  # photos; of more, the largest side is not tried
+MOST = 5_000  # training photos, and validation photos, that the sides are tried on; of more, evenly spaced ones
 
 Build = Callable[[int], keras.Model]  # the base for a side
 
@@ -25,8 +27,9 @@ def choose(build: Build, train: Photos, validation: Photos, given: int | None, p
     """
     if given:
         return pd.DataFrame([{"side": given, "C": None, "val_loss": None, "val_accuracy": None, "chosen": True}])
-    found = []
-    for side, base in bases(build, tried(len(train.files) + len(validation.files))):
+    found, wanted = [], tried(len(train.files) + len(validation.files))
+    train, validation = (own.at(bulk.sample(own.labels, MOST)) for own in (train, validation))
+    for side, base in bases(build, wanted):
         head = pooling.unsolved(base.output_shape[1:], len(train.classes))
         step = inference.compiled(pooling.pool(base, head))
         _, solved = pooling.choose(rows(step, train, side), rows(step, validation, side), p)
@@ -61,5 +64,6 @@ def chosen(table: pd.DataFrame) -> int:
 
 
 def rows(step: inference.Step, found: Photos, side: int) -> pooling.Rows:
-    """step(photo) of each photo, (n, d): a few kilobytes a photo, and so held at once."""
-    return pooling.Rows(inference.on_photos(step, found, side, f"{found.folder.name}, {side} px"), found.labels)
+    """step(photo) of each photo, (n, d)."""
+    batches = inference.batches(step, found, side, f"{found.folder.name}, {side} px")
+    return pooling.Rows(bulk.gathered(batches, len(found.files)), found.labels)
