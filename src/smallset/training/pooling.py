@@ -1,5 +1,6 @@
 """A small head for a pretrained base, solved and not trained: logistic regression on the base's pooled output."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,9 +117,7 @@ def choose(train: Rows, validation: Rows, p: params.Linear) -> tuple[Pipeline, p
     more rows, the less it holds them back, as it should.
     """
     tried, few = GRID if p.C is None else (p.C,), train.few()
-    solved: list[Pipeline] = []
-    for strength in tried:
-        solved.append(regression(few, strength, p, solved[-1][-1] if solved else None))
+    solved = regressions(few, tried, p)
     known = pd.DataFrame([measures(one, validation, p) for one in solved])
     table = pd.DataFrame({"C": tried, "val_loss": known.loss, "val_accuracy": known.accuracy})
     best = int(known.loss.to_numpy().argmin())
@@ -135,12 +134,26 @@ def chosen(path: Path) -> float:
 
 def regression(train: Rows, strength: float, p: params.Linear, start: LogisticRegression | None = None) -> Pipeline:
     """Logistic regression on the standardised inputs, with scikit-learn's C; sooner found from one with a near C."""
-    found = LogisticRegression(C=strength, class_weight=p.class_weights, max_iter=ITERATIONS, warm_start=True)
-    if start is not None:
-        found.coef_, found.intercept_ = start.coef_, start.intercept_
-    if bulk.in_file(train.inputs):
-        return streaming.regression(train.inputs, train.labels, found)
-    return make_pipeline(StandardScaler(), found).fit(train.inputs, train.labels)
+    return regressions(train, [strength], p, start)[0]
+
+
+def regressions(
+    train: Rows, strengths: Sequence[float], p: params.Linear, start: LogisticRegression | None = None
+) -> list[Pipeline]:
+    """One for each C, found from the one before."""
+    solved: list[Pipeline] = []
+    scaler = StandardScaler()
+    scaled = None if bulk.in_file(train.inputs) else scaler.fit_transform(train.inputs)
+    for strength in strengths:
+        found = LogisticRegression(C=strength, class_weight=p.class_weights, max_iter=ITERATIONS, warm_start=True)
+        if start is not None:
+            found.coef_, found.intercept_ = start.coef_, start.intercept_
+        if scaled is None:
+            solved.append(streaming.regression(train.inputs, train.labels, found))
+        else:
+            solved.append(make_pipeline(scaler, found.fit(scaled, train.labels)))
+        start = found
+    return solved
 
 
 def measures(solved: Pipeline, known: Rows, p: params.Linear) -> dict[str, float]:

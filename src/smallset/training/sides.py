@@ -15,7 +15,7 @@ from smallset.training import pooling
 # px. A larger one shows more, and costs by its square; 160 px told no set of photos better.
 SIDES = (224, 288, 384)
 FEW = 1_000  # photos; of more, the largest side is not tried
-MOST = 5_000  # training photos, and validation photos, that the sides are tried on; of more, evenly spaced ones
+MOST = 800  # training photos, and validation photos, that the sides are tried on; of more, evenly spaced ones
 
 Build = Callable[[int], keras.Model]  # the base for a side
 
