@@ -13,6 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+# Arrow's strings, which pandas takes where pyarrow is installed, cannot hold a file's name that is not UTF-8.
+pd.set_option("mode.string_storage", "python")
+
 
 @contextmanager
 def whole(path: Path, lasting: bool = True) -> Iterator[Path]:
