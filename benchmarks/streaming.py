@@ -25,6 +25,7 @@ KNOWN = 20_000  # validation rows
 BATCH = 4096
 HIDDEN = 100  # directions that the numbers of a row share
 WRONG = 0.05  # of the labels
+STEPS = ("made", "chosen", "solved")
 P = params.Linear(C=None, class_weights="balanced", calibrate=False)
 Measured = dict[str, float]
 
@@ -95,9 +96,8 @@ def rows(count: int, width: int, classes: int, seed: int) -> pooling.Rows:
 def made(labels: NDArray[np.int64], width: int, classes: int, seed: int) -> Iterator[NDArray[np.float32]]:
     """The signed square root of what the hidden directions give, with noise of each number's own: (b, width)."""
     same, random = np.random.default_rng(0), np.random.default_rng([seed, 1])
-    mixing = (
-        same.standard_normal((HIDDEN, width), np.float32) / np.sqrt(np.arange(1, HIDDEN + 1, dtype=np.float32))[:, None]
-    )
+    strengths = np.arange(1, HIDDEN + 1, dtype=np.float32) ** -0.5
+    mixing = same.standard_normal((HIDDEN, width), np.float32) * strengths[:, None]
     centres = same.standard_normal((classes, HIDDEN), np.float32) / 4
     for at in range(0, len(labels), BATCH):
         own = labels[at : at + BATCH]
@@ -127,9 +127,7 @@ def watch(peaks: list[float], over: threading.Event) -> None:
     """Take the highest of what Linux says: RssAnon, and all that is resident. 0 elsewhere."""
     status = Path("/proc/self/status")
     while status.exists() and not over.wait(0.05):
-        lines = dict(
-            line.split(":") for line in status.read_text().splitlines() if line.startswith(("VmRSS", "RssAnon"))
-        )
+        lines = dict(line.split(":") for line in status.read_text().splitlines())
         now = [int(lines[name].split()[0]) / 2**20 for name in ("RssAnon", "VmRSS")]
         peaks[:] = map(max, peaks, now)
 
@@ -140,8 +138,8 @@ def growing(large: dict[int, Measured], width: int) -> str:
     columns += ["validation loss: few, all", "peak GiB", "with files"]
     found = []
     for count, own in large.items():
-        seconds = [f"{own[f'{step}, s']:.0f}" for step in ("made", "chosen", "solved")]
-        memory = [f"{own[f'solved, {kind}']:.2f}" for kind in ("GiB", "GiB with files")]
+        seconds = [f"{own[f'{step}, s']:.0f}" for step in STEPS]
+        memory = [f"{max(own[f'{step}, {kind}'] for step in STEPS):.2f}" for kind in ("GiB", "GiB with files")]
         size = f"{count * width * 2 / 2**30:.2f}"
         loss = f"{own['few']:.4f}, {own['all']:.4f}"
         found.append([f"{count:,}", size, *seconds, f"{own['steps']:.0f}", f"{own['C']:g}", loss, *memory])

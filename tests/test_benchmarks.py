@@ -1,5 +1,6 @@
 """The benchmarks count and report rightly; what they time is never asserted."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import keras
 import pytest
 
-from benchmarks import arithmetic, bases, growth, pictures, rounds, tables
+from benchmarks import arithmetic, bases, growth, pictures, rounds, streaming, tables
 from smallset.bases import applications
 from smallset.networks import heads, models
 from smallset.photos import lists
 from smallset.pipeline import params
+from smallset.storage import bulk
 
 ROOT = Path(__file__).parents[1]
 P = params.read(ROOT / "params.yaml")
@@ -95,6 +97,19 @@ def test_both_sides_have_every_case_that_is_measured() -> None:
     measured = {"product", *tables.WORDS}
     assert set(ours.CASES) == measured
     assert set(book.CASES) == measured - {"bank"}
+
+
+def test_rows_in_a_file_are_measured_beside_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "HELD", 100 * 8 * 4)
+    monkeypatch.setattr(bulk, "FOLDER", "")
+    monkeypatch.setattr(streaming, "KNOWN", 60)
+    output = tmp_path / "streaming.json"
+    streaming.main([300], width=8, classes=2, fitting=200, rounds=1, folder=tmp_path, output=output)
+    found = json.loads(output.read_text())
+    assert found["counts"]["300"]["steps"] > 0
+    assert 0 < found["counts"]["300"]["all"] < 1
+    assert found["compared"]["apart"][0] < 5e-3
+    assert "| 300 | 0.00 |" in output.with_suffix(".md").read_text()
 
 
 def test_bases_are_measured_once_with_all_models_that_are_asked_for(

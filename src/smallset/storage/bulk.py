@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HELD = 2**29  # bytes: rows that take more as float32 are in a file, as 52,429 rows of 2,560 numbers
+HELD = 2**28  # bytes: rows that take more as float32 are in a file; of 1,280 numbers, 52,428 are held
 PIECE = 2**20  # numbers of a file that are read at once: as float32 they fit a processor's cache
 FOLDER = "."  # of the file; it has no name there, so that its room is free when the process ends, however it ends
 
@@ -69,15 +69,27 @@ def each(function: Callable[[NDArray[np.float32]], NDArray[Any]], rows: Rows) ->
 
 def pieces(rows: Rows) -> list[slice]:
     """All rows in order, as many a piece as are read at once. What is in memory is one piece."""
-    step = max(1, PIECE // int(np.prod(rows.shape[1:]))) if in_file(rows) else max(1, len(rows))
-    return [slice(at, at + step) for at in range(0, len(rows), step)]
+    return cuts(len(rows), rows) if in_file(rows) else [slice(0, len(rows))]
+
+
+def cuts(count: int, rows: Rows) -> list[slice]:
+    """A number of such rows, divided into pieces."""
+    step = max(1, PIECE // int(np.prod(rows.shape[1:])))
+    return [slice(at, at + step) for at in range(0, count, step)]
 
 
 def read(rows: Rows, which: slice | NDArray[np.int64]) -> NDArray[np.float32]:
     """Those rows, in memory."""
-    found = np.asarray(rows[which], np.float32)
-    if in_file(rows):
-        forget(rows[which] if isinstance(which, slice) else rows)
+    if not in_file(rows):
+        return np.asarray(rows[which], np.float32)
+    if isinstance(which, slice):
+        found = np.asarray(rows[which], np.float32)
+        forget(rows[which])
+        return found
+    found = np.empty((len(which), *rows.shape[1:]), np.float32)
+    for piece in cuts(len(which), rows):
+        found[piece] = rows[which[piece]]
+        forget(rows)
     return found
 
 
