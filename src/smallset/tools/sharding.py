@@ -208,8 +208,9 @@ def patiently(call: Callable[Given, Result], *given: Given.args, **named: Given.
 
 def place(name: str) -> Place:
     """A local path or a URL of fsspec's; SmallsetError where the package that speaks its protocol is missing."""
+    options = {"max_concurrency": 1} if name.startswith(("s3://", "s3a://")) else {}  # else it asks for each size first
     try:
-        system, folder = fsspec.url_to_fs(name)
+        system, folder = fsspec.url_to_fs(name, **options)
     except (ImportError, ValueError) as error:
         raise SmallsetError(f"{name}: {error}. Install the package that fsspec names for it.") from None
     return Place(system, str(folder).rstrip("/"), name)
