@@ -165,14 +165,16 @@ class Photos:
             copies = ((file, folder / f"{number}{Path(file).suffix}") for number, file in enumerate(wanted))
             begun = ((copy, pool.submit(self.fetch, file, copy)) for file, copy in copies)
             waiting = deque(islice(begun, AHEAD))
-            while waiting and not self.failed:
-                copy, done = waiting.popleft()
-                if error := done.result():
-                    self.failed = error
-                    pool.shutdown(cancel_futures=True)
-                    return
-                yield str(copy)
-                waiting.extend(islice(begun, 1))
+            try:
+                while waiting:
+                    copy, done = waiting.popleft()
+                    self.failed = done.result()
+                    if self.failed:
+                        return
+                    yield str(copy)
+                    waiting.extend(islice(begun, 1))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def fetch(self, file: str, copy: Path) -> str:
         """Copy a file; return what went wrong, unless it is the file's own fault and so its reason."""
