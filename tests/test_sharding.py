@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import os
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ def model(tmp_path: Path, drawn: lists.Photos) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "LENGTH", 4)
     monkeypatch.setattr(sharding, "BATCH", 2)
+    monkeypatch.setattr(sharding, "WAITS", ())
 
 
 @pytest.fixture
@@ -141,6 +144,60 @@ def test_a_place_that_fails_ends_the_run_and_no_shard_is_wrong(
     with pytest.raises(SmallsetError, match=r"dog\.3\.jpg: ConnectionError: the line is dead\. The same command goes"):
         label(model, f"{bucket}/photos", f"{bucket}/labels")
     assert sharding.place(f"{bucket}/labels").shards() == {"00000.parquet", "00001.parquet"}
+
+
+def test_a_place_that_fails_for_a_while_is_tried_again(
+    model: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, _ = fsspec.url_to_fs(bucket)
+    tries = Counter[str]()
+
+    def failing(call: Any) -> Any:
+        def sometimes(self: Any, path: str, *rest: Any, **how: Any) -> Any:
+            tries[path] += 1
+            if tries[path] <= 2 and path.endswith((".jpg", ".parquet")):
+                raise TimeoutError
+            return call(self, path, *rest, **how)
+
+        return sometimes
+
+    for name in ("cat_file", "pipe_file"):
+        monkeypatch.setattr(type(system), name, failing(getattr(type(system), name)))
+    monkeypatch.setattr(sharding, "WAITS", (0, 0))
+    assert label(model, f"{bucket}/photos", f"{bucket}/labels")["counts"]["unread"] == 0
+    assert min(tries[path] for path in tries if path.endswith((".jpg", ".parquet"))) >= 3
+
+
+def test_forbidden_photos_have_rows_unless_all_is_forbidden(
+    model: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, _ = fsspec.url_to_fs(bucket)
+    read = type(system).cat_file
+
+    def forbidden(self: Any, path: str, *rest: Any, **how: Any) -> bytes:
+        if path.endswith(".3.jpg"):
+            raise PermissionError("Forbidden")
+        return bytes(read(self, path, *rest, **how))
+
+    monkeypatch.setattr(type(system), "cat_file", forbidden)
+    assert label(model, f"{bucket}/photos", f"{bucket}/labels")["counts"]["unread"] == 2
+    monkeypatch.setattr(sharding.Place, "answers", lambda _: False)
+    with pytest.raises(SmallsetError, match=r"cat\.3\.jpg: PermissionError: Forbidden"):
+        label(model, f"{bucket}/photos", f"{bucket}/other")
+
+
+def test_names_that_are_no_text_are_written(tmp_path: Path, model: Path, drawn: lists.Photos, bucket: str) -> None:
+    content = Path(drawn.paths()[0]).read_bytes()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / os.fsdecode(b"odd/\xff.jpg")).write_bytes(content)
+    label(model, tmp_path / "odd", tmp_path / "out")
+    assert pd.read_parquet(tmp_path / "out/00000.parquet")["file"].tolist() == ["\\xff.jpg"]
+    system, folder = fsspec.url_to_fs(f"{bucket}/odd")
+    system.pipe_file(f"{folder}/new\nline.jpg", content)
+    label(model, f"{bucket}/odd", f"{bucket}/labels")
+    rows = pd.read_parquet(io.BytesIO(sharding.place(f"{bucket}/labels").read("00000.parquet") or b""))
+    assert rows["file"].tolist() == ["new\nline.jpg"]
+    assert rows["error"].isna().all()
 
 
 def test_labels_of_another_model_or_list_are_refused_and_stay(tmp_path: Path, model: Path, drawn: lists.Photos) -> None:

@@ -7,16 +7,20 @@ list computes those that are missing: its bytes depend on nothing else. One shar
 import hashlib
 import io
 import json
+import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import time
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, count, islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import fsspec
 import pandas as pd
@@ -32,9 +36,17 @@ from smallset.tools.prediction import Answer, Asked
 LENGTH = 1024  # photos a shard
 BATCH = 32  # photos that are read and computed at a time; it divides LENGTH, so that no batch is of two shards
 READERS = 16  # files that are read at once from a place that is not local
+AHEAD = 64  # copies of them that wait for their turn, at most
+WAITS = (1.0, 5.0, 25.0)  # s, after which a place that failed is tried again
 MANIFEST = "manifest.json"
 PART = ".part."  # begins the name of a draft
 DONE = "counts"  # the manifest's key that is there once all shards are
+
+# fsspec's protocols of stores without folders: a put is whole or not at all, and mkdir would make a bucket.
+OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "memory"}
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,25 +66,63 @@ class Place:
         """The path of a file in it."""
         return f"{self.folder}/{file}"
 
+    @property
+    def objects(self) -> bool:
+        """Whether it is in a store of objects, which knows no folders."""
+        protocol = self.system.protocol
+        return bool({protocol} & OBJECTS if isinstance(protocol, str) else {*protocol} & OBJECTS)
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """One error for all that keeps from a place: every file system has errors of its own."""
+        try:
+            yield
+        except SmallsetError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            raise SmallsetError(
+                f"{self.name}: {words(error)}. Check the name, the rights and the network. The same command goes on "
+                f"after the last whole shard."
+            ) from None
+
     def read(self, file: str) -> bytes | None:
         """A file's bytes; None where there is no such file."""
-        try:
-            return bytes(self.system.cat_file(self.at(file)))
-        except FileNotFoundError:
-            return None
+        with self.reached():
+            try:
+                return bytes(patiently(self.system.cat_file, self.at(file)))
+            except FileNotFoundError:
+                return None
 
     def write(self, file: str, content: bytes) -> None:
         """Make a file that is whole from the first moment that it has its name."""
-        draft = self.at(f"{PART}{file}")
-        self.system.makedirs(self.folder, exist_ok=True)
-        self.system.pipe_file(draft, content)
-        self.system.mv(draft, self.at(file))
+        with self.reached():
+            if self.objects:
+                patiently(self.system.pipe_file, self.at(file), content)
+                return
+            draft = self.at(f"{PART}{file}")
+            self.system.makedirs(self.folder, exist_ok=True)
+            patiently(self.system.pipe_file, draft, content)
+            self.system.mv(draft, self.at(file))
 
     def names(self) -> list[str]:
         """Those of its files, as they are now."""
-        self.system.invalidate_cache()
-        found = self.system.ls(self.folder, detail=False) if self.system.exists(self.folder) else []
-        return [path.rpartition("/")[2] for path in found]
+        with self.reached():
+            self.system.invalidate_cache()
+            try:
+                found = self.system.ls(self.folder, detail=False)
+            except FileNotFoundError:
+                return []
+            return [path.rpartition("/")[2] for path in found]
+
+    def answers(self) -> bool:
+        """Whether it lets us in: it says of a file that is not there that it is not there."""
+        try:
+            self.system.info(self.at(f"{PART}nothing"))
+        except FileNotFoundError:
+            return True
+        except Exception:  # noqa: BLE001
+            return False
+        return True
 
     def shards(self) -> set[str]:
         """The names of those that are finished."""
@@ -93,46 +143,76 @@ class Photos:
     files: list[str]  # relative to the place
     reasons: dict[str, str] = field(default_factory=dict)  # by the path that is decoded
     said: list[str] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)  # bytes
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))  # bytes; -1 where they are not known
     failed: str = ""  # what ended the reading, which no single photo is to blame for
 
     def digest(self) -> str:
         """sha256 of the list: names, and sizes where there is a file."""
-        lines = (f"{self.sizes.get(file, '')} {file}\n" for file in self.files)
-        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+        digest = hashlib.sha256()
+        for file, size in zip(self.files, self.sizes, strict=True):
+            digest.update(f"{size} {file}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
 
     def fetched(self, wanted: Iterable[str], folder: Path) -> Iterator[str]:
-        """A local path for each file: its own, or that of a copy in `folder`, made a batch at a time.
+        """A local path for each file: its own, or that of a copy in `folder`, of which AHEAD are made in advance.
 
         A file that is gone or forbidden has that as its reason; any other trouble ends the paths, and is in `failed`.
         """
         if self.place.local:
             yield from (self.place.at(file) for file in wanted)
             return
-        names, numbers = iter(wanted), count()
         with ThreadPoolExecutor(READERS) as pool:
-            while batch := list(islice(names, BATCH)):
-                copies = [folder / f"{next(numbers)}{Path(file).suffix}" for file in batch]
-                self.failed = next(filter(None, pool.map(self.fetch, batch, copies)), "")
-                if self.failed:
-                    return
-                yield from map(str, copies)
+            copies = ((file, folder / f"{number}{Path(file).suffix}") for number, file in enumerate(wanted))
+            begun = ((copy, pool.submit(self.fetch, file, copy)) for file, copy in copies)
+            waiting = deque(islice(begun, AHEAD))
+            try:
+                while waiting:
+                    copy, done = waiting.popleft()
+                    self.failed = done.result()
+                    if self.failed:
+                        return
+                    yield str(copy)
+                    waiting.extend(islice(begun, 1))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def fetch(self, file: str, copy: Path) -> str:
         """Copy a file; return what went wrong, unless it is the file's own fault and so its reason."""
         try:
-            copy.write_bytes(self.place.system.cat_file(self.place.at(file)))
+            copy.write_bytes(patiently(self.place.system.cat_file, self.place.at(file)))
         except (FileNotFoundError, PermissionError) as error:
+            # A forbidden file is one matter, rights that have run out are the matter of all that follow.
+            if isinstance(error, PermissionError) and not self.place.answers():
+                return f"{file}: {words(error)}"
             self.reasons[str(copy)] = f"cannot be read: {walking.reason(error)}"
         except Exception as error:  # noqa: BLE001 - each file system has its own
-            return f"{file}: {type(error).__name__}: {error}"
+            return f"{file}: {words(error)}"
         return ""
+
+
+def words(error: Exception) -> str:
+    """An error on one line, with its kind, without which some say nothing."""
+    told = walking.reason(error) if isinstance(error, OSError) else str(error)
+    return f"{type(error).__name__}: {' '.join(told.split())}".rstrip(": .")
+
+
+def patiently(call: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+    """What the call gives, tried again after each of WAITS; what is gone or forbidden stays so, and is not."""
+    for wait in WAITS:
+        try:
+            return call(*given, **named)
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception:  # noqa: BLE001 - each file system has its own
+            time.sleep(wait)
+    return call(*given, **named)
 
 
 def place(name: str) -> Place:
     """A local path or a URL of fsspec's; SmallsetError where the package that speaks its protocol is missing."""
+    options = {"max_concurrency": 1} if name.startswith(("s3://", "s3a://")) else {}  # else it asks for each size first
     try:
-        system, folder = fsspec.url_to_fs(name)
+        system, folder = fsspec.url_to_fs(name, **options)
     except (ImportError, ValueError) as error:
         raise SmallsetError(f"{name}: {error}. Install the package that fsspec names for it.") from None
     return Place(system, str(folder).rstrip("/"), name)
@@ -140,22 +220,32 @@ def place(name: str) -> Place:
 
 def find(source: Place) -> Photos:
     """The photos below a place. A local folder is looked through as ever; elsewhere the names tell what is a photo."""
-    if source.local:
-        found = walking.walk(Path(source.folder))
-        below = walking.ordered([*found.photos, *found.broken])
-        reasons = {source.at(path): reason for path, reason in found.broken.items()}
-        sizes = {path: Path(source.at(path)).stat().st_size for path in found.photos}
-        photos = Photos(source, below, reasons, walking.not_counted(found.others), sizes)
-    else:
-        sizes = {
-            path.removeprefix(f"{source.folder}/"): int(info.get("size") or 0)
-            for path, info in source.system.find(source.folder, detail=True).items()
-        }
-        names = [file for file in sizes if formats.NAMED.search(file) and not any(map(walking.hidden, file.split("/")))]
-        photos = Photos(source, sorted(names), sizes=sizes)
+    photos = walked(source) if source.local else listed(source)
     if not photos.files:
         raise SmallsetError(f"{source.name}: expected photos, found none. Name a folder that has some.")
     return photos
+
+
+def walked(source: Place) -> Photos:
+    """Those of a local folder."""
+    found = walking.walk(Path(source.folder))
+    below = walking.ordered([*found.photos, *found.broken]) if found.broken else found.photos
+    sizes = array("q", (-1 if path in found.broken else os.stat(source.at(path)).st_size for path in below))  # noqa: PTH116 - many
+    reasons = {source.at(path): reason for path, reason in found.broken.items()}
+    return Photos(source, below, reasons, walking.not_counted(found.others), sizes)
+
+
+def listed(source: Place) -> Photos:
+    """Those of any other place, by their names."""
+    with source.reached():
+        found = source.system.find(source.folder, detail=True)
+    source.system.invalidate_cache()  # it keeps all that it has listed
+    whole = (path.removeprefix(f"{source.folder}/") for path in found if path.startswith(f"{source.folder}/"))
+    files = sorted(
+        file for file in whole if formats.NAMED.search(file) and not any(map(walking.hidden, file.split("/")))
+    )
+    sizes = array("q", (-1 if (size := found[source.at(file)].get("size")) is None else int(size) for file in files))
+    return Photos(source, files, sizes=sizes)
 
 
 def label(model: Path, source: str, target: str, asked: Asked) -> dict[str, Any]:
@@ -192,6 +282,7 @@ def named(answers: Iterable[Answer], own: Sequence[str], photos: Photos) -> Iter
     for answer, file in zip(answers, own, strict=False):
         if not photos.place.local:
             Path(answer.path).unlink(missing_ok=True)
+            photos.reasons.pop(answer.path, None)
         yield answer._replace(path=file)
 
 
@@ -244,7 +335,8 @@ def parquet(answers: Sequence[Answer], classes: Sequence[str], asked: Asked) -> 
         best = prediction.best(answer, classes, 1)
         name, probability = best[0] if best else (None, None)
         every = None if answer.error else [float(f"{value:.6g}") for value in answer.probability]
-        row = {"file": answer.path, "label": name, "probability": probability, "probabilities": every}
+        file = os.fsencode(answer.path).decode(errors="backslashreplace")  # Parquet has UTF-8 alone
+        row = {"file": file, "label": name, "probability": probability, "probabilities": every}
         rows.append(row | asked.told(answer, classes) | {"error": answer.error or None})
     return table(rows, asked)
 
@@ -267,17 +359,24 @@ def table(rows: Sequence[dict[str, Any]], asked: Asked) -> bytes:
 
 def finish(output: Place, manifest: dict[str, Any], ranges: Collection[str]) -> dict[str, Any]:
     """Count what all shards say, and add it to the manifest. SmallsetError where one is damaged or missing."""
-    counts, unread, unlike = Counter[str](), 0, 0
-    for name in ranges:
-        rows = shard(output, name)
-        counts.update(rows["label"].dropna())
-        unread += int(rows["error"].notna().sum())
-        unlike += int(rows["unlike"].fillna(value=False).sum()) if "unlike" in rows else 0
+    counts = Counter[str]()
+    unread = unlike = 0
+    with ThreadPoolExecutor(READERS) as pool:
+        for labels, broken, strange in pool.map(partial(counted, output), ranges):
+            counts += labels
+            unread, unlike = unread + broken, unlike + strange
     output.tidy()
     total = {"labels": dict(sorted(counts.items())), "unlike": unlike, "unread": unread}
     done = manifest | {"shards": len(ranges), DONE: total}
     output.write(MANIFEST, json.dumps(done, indent=2, ensure_ascii=False).encode())
     return done
+
+
+def counted(output: Place, name: str) -> tuple[Counter[str], int, int]:
+    """Of a shard: how many photos have each label, how many are unread, and how many unlike."""
+    rows = shard(output, name)
+    strange = rows["unlike"].fillna(value=False).sum() if "unlike" in rows else 0
+    return Counter[str](rows["label"].dropna()), int(rows["error"].notna().sum()), int(strange)
 
 
 def shard(output: Place, name: str) -> pd.DataFrame:

@@ -1,0 +1,223 @@
+"""Labels from a bucket into a bucket: an S3 of moto's on this machine, which no run needs to know from the real one."""
+
+import io
+import itertools
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pytest
+from networks import limited
+from typer.testing import CliRunner
+
+from smallset.photos import lists
+from smallset.sources import drawing
+from smallset.tools import cli, sharding
+
+for package in ("pyarrow", "s3fs", "moto", "flask_cors"):
+    pytest.importorskip(package)
+pytestmark = pytest.mark.slow
+
+PREDICT = (
+    "from smallset.tools import cli, sharding; sharding.LENGTH = 4; sharding.BATCH = 2; cli.app(prog_name='smallset')"
+)
+MANY = 120  # photos; so many that a run is killed before its end
+NAMES = [
+    "a b.jpg",
+    "c#1.jpg",
+    "what?.jpg",
+    "100%25.jpg",
+    "ü-写真.jpg",
+    "[x]*.jpg",
+    "d//e.jpg",
+    "f/+&=.jpg",
+    "back\\.jpg",
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of an S3, which ends with these tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            assert process.poll() is None
+            with socket.socket() as line:
+                if line.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def rights(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment of a user of S3 tells, and no connection of another test's."""
+    known = {"ACCESS_KEY_ID": "testing", "SECRET_ACCESS_KEY": "testing", "DEFAULT_REGION": "us-east-1"}
+    for name, value in {**known, "ENDPOINT_URL": server, "EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sharding, "LENGTH", 4)
+    monkeypatch.setattr(sharding, "BATCH", 2)
+    monkeypatch.setattr(sharding, "WAITS", ())
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> lists.Photos:
+    folder = tmp_path_factory.mktemp("photos")
+    drawing.draw(folder / "drawn", 3, 40, seed=0)
+    drawn = lists.find(folder / "drawn")
+    (folder / "many").mkdir()
+    for number, path in zip(range(MANY), itertools.cycle(drawn.paths()), strict=False):
+        (folder / f"many/{number:03}.jpg").write_bytes(Path(path).read_bytes())
+    return lists.digested(drawn)
+
+
+@pytest.fixture(scope="module")
+def model(photos: lists.Photos) -> Path:
+    return limited(photos.folder.parent / "known.keras", photos)
+
+
+@pytest.fixture
+def store() -> Any:
+    """The file system that fsspec has for it."""
+    return fsspec.filesystem("s3")
+
+
+@pytest.fixture
+def bucket(store: Any) -> str:
+    """An empty one."""
+    name = uuid.uuid4().hex
+    store.mkdir(name)
+    return name
+
+
+def filled(store: Any, bucket: str, photos: lists.Photos) -> str:
+    store.put(f"{photos.folder.parent}/many/", f"{bucket}/many/", recursive=True)
+    return f"s3://{bucket}/many"
+
+
+def predict(model: Path, source: object, target: str) -> Any:
+    return CliRunner().invoke(cli.app, ["predict", str(model), str(source), "--output", target])
+
+
+def contents(target: str) -> dict[str, bytes]:
+    """What is in a folder, by name."""
+    place = sharding.place(target)
+    return {name: place.read(name) or b"" for name in sorted(place.names())}
+
+
+def allow(server: str, requests: str) -> None:
+    """Let the credentials be good for so many requests from now on."""
+    plain = {"Content-Type": "text/plain"}
+    urllib.request.urlopen(  # noqa: S310
+        urllib.request.Request(f"{server}/moto-api/reset-auth", requests.encode(), plain, method="POST")  # noqa: S310
+    ).close()
+
+
+def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
+    tmp_path: Path, model: Path, photos: lists.Photos, store: Any, bucket: str
+) -> None:
+    source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
+    command = [sys.executable, "-c", PREDICT, "predict", str(model), source, "--output", target]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(done := sharding.place(target).shards()) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = {name: store.info(f"{bucket}/labels/{name}")["LastModified"] for name in done}
+    assert len(left) < MANY / 4
+    again = predict(model, source, target)
+    assert again.exit_code == 0, again.output
+    assert {name: store.info(f"{bucket}/labels/{name}")["LastModified"] for name in done} == left
+    assert predict(model, photos.folder.parent / "many", str(tmp_path / "local")).exit_code == 0
+    assert contents(target) == contents(str(tmp_path / "local"))
+    assert len(contents(target)) == MANY / 4 + 1
+
+
+def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
+    model: Path, photos: lists.Photos, store: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path in zip([*NAMES, "gone.jpg"], itertools.cycle(photos.paths()), strict=False):
+        store.pipe_file(f"{bucket}/odd/{name}", Path(path).read_bytes())
+    for name in ("bad.jpg", "zero.png", "notes.txt", ".hidden.jpg"):
+        store.pipe_file(f"{bucket}/odd/{name}", b"" if name == "zero.png" else b"no photo")
+    find = sharding.find
+
+    def late(source: sharding.Place) -> sharding.Photos:
+        found = find(source)
+        store.rm_file(f"{bucket}/odd/gone.jpg")
+        return found
+
+    monkeypatch.setattr(sharding, "find", late)
+    answer = predict(model, f"s3://{bucket}/odd/", f"s3://{bucket}/labels")
+    assert answer.exit_code == 1, answer.output
+    shards = [file for name, file in contents(f"s3://{bucket}/labels").items() if name.endswith(".parquet")]
+    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards).set_index("file")
+    errors = rows["error"].dropna()
+    assert [*rows.index] == sorted([*NAMES, "gone.jpg", "bad.jpg", "zero.png"])
+    assert {*errors.index} == {"gone.jpg", "bad.jpg", "zero.png"}
+    assert errors["gone.jpg"].startswith("cannot be read: ")
+    assert errors["zero.png"] == "does not decode as a photo: it is empty"
+    assert rows["label"].notna().sum() == len(NAMES)
+
+
+def test_what_cannot_be_reached_is_told_in_one_line_and_nothing_is_made(
+    model: Path, photos: lists.Photos, store: Any, bucket: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, target = photos.folder, f"s3://{bucket}/labels"
+    cases = [
+        (f"s3://{bucket}", target, rf"s3://{bucket}: expected photos, found none\."),
+        ("s3://no-such-bucket/x", target, "s3://no-such-bucket/x: FileNotFoundError: "),
+        ("s3://", target, "s3://: ValueError: "),
+        (good, "s3://no-such-bucket/x", "s3://no-such-bucket/x: FileNotFoundError: "),
+    ]
+    answers = [(predict(model, source, wanted), words) for source, wanted, words in cases]
+    allow(server, "0")
+    answers += [(predict(model, source, target), "Error: ") for source in (f"s3://{bucket}", good)]
+    allow(server, "inf")
+    assert not store.exists(f"{bucket}/labels")
+    assert not store.exists("no-such-bucket")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    type(store).clear_instance_cache()
+    answers.append((predict(model, f"s3://{bucket}", target), f"s3://{bucket}: EndpointConnectionError: "))
+    for answer, words in answers:
+        assert answer.exit_code == 2
+        assert isinstance(answer.exception, SystemExit), answer.exception
+        assert len(answer.stderr.splitlines()) == 1
+        assert re.match(f"smallset: .*{words}", answer.stderr)
+
+
+def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
+    model: Path, photos: lists.Photos, store: Any, bucket: str, server: str
+) -> None:
+    source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
+    allow(server, "100")  # the listing, then photos and labels in turn
+    answer = predict(model, source, target)
+    allow(server, "inf")
+    assert answer.exit_code == 2
+    assert "PermissionError" in answer.stderr
+    assert 0 < len(sharding.place(target).shards()) < MANY / 4
+    assert predict(model, source, target).exit_code == 0
+    shards = [file for name, file in contents(target).items() if name.endswith(".parquet")]
+    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards)
+    assert rows["label"].notna().sum() == MANY
