@@ -1,6 +1,6 @@
 """python tests/clustered.py JOB FOLDER [FAULT]: a driver for test_cluster, which does a job and may make something die.
 
-Jobs: extract, predict, seeds, or a case of its own. Faults, once, in the middle: worker, node (but the head), driver.
+Jobs: extract, predict, seeds, here (all of them) or errors. Faults, once, in the middle: worker, node, driver.
 """
 
 import os
@@ -21,7 +21,7 @@ from networks import limited
 from smallset.frozen import caches, extraction
 from smallset.networks import runtime
 from smallset.photos import augmentation, images, lists
-from smallset.pipeline import cluster, params
+from smallset.pipeline import cluster, params, provenance
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage.backups import Backup
 from smallset.tools import sharding
@@ -80,43 +80,51 @@ def seeds(folder: Path) -> None:
     backup.remove()
 
 
-def order(_: Path) -> None:
-    """Items that end in the opposite order."""
-    given = list(cluster.results(lambda: lambda item: time.sleep((4 - item) / 4) or item**2, range(4), "item"))
-    assert given == [0, 1, 4, 9], given
-    assert sum(cluster.hosts.values()) == 2
+def here(folder: Path) -> None:
+    """The jobs, each in a folder of its own."""
+    for job in (extract, predict, seeds):
+        own = folder.parent / f"{job.__name__}-here"
+        own.mkdir()
+        job(own)
 
 
-def deadly(_: Path) -> None:
-    list(cluster.results(lambda: lambda item: item == 2 and os.kill(os.getpid(), signal.SIGKILL), range(4), "item"))
+def errors(_: Path) -> None:
+    """What cannot go on, one after the other; their messages are printed."""
 
+    def square(item: int) -> int:
+        time.sleep((4 - item) / 4)  # they end in the opposite order
+        return item**2
 
-def failing(_: Path) -> None:
+    def kill(item: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL if item == 2 else 0)
+
     def fail(item: int) -> None:
         raise SmallsetError(f"photo {item} is none")
 
-    list(cluster.results(lambda: fail, range(4), "item"))
-
-
-def crowded(_: Path) -> None:
-    """Asked for more CPUs than a node has."""
-    cluster.PATIENCE = 3
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "3"
-    list(cluster.results(lambda: print, range(4), "item"))
-
-
-def other(_: Path) -> None:
-    """A driver whose processor is another one."""
-    facts = cluster.provenance.facts
-    cluster.provenance.facts = lambda: facts() | {"processor": "avx9"}
-    list(cluster.results(lambda: print, range(4), "item"))
-
-
-def unknown(_: Path) -> None:
-    """Workers that lack a module which the driver has."""
     sys.modules["nowhere"] = module = type(sys)("nowhere")
-    exec("def setup(): pass\nsetup.__module__ = 'nowhere'", module.__dict__)  # noqa: S102
-    list(cluster.results(module.setup, range(4), "item"))
+    exec("def setup(): pass", module.__dict__)  # noqa: S102 - workers lack the module
+    assert list(cluster.results(lambda: square, range(4), "item")) == [0, 1, 4, 9]
+    assert sum(cluster.hosts.values()) == 2
+    complain(lambda: kill)
+    complain(lambda: fail)
+    complain(module.setup)
+    cluster.PATIENCE = 2
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "3"  # of nodes with a CPU each
+    complain(lambda: print)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    facts = provenance.facts
+    provenance.facts = lambda: facts() | {"processor": "avx9"}
+    complain(lambda: print)
+
+
+def complain(setup: cluster.Setup) -> None:
+    """Print what ends this work."""
+    try:
+        list(cluster.results(setup, range(4), "item"))
+    except (SmallsetError, ImportError) as error:
+        print(error)
+    else:
+        raise AssertionError("nothing has ended it")
 
 
 def faulty(setup: Callable[[], Callable[[Any], Any]], marker: Path, whom: str) -> Callable[[Any], Any]:
@@ -147,7 +155,7 @@ def disturb(folder: Path, whom: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield result
 
-    cluster.results = disturbed
+    cluster.results = disturbed  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

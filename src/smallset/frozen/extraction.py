@@ -112,7 +112,7 @@ def worker(
         shard, own = shard_of(backup, name, rows), found.at(np.array(rows))
         if not shard.read():
             values = np.empty((len(views), len(rows), *shape), np.float16)
-            for _ in extract(step, own, 0, views, values, trunk.input_shape[1]):
+            for _ in extract(step, own, 0, views, [*values], trunk.input_shape[1]):
                 pass
             shard.write({"views": values})
 

@@ -181,8 +181,11 @@ def label(model: Path, source: str, target: str, asked: Asked, on: str | None = 
                 partial(worker, model.resolve(), source, target, asked), items(photos, missing), "shard", on
             )
         else:
-            ask = partial(prediction.answers, network, batch=BATCH, limits=asked.limits)
-            sizes = written(lambda paths, reasons: ask(paths, reasons=reasons), photos, missing, output, classes, asked)
+
+            def ask(paths: Iterable[str], reasons: Mapping[str, str]) -> Iterator[Answer]:
+                return prediction.answers(network, paths, BATCH, reasons, asked.limits)
+
+            sizes = written(ask, photos, missing, output, classes, asked)
         for size in sizes:
             bar.update(size)
     return finish(output, manifest, ranges)
