@@ -1,11 +1,10 @@
 """python tests/clustered.py JOB FOLDER [FAULT]: a driver for test_cluster, which does a job and may make something die.
 
-Jobs: extract, predict, seeds, here (all of them) or errors. Faults, once, in the middle: worker, node, driver.
+Jobs: extract, predict, seeds, here (all of them). Faults, once, in the middle: worker, node, driver.
 """
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +20,7 @@ from networks import limited
 from smallset.frozen import caches, extraction
 from smallset.networks import runtime
 from smallset.photos import augmentation, images, lists
-from smallset.pipeline import cluster, params, provenance
-from smallset.pipeline.errors import SmallsetError
+from smallset.pipeline import cluster, params
 from smallset.storage.backups import Backup
 from smallset.tools import sharding
 from smallset.tools.prediction import PLAIN
@@ -88,56 +86,20 @@ def here(folder: Path) -> None:
         job(own)
 
 
-def errors(_: Path) -> None:
-    """What cannot go on, one after the other; their messages are printed."""
-
-    def square(item: int) -> int:
-        time.sleep((4 - item) / 4)  # they end in the opposite order
-        return item**2
-
-    def kill(item: int) -> None:
-        os.kill(os.getpid(), signal.SIGKILL if item == 2 else 0)
-
-    def fail(item: int) -> None:
-        raise SmallsetError(f"photo {item} is none")
-
-    sys.modules["nowhere"] = module = type(sys)("nowhere")
-    exec("def setup(): pass", module.__dict__)  # noqa: S102 - workers lack the module
-    assert list(cluster.results(lambda: square, range(4), "item")) == [0, 1, 4, 9]
-    assert sum(cluster.hosts.values()) == 2
-    complain(lambda: kill)
-    complain(lambda: fail)
-    complain(module.setup)
-    cluster.PATIENCE = 2
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "3"  # of nodes with a CPU each
-    complain(lambda: print)
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-    facts = provenance.facts
-    provenance.facts = lambda: facts() | {"processor": "avx9"}
-    complain(lambda: print)
-
-
-def complain(setup: cluster.Setup) -> None:
-    """Print what ends this work."""
-    try:
-        list(cluster.results(setup, range(4), "item"))
-    except (SmallsetError, ImportError) as error:
-        print(error)
-    else:
-        raise AssertionError("nothing has ended it")
-
-
 def faulty(setup: Callable[[], Callable[[Any], Any]], marker: Path, whom: str) -> Callable[[Any], Any]:
-    """What setup() gives; the second item of a worker kills it, or its node, unless something has died before."""
-    work, seen = setup(), []
-    raylet = psutil.Process().parent()
-    is_head = "gcs_server" in {process.name() for process in raylet.parent().children()}
+    """What setup() gives, but one item kills its worker, or all processes of the node that is not the head's."""
+    work, own = setup(), psutil.Process()
+    start = own.parent().parent()
+    at_head = "gcs_server" in {process.name() for process in start.children()}
 
     def careless(item: Any) -> Any:
-        seen.append(item)
-        if len(seen) == 2 and not (whom == "node" and is_head) and not marker.exists():
+        while whom == "node" and at_head and not marker.exists():
+            time.sleep(0.1)
+        if not marker.exists():
             marker.touch()
-            os.kill(raylet.pid if whom == "node" else os.getpid(), signal.SIGKILL)
+            victims = [start, *start.children(recursive=True)] if whom == "node" else []
+            for process in [*(victim for victim in victims if victim != own), own]:
+                process.kill()
         return work(item)
 
     return careless
@@ -163,7 +125,4 @@ if __name__ == "__main__":
     if fault:
         disturb(Path(folder), fault[0])
     Path(folder).mkdir(exist_ok=True)
-    try:
-        globals()[job](Path(folder))
-    except SmallsetError as error:
-        sys.exit(f"{socket.gethostname()}: {error}")
+    globals()[job](Path(folder))

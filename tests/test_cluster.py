@@ -183,8 +183,8 @@ def test_a_driver_that_was_killed_finds_the_shards_that_are_there(nodes: Nodes, 
 
 
 @pytest.mark.slow
-def test_results_come_in_order_and_what_cannot_go_on_ends_with_its_reason(nodes: Nodes, folder: Path) -> None:
-    killed, failed, lacking, crowded, other = nodes.job("errors", folder / "errors").splitlines()
+def test_results_come_in_order_and_what_cannot_go_on_ends_with_its_reason(nodes: Nodes) -> None:
+    killed, failed, lacking, crowded, other = nodes.run(sys.executable, "tests/unruly.py").splitlines()
     assert killed.startswith("The cluster's workers died 3 times at item 2: ")
     assert failed.endswith("is none")
     assert lacking == "No module named 'nowhere'"
@@ -193,8 +193,8 @@ def test_results_come_in_order_and_what_cannot_go_on_ends_with_its_reason(nodes:
 
 
 @pytest.mark.slow
-def test_where_no_cluster_is_one_line_says_so(nodes: Nodes, folder: Path) -> None:
-    said = nodes.job("errors", folder / "nobody", where="127.0.0.1:6398", code=1)
+def test_where_no_cluster_is_one_line_says_so(nodes: Nodes) -> None:
+    said = nodes.run(sys.executable, "tests/unruly.py", where="127.0.0.1:6398", code=1)
     assert said.count("\n") == 1
     assert "127.0.0.1:6398: no Ray cluster answers there" in said
 
@@ -220,7 +220,7 @@ def test_a_stage_under_dvc_ends_with_the_same_lock(nodes: Nodes, tmp_path: Path)
     (tmp_path / "dvc.lock").unlink()
     said = nodes.run("env", f"PYTHONPATH={tmp_path / 'src'}", *dvc, "repro", "--force", cwd=tmp_path)
     assert (tmp_path / "dvc.lock").read_text() == here, said
-    assert '"ray": "2 x ' in (tmp_path / "data/runs.jsonl").read_text().splitlines()[-1]
+    assert '"ray": "' in (tmp_path / "data/runs.jsonl").read_text().splitlines()[-1]
 
 
 @pytest.mark.slow

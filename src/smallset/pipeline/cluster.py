@@ -20,7 +20,7 @@ from smallset.pipeline import provenance
 from smallset.pipeline.errors import SmallsetError
 
 VARIABLE = "SMALLSET_RAY"  # auto, host:port or ray://host:port
-PATIENCE = 60.0  # s, in which one worker at least is there
+PATIENCE = 90.0  # s, in which one worker at least is there
 ATTEMPTS = 3
 HELLO, SETUP = -2, -1  # what a worker does before items, which have numbers from 0
 
