@@ -188,7 +188,8 @@ def test_results_come_in_order_and_what_cannot_go_on_ends_with_its_reason(nodes:
     assert killed.startswith("The cluster's workers died 3 times at item 2: ")
     assert failed.endswith("is none")
     assert lacking == "No module named 'nowhere'"
-    assert "starts no worker: 3 CPUs of one node are asked for; the nodes have [1, 1]" in crowded
+    assert "has started no worker in 2 s: a worker asks for 3 CPUs of one node" in crowded
+    assert "the nodes have [1, 1]" in crowded
     assert ": it has processor " in other
 
 

@@ -137,10 +137,9 @@ class Pool:
         if any(number != HELLO for _, number in self.calls.values()):
             self.since = time.monotonic()
         elif time.monotonic() - self.since > PATIENCE:
-            reason = (
-                self.reason or f"{threads} CPUs of one node are asked for; the nodes have {nodes}, and others use some"
-            )
-            raise SmallsetError(f"The cluster starts no worker: {reason}. Fewer CPUs: set TF_NUM_INTRAOP_THREADS.")
+            asked = f"a worker asks for {threads} CPUs of one node (TF_NUM_INTRAOP_THREADS sets them)"
+            reason = self.reason or f"{asked}; the nodes have {nodes}, and others may use some"
+            raise SmallsetError(f"The cluster has started no worker in {PATIENCE:.0f} s: {reason}.")
 
     def finished(self) -> dict[int, Any]:
         """Wait a while; give those workers that are through their next call, and return what items gave."""
