@@ -1,6 +1,7 @@
 """8.3    Train a model again with other seeds: what each run gives for the test photos. Argument: the model's name."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +43,20 @@ def data(views: str, photos: str) -> caches.Data:
     return caches.data(DATA / views, DATA / photos, *lists.splits(LISTS, SUBSET))
 
 
+def opened(name: str, p: params.Params, backup: Backup) -> tuple[repeats.Plan, caches.Cache]:
+    """The plan, and the test photos in the cache that it is for."""
+    test = lists.read(LISTS / "test.csv", SUBSET / "test")
+    return plan(name, p, backup), caches.read(DATA / f"test_features/{TESTED[name]}.npy", test)
+
+
 def main() -> None:
     name = sys.argv[1]
     p = stage.load_params()
     runtime.prepare(p.seed, p.precision)
     output = DATA / f"seeds/{name}.npy"
-    test = caches.read(DATA / f"test_features/{TESTED[name]}.npy", lists.read(LISTS / "test.csv", SUBSET / "test"))
     backup = stage.backup(output)
     others = range(p.seed + 1, p.seed + getattr(p.seeds, name))
-    found = repeats.probabilities(plan(name, p, backup), test, others, backup)
+    found = repeats.shared(partial(opened, name, p), others, backup)
     with files.whole(output) as draft, draft.open("wb") as file:
         np.save(file, found)
     backup.remove()

@@ -14,7 +14,7 @@ from smallset.pipeline import quiet
 quiet.start()
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the environment or ~/.keras/keras.json says
 
-if "DVC_STAGE" in os.environ:  # before all else, since another smallset may lack what the stage's script imports
+if os.environ.get("DVC_STAGE"):  # before all else, since another smallset may lack what the stage's script imports
     gc.disable()  # until stage.run: what the imports make is there to stay, and is not looked through again and again
 
     from smallset.pipeline import origin

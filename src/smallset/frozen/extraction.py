@@ -1,23 +1,26 @@
 """Run part of a network over photos or cached rows, once, piece by piece onto the disk."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from smallset.frozen import caches
-from smallset.networks import inference
+from smallset.networks import inference, runtime, saving
 from smallset.networks.inference import BATCH, Step
 from smallset.photos import images
 from smallset.photos.augmentation import View
 from smallset.photos.lists import Photos
-from smallset.pipeline import progress
+from smallset.pipeline import cluster, progress
 from smallset.pipeline.errors import SmallsetError
+from smallset.storage import files
 from smallset.storage.backups import Backup
 
 Views = Sequence[View | None]  # what a photo passes before the trunk: an augmentation, a mirror, or nothing
 PLAIN: Views = (None,)
+SHARD = 2 * BATCH  # rows that a worker of a cluster computes at a time; nine views of VGG16's are 290 MB
 
 
 def from_photos(trunk: keras.Model, found: Photos, wanted: Mapping[Path, Views], backup: Backup) -> None:
@@ -34,7 +37,11 @@ def from_photos(trunk: keras.Model, found: Photos, wanted: Mapping[Path, Views],
         return
     outputs = [view for mapped in values for view in mapped.reshape(-1, *mapped.shape[-4:])]
     views = [view for several in wanted.values() for view in several]
-    for more in extract(inference.compiled(trunk), found, done, views, outputs, trunk.input_shape[1]):
+    if cluster.address():
+        progressed = gathered(trunk, found, done, views, outputs, backup, name)
+    else:
+        progressed = extract(inference.compiled(trunk), found, done, views, outputs, trunk.input_shape[1])
+    for more in progressed:
         for written in values:
             written.flush()
         backup.write(backup.read() | {name: np.array(more)})
@@ -59,6 +66,57 @@ def extract(
                 bar.update(len(rows))
             done += len(rows)
             yield done
+
+
+def gathered(
+    trunk: keras.Model,
+    found: Photos,
+    done: int,
+    views: Views,
+    outputs: Sequence[caches.Array],
+    backup: Backup,
+    name: str,
+) -> Iterator[int]:
+    """As `extract`, by the workers of a cluster; each shard is a file beside the backup until its rows are copied."""
+    count, network = len(found.files), backup.beside(f"{name}.trunk").path.with_suffix(".keras")
+    items = [range(at, min(at + SHARD, count)) for at in range(done - done % SHARD, count, SHARD)]
+    saving.save(trunk, network)
+    try:
+        setup = partial(worker, runtime.again(), network, found, views, backup, name)
+        with progress.bar(total=sum(map(len, items)) * len(views), what=found.folder.name, unit=" photos") as bar:
+            for rows, _ in zip(items, cluster.results(setup, items, f"{name}, rows"), strict=True):
+                shard = shard_of(backup, name, rows)
+                for output, values in zip(outputs, shard.read()["views"], strict=True):
+                    output[rows.start : rows.stop] = values
+                bar.update(len(rows) * len(views))
+                yield rows.stop
+                files.remove(shard.path)
+    finally:
+        files.remove(network)
+
+
+def shard_of(backup: Backup, name: str, rows: range) -> Backup:
+    """Where a worker leaves what it has computed for these rows."""
+    return backup.beside(f"{name}.{rows.start:08}")
+
+
+def worker(
+    prepare: Callable[[], None], network: Path, found: Photos, views: Views, backup: Backup, name: str
+) -> Callable[[range], None]:
+    """In a process of the cluster: what writes the shard of some rows, unless an earlier run has."""
+    prepare()
+    trunk = saving.load(network)
+    step, shape = inference.compiled(trunk), trunk.output_shape[1:]
+
+    def write(rows: range) -> None:
+        shard, own = shard_of(backup, name, rows), found.at(np.array(rows))
+        if not shard.read():
+            values = np.empty((len(views), len(rows), *shape), np.float16)
+            for _ in extract(step, own, 0, views, [*values], trunk.input_shape[1]):
+                pass
+            shard.write({"views": values})
+
+    return write
 
 
 def from_cache(top: keras.Model, cache: caches.Cache, path: Path) -> None:

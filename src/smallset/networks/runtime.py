@@ -1,7 +1,9 @@
 """How TensorFlow computes: one seed for every draw, the same bits in every run, bfloat16 where the CPU has it."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,6 +12,7 @@ from smallset.pipeline import provenance
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # TensorFlow's option for it
 CHOSEN: set[str] = set()  # what `prepare` chose
+ASKED: dict[str, Any] = {}  # what it was called with
 
 
 def prepare(seed: int, precision: str) -> None:
@@ -20,6 +23,7 @@ def prepare(seed: int, precision: str) -> None:
     Dense layers compute in float32 all the same: few products beside those of the convolutions, and the last of them
     gives the probabilities, of which bfloat16 knows 256 between a half and one.
     """
+    ASKED.update(seed=seed, precision=precision)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     if (
@@ -30,6 +34,11 @@ def prepare(seed: int, precision: str) -> None:
         os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_ALLOWLIST_REMOVE"] = "MatMul"
         tf.config.optimizer.set_experimental_options({BFLOAT16: True})
         CHOSEN.add(BFLOAT16)
+
+
+def again() -> Callable[[], None]:
+    """What has another process, of a cluster, compute as this one does."""
+    return partial(prepare, **ASKED) if ASKED else lambda: None
 
 
 def in_bfloat16() -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from smallset.pipeline import names, params, provenance
+from smallset.pipeline import cluster, names, params, provenance
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 from smallset.storage.backups import Backup
@@ -149,7 +149,8 @@ def recorded(main: Callable[[], None], name: str) -> None:
         print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
     main()
     seconds = time.monotonic() - started
-    provenance.log(LOG, name, here, seconds)
+    with_place = here | cluster.ran()
+    provenance.log(LOG, name, with_place, seconds)
     if name.partition("@")[0] in graph():
-        provenance.record(RECORD, name, here, digest(made(name.partition("@")[2])), graph())
+        provenance.record(RECORD, name, with_place, digest(made(name.partition("@")[2])), graph())
     print(f"{name}: {seconds:.0f} s")

@@ -106,6 +106,13 @@ def predict(
             help="Write the labels of one FOLDER or URL (s3://, gs://, …) there, as shards of Parquet.",
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --output: a Ray cluster that computes (host:port, ray://…, auto). Default: SMALLSET_RAY.",
+        ),
+    ] = None,
     batch: Batch = BATCH,
 ) -> None:
     """Print the labels of photos and their probabilities, and which photos are unlike all that the model knows.
@@ -119,7 +126,9 @@ def predict(
     if output is not None:
         if form is not None or top != 1:
             raise SmallsetError("--output: Parquet has the probabilities of all labels. Leave --format and --top out.")
-        _write(model, photo, output, _asked(model, rate, coverage))
+        _write(model, photo, output, _asked(model, rate, coverage), on)
+    if on is not None:
+        raise SmallsetError("--on: a cluster writes files, and prints nothing. Add --output.")
     from smallset.networks import saving
     from smallset.tools import prediction
 
@@ -400,13 +409,13 @@ def export(
     print(names.lines(text))
 
 
-def _write(model: Path, photo: list[str], output: str, asked: "Asked") -> None:
+def _write(model: Path, photo: list[str], output: str, asked: "Asked", on: str | None) -> None:
     """Label one folder or URL into a folder of shards, print the manifest's counts, and end."""
     if len(photo) != 1 or photo[0] == "-":
         raise SmallsetError(f"--output: expected one folder or URL of photos, found {' '.join(photo)}. Name one.")
     from smallset.tools import sharding
 
-    counts = sharding.label(model, photo[0], output, asked)[sharding.DONE]
+    counts = sharding.label(model, photo[0], output, asked, on)[sharding.DONE]
     print(json.dumps(counts, indent=2, ensure_ascii=False))
     raise typer.Exit(int(counts["unread"] > 0))
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,9 @@ class Answer(NamedTuple):
     error: str = ""
     unlikeness: float = np.nan  # NaN where the model's file does not tell
     coordinates: NDArray[np.float64] = np.zeros(0)  # (k,) in the directions that the model knows
+
+
+Ask = Callable[[Iterable[str], Mapping[str, str]], Iterator[Answer]]
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,21 @@ def answers(
     limits: Limits | None = None,
 ) -> Iterator[Answer]:
     """What the model says to each path, in their order, as soon as its batch is through; `reasons` as in `load`."""
+    return asking(model, batch, limits)(paths, reasons)
+
+
+def asking(model: keras.Model, batch: int, limits: Limits | None = None) -> Ask:
+    """What answers for paths and reasons, as often as it is called, of a model that is compiled once."""
     step, classes = answering(model, limits), max(2, model.output_shape[1])
-    for names, pixels, errors in load(paths, model.input_shape[1], batch, reasons):
-        rows = step(pixels.numpy())
-        for name, row, error in zip(names.numpy(), rows, errors.numpy(), strict=True):
-            rest = row[classes], row[classes + 1 :]
-            yield Answer(os.fsdecode(name), row[:classes], os.fsdecode(error), *rest)
+
+    def ask(paths: Iterable[str], reasons: Mapping[str, str]) -> Iterator[Answer]:
+        for names, pixels, errors in load(paths, model.input_shape[1], batch, reasons):
+            rows = step(pixels.numpy())
+            for name, row, error in zip(names.numpy(), rows, errors.numpy(), strict=True):
+                rest = row[classes], row[classes + 1 :]
+                yield Answer(os.fsdecode(name), row[:classes], os.fsdecode(error), *rest)
+
+    return ask
 
 
 def best(answer: Answer, classes: Sequence[str], top: int) -> list[tuple[str, float]]:

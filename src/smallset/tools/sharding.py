@@ -13,25 +13,25 @@ import tempfile
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import fsspec
 import pandas as pd
 
 from smallset.networks import saving
 from smallset.photos import formats, walking
-from smallset.pipeline import progress
+from smallset.pipeline import cluster, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
 from smallset.tools import prediction
-from smallset.tools.prediction import Answer, Asked
+from smallset.tools.prediction import Answer, Ask, Asked
 
 LENGTH = 1024  # photos a shard
 BATCH = 32  # photos that are read and computed at a time; it divides LENGTH, so that no batch is of two shards
@@ -248,11 +248,12 @@ def listed(source: Place) -> Photos:
     return Photos(source, files, sizes=sizes)
 
 
-def label(model: Path, source: str, target: str, asked: Asked) -> dict[str, Any]:
+def label(model: Path, source: str, target: str, asked: Asked, on: str | None = None) -> dict[str, Any]:
     """Write the labels of all photos below `source` to `target`/00000.parquet and so on; return the manifest.
 
     A shard has a row for each photo: file, label, probability, probabilities (in the order of the manifest's classes),
     what `asked` tells, error. SmallsetError where the target has labels of another model, list or question.
+    on: the address of a Ray cluster; without it that of the environment, or none.
     """
     network, classes = saving.classifier(model)
     photos, output = find(place(source)), place(target)
@@ -262,19 +263,72 @@ def label(model: Path, source: str, target: str, asked: Asked) -> dict[str, Any]
     ranges = {f"{at // LENGTH:05}.parquet": (at, at + LENGTH) for at in range(0, len(photos.files), LENGTH)}
     there = output.shards()
     missing = {name: slice(*ends) for name, ends in ranges.items() if name not in there}
-    with tempfile.TemporaryDirectory() as copies, progress.bar(total=len(photos.files), unit=" photos") as bar:
+    with progress.bar(total=len(photos.files), unit=" photos") as bar:
         bar.update(len(photos.files) - sum(len(photos.files[rows]) for rows in missing.values()))
-        wanted = chain.from_iterable(photos.files[rows] for rows in missing.values())
-        paths = photos.fetched(wanted, Path(copies))
-        answers = prediction.answers(network, paths, BATCH, photos.reasons, asked.limits)
+        if cluster.address(on):
+            sizes = cluster.results(
+                partial(worker, model.resolve(), source, target, asked), items(photos, missing), "shard", on
+            )
+        else:
+
+            def ask(paths: Iterable[str], reasons: Mapping[str, str]) -> Iterator[Answer]:
+                return prediction.answers(network, paths, BATCH, reasons, asked.limits)
+
+            sizes = written(ask, photos, missing, output, classes, asked)
+        for size in sizes:
+            bar.update(size)
+    return finish(output, manifest, ranges)
+
+
+def written(
+    ask: Ask, photos: Photos, missing: Mapping[str, slice], output: Place, classes: Sequence[str], asked: Asked
+) -> Iterator[int]:
+    """Write these shards; yield how many photos each has, once it is there."""
+    wanted = chain.from_iterable(photos.files[rows] for rows in missing.values())
+    with tempfile.TemporaryDirectory() as copies:
+        answers = ask(photos.fetched(wanted, Path(copies)), photos.reasons)
         for name, rows in missing.items():
             own = photos.files[rows]
             found = list(named(islice(answers, len(own)), own, photos))
             if len(found) < len(own):
-                raise SmallsetError(f"{source}: {photos.failed}. The same command goes on after the last whole shard.")
+                raise SmallsetError(
+                    f"{photos.place.name}: {photos.failed}. The same command goes on after the last whole shard."
+                )
             output.write(name, parquet(found, classes, asked))
-            bar.update(len(own))
-    return finish(output, manifest, ranges)
+            yield len(own)
+
+
+class Item(NamedTuple):
+    """A shard, as it goes to a worker of a cluster."""
+
+    name: str
+    files: list[str]
+    reasons: dict[str, str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def items(photos: Photos, missing: Mapping[str, slice]) -> list[Item]:
+    """The shards that are missing, each with its own photos' names and reasons."""
+    own = {name: photos.files[rows] for name, rows in missing.items()}
+    at = photos.place.at
+    return [
+        Item(name, below, {at(file): photos.reasons[at(file)] for file in below if at(file) in photos.reasons})
+        for name, below in own.items()
+    ]
+
+
+def worker(model: Path, source: str, target: str, asked: Asked) -> Callable[[Item], int]:
+    """In a process of the cluster: what writes a shard and returns how many photos it has."""
+    network, classes = saving.classifier(model)
+    ask, here, output = prediction.asking(network, BATCH, asked.limits), place(source), place(target)
+
+    def write(item: Item) -> int:
+        photos = Photos(here, item.files, item.reasons)
+        return sum(written(ask, photos, {item.name: slice(None)}, output, classes, asked))
+
+    return write
 
 
 def named(answers: Iterable[Answer], own: Sequence[str], photos: Photos) -> Iterator[Answer]:

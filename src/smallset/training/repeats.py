@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,12 +10,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from smallset.frozen import caches
-from smallset.networks import heads, inference, models
-from smallset.pipeline import params
+from smallset.networks import heads, inference, models, runtime
+from smallset.pipeline import cluster, params
 from smallset.storage.backups import Backup
 from smallset.training import depths, fitting, transfer
 
 Probabilities = NDArray[np.float32]  # (runs, n, classes)
+Open = Callable[[Backup], tuple["Plan", caches.Cache]]  # what opens a plan and its test photos' cache
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,24 @@ def of_pooled(parts: depths.Parts, depth: str, data: caches.Data, p: params.Tuni
 
     pixels = depths.from_pixels(model, p) if depth == depths.WHOLE else None
     return Plan(build, data, p, depth != depths.FROZEN, pixels)
+
+
+def shared(opened: Open, seeds: Sequence[int], backup: Backup) -> Probabilities:
+    """As `probabilities`: where there is a cluster, each seed on a worker of its own, which opens plan and cache."""
+    if not seeds or not cluster.address():
+        return probabilities(*opened(backup), seeds, backup)
+    return np.concatenate([*cluster.results(partial(worker, runtime.again(), opened, backup), seeds, "seed")])
+
+
+def worker(prepare: Callable[[], None], opened: Open, backup: Backup) -> Callable[[int], Probabilities]:
+    """In a process of the cluster: what gives the run of a seed, (1, n, classes) or none of them."""
+    prepare()
+
+    def run(seed: int) -> Probabilities:
+        own = backup.beside(str(seed))
+        return probabilities(*opened(own), [seed], own)
+
+    return run
 
 
 def probabilities(plan: Plan, test: caches.Cache, seeds: Sequence[int], backup: Backup) -> Probabilities:
