@@ -25,7 +25,7 @@ STAGES = ("audit", "suspects", "evaluate@linear")
 ABOUT = """\
 {swapped} of {photos} photos of {name} were given the label of another class (seed {seed}). A project of them was run
 with `linear` alone, and each question of each queue answered in its order, with the fewest keys and no mistake. No
-person was measured: {seconds:g} s a question is an assumption. Questions, keys and minutes are counted from the start."""
+person was measured: {seconds:g} s a question is an assumption. Questions, keys and minutes are sums from the start."""
 
 Truth = Mapping[str, str]  # the right label of each photo, by its digest
 
