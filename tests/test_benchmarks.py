@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import pandas as pd
 import pytest
 
 from benchmarks import arithmetic, bases, growth, pictures, rounds, streaming, tables
@@ -13,7 +14,7 @@ from smallset.bases import applications
 from smallset.networks import heads, models
 from smallset.photos import lists
 from smallset.pipeline import params
-from smallset.storage import bulk
+from smallset.storage import bulk, files
 
 ROOT = Path(__file__).parents[1]
 P = params.read(ROOT / "params.yaml")
@@ -131,3 +132,35 @@ def test_bases_are_measured_once_with_all_models_that_are_asked_for(
     assert asked[::2] == [("birds", "A", ["linear"]), ("birds", "B", both), ("birds", "A", both)]
     assert len((tmp_path / "bases.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
     assert "| rocks | B | pooled |" in (tmp_path / "bases.md").read_text()
+
+
+def test_swapped_labels_are_counted_right_by_the_answers_of_the_page(tmp_path: Path) -> None:
+    pytest.importorskip("starlette")
+    from benchmarks import review
+    from smallset.web import queues
+
+    for number in range(20):
+        path = tmp_path / f"photos/{'cat' if number % 2 else 'dog'}/{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1" if number < 2 else str(number).encode())  # one is there twice
+    twice = files.sha256(tmp_path / "photos/dog/0.jpg")
+    truth, swapped = review.swap(tmp_path / "photos", tmp_path / "swapped", 0.1, seed=1)
+    assert (truth, swapped) == review.swap(tmp_path / "photos", tmp_path / "again", 0.1, seed=1)
+    found = {files.sha256(path): path.parent.name for path in (tmp_path / "swapped").glob("*/*")}
+    assert {digest for digest, label in found.items() if label != truth[digest] and digest != twice} == swapped
+    photos = {digest: queues.Photo(f"{label}/1.jpg", label, "train") for digest, label in found.items()}
+    one, other = sorted(swapped)
+    right = min(photos.keys() - swapped - {twice})
+    asked = [
+        queues.Queue("suspects", "In doubt", [queues.Item(right, ""), queues.Item(one, "", truth[one])]),
+        queues.Queue("twice", "Twice", [queues.Item(one, ""), queues.Item(other, "")]),
+    ]
+    album = queues.Album(photos, {}, asked, tmp_path, tmp_path)
+    answers = list(review.answers(album, {}, truth, swapped))
+    assert answers == [("In doubt", 1, False), ("In doubt", 1, True), ("Twice", review.SWITCH + 1, True)]
+    rows = pd.DataFrame([(1, *answer) for answer in answers], columns=["round", "queue", "keys", "right"])
+    table = review.totals(rows, len(swapped), aim=0.5, seconds=3)
+    assert table[["questions", "keys", "right", "minutes", "aim"]].to_numpy().tolist() == [
+        [2, 2, 1, 0.1, True],
+        [3, 5, 2, 0.2, False],
+    ]

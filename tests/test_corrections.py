@@ -1,6 +1,8 @@
 """Corrections: a decision follows a photo's bytes, moves nothing else, and is taken back with its row."""
 
+import hashlib
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ SIZES: dict[str, Any] = {
     "fraction": FRACTIONS,
     "given": dict.fromkeys(FRACTIONS),
 }
+ROOT = Path(__file__).parents[1]
 HEAD = "digest,file,decision,label,when,queue\n"
 Rows = dict[str, tuple[str, str, str]]  # of each photo, by its digest: split, label, file
 
@@ -156,6 +159,7 @@ def test_no_name_of_a_photo_breaks_the_table(tmp_path: Path, name: str, written:
 
 
 A, B = "a" * 64, "b" * 64
+EARLIER, LATER = "2026-01-31T12:00:00Z", "2026-02-01T09:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,15 @@ A, B = "a" * 64, "b" * 64
         (f"{HEAD}{A},f,relabel,,,\n", "line 2: a label goes with relabel, and with nothing else"),
         (f"{HEAD}{A},f,keep,dog,,\n", "line 2: a label goes with relabel, and with nothing else"),
         (f"{HEAD}{A},f,relabel,../dog,,\n", "line 2: the label '../dog' cannot be the name of a folder"),
-        (f"{HEAD}{A},f,keep,,,\n{B},f,keep,,,\n{A},g,leave out,,,\n", "line 4: g is decided twice, and not alike"),
+        (
+            f"{HEAD}{A},f,keep,,,\n{B},f,keep,,,\n{A},g,leave out,,,\n",
+            "line 4: g is decided twice, not alike, and no time",
+        ),
+        (
+            f"{HEAD}{A},f,keep,,31/01/2026,\n{A},f,leave out,,{LATER},\n",
+            "line 3: f is decided twice, not alike, and no",
+        ),
+        (f"{A},f,keep,,,\n", f"line 1: expected the columns digest,file,decision,label,when,queue; found {A}"),
         (f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n", "line 2: a merge left <<<<<<< there. Keep the rows of both"),
         (f'{HEAD}{A},"f,keep,,,\n', "line 2: unexpected end of data. Mend the line"),
     ],
@@ -182,5 +194,52 @@ def test_a_broken_table_is_one_error_with_line_and_cure(tmp_path: Path, text: st
 
 
 def test_both_sides_of_a_merge_may_have_decided_alike(tmp_path: Path) -> None:
-    (tmp_path / "corrections.csv").write_text(f"{HEAD}{A},f,keep,,1,one\n{A},f,keep,,2,two\n")
-    assert [one.queue for one in corrections.read(tmp_path / "corrections.csv").values()] == ["one"]
+    path = tmp_path / "corrections.csv"
+    for rows in ([f"{A},f,keep,,1,one", f"{A},f,keep,,2,two"], [f"{A},f,keep,,2,two", f"{A},f,keep,,1,one"]):
+        path.write_text(HEAD + "\n".join(rows))
+        assert [one.queue for one in corrections.read(path).values()] == ["two"]
+
+
+def test_what_a_person_or_a_spreadsheet_writes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    rows = [
+        f"label,digest,when,queue,decision,file\r\n dog,{B} ,,, relabel ,cat/1.jpg\r\n",
+        f"\r\n,{A},,,keep,f\r\n,,,,,",
+    ]
+    path.write_bytes("\ufeff".encode() + "".join(rows).encode())
+    assert corrections.read(path) == {
+        A: Correction(A, "f", KEEP, "", "", ""),
+        B: Correction(B, "cat/1.jpg", RELABEL, "dog", "", ""),
+    }
+
+
+@pytest.mark.parametrize("common", [0, 200])
+def test_the_decisions_of_two_branches_merge_and_the_later_one_holds(tmp_path: Path, common: int) -> None:
+    def one(number: int, decision: str = KEEP, when: str = EARLIER) -> Correction:
+        digest = hashlib.sha256(f"{number}".encode()).hexdigest()
+        return Correction(digest, f"cat/{number}.jpg", decision, "", when, "suspects")
+
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def commit(rows: list[Correction]) -> None:
+        corrections.write(path, corrections.read(path) | {row.digest: row for row in rows})
+        git("add", "--all")
+        git("commit", "--quiet", "--message", "decided")
+
+    path, known = tmp_path / "corrections.csv", [one(number) for number in range(common)]
+    (tmp_path / ".gitattributes").write_text((ROOT / ".gitattributes").read_text())
+    git("init", "--quiet", "--initial-branch=main")
+    commit(known)
+    git("switch", "--quiet", "--create", "theirs")
+    theirs = [one(number) for number in range(1000, 1020)] + [one(1, LEAVE_OUT, LATER)]
+    commit(theirs)
+    git("switch", "--quiet", "main")
+    ours = [one(number) for number in range(2000, 2020)] + [one(1, KEEP)]
+    commit(ours)
+    git("merge", "--quiet", "theirs", "--message", "both")
+    expected = {row.digest: row for row in [*known, *ours, *theirs]}
+    assert corrections.read(path) == expected
+    commit([])  # the next decision leaves a row for each photo
+    assert path.read_text().count("\n") == 1 + len(expected)

@@ -28,7 +28,7 @@ pytest.importorskip("starlette")
 uvicorn = pytest.importorskip("uvicorn")
 testclient = pytest.importorskip("starlette.testclient")
 
-from smallset.web import review, serving, thumbnails  # noqa: E402
+from smallset.web import queues, review, serving, thumbnails  # noqa: E402
 
 PORT, TOKEN = 8124, "token"
 OWN = {"origin": f"http://127.0.0.1:{PORT}"}
@@ -118,6 +118,19 @@ def test_the_queues_are_what_the_stages_have_left_the_most_useful_first(client: 
         "says": ["pooled: dog 0.700"],
         "decided": None,
     }
+
+
+def test_the_worst_of_each_flag_comes_first() -> None:
+    rows = [
+        ("a", 0.2, 0.1, 1, 0),
+        ("b", 0.9, 0.8, 0, 1),
+        ("c", 0.1, 0.1, 1, 0),
+        ("d", 0.9, 0.9, 0, 1),
+        ("e", 0.3, 0.5, 1, 1),
+    ]
+    flagged = pd.DataFrame(rows, columns=["file", "luminance", "blur", "dark", "blurred"])
+    flagged = flagged.astype({"dark": bool, "blurred": bool})
+    assert [*queues.worst(flagged)["file"]] == ["c", "d", "a", "b", "e"]
 
 
 def test_what_another_thread_has_read_before_brings_no_old_decision_back(

@@ -12,6 +12,8 @@ COPIES = "/.dvc/tmp/exps/"  # where DVC copies a project to, for a queued experi
 
 def visible(text: str) -> str:
     """The text with escapes, as \\n and \\x1b, in place of what would not be seen, or would be obeyed."""
+    if text.isprintable():  # nearly all: it is asked of thousands at once
+        return text
     return "".join(
         _escape(char) if unicodedata.category(char) in HIDDEN or unicodedata.bidirectional(char) in TURNING else char
         for char in text

@@ -9,7 +9,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -32,16 +34,21 @@ class Correction(NamedTuple):
     file: str  # what it was called then, for people
     decision: str  # keep: it is right as it is | relabel | leave out
     label: str  # the class that it is given; "" but for relabel
-    when: str  # UTC, as 2026-01-31T12:00:00Z
+    when: str  # UTC, as 2026-01-31T12:00:00Z; of two decisions the later one holds
     queue: str  # where on the page it was decided
 
 
 Corrections = dict[str, Correction]  # by digest
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 HEADER = ",".join(Correction._fields) + "\n"
 
 
 def read(path: Path) -> Corrections:
-    """The decisions by digest; none where there is no file. SmallsetError names the line of a fault, and the cure."""
+    """The decisions by digest, in its order; none where there is no file. Of two about a photo, the later one holds.
+
+    git puts the rows of both branches into the file, as .gitattributes says. SmallsetError names the line of a fault,
+    and the cure.
+    """
     if not path.is_file():
         return {}
     try:
@@ -51,32 +58,38 @@ def read(path: Path) -> Corrections:
     found: Corrections = {}
     for line, row in rows(path, text):
         known = found.setdefault(row.digest, row)
-        if (known.decision, known.label) != (row.decision, row.label):
-            raise broken(path, line, f"{row.file} is decided twice, and not alike. Take one of the two rows away.")
-    return found
+        alike = (known.decision, known.label) == (row.decision, row.label)
+        if not alike and (known.when == row.when or not all(re.fullmatch(TIME, one.when) for one in (known, row))):
+            words = f"{row.file} is decided twice, not alike, and no time tells which is later. Take one row away."
+            raise broken(path, line, words)
+        found[row.digest] = max(known, row, key=lambda one: (one.when, one))
+    return dict(sorted(found.items()))
 
 
 def rows(path: Path, text: str) -> Iterator[tuple[int, Correction]]:
-    """The rows with the lines that they end on."""
+    """The rows with the lines that they end on. Columns may be in any order; a merge may leave their names twice."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith(MARKS):
             raise broken(path, number, f"a merge left {line[:7]} there. Keep the rows of both sides without the marks.")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader, columns = csv.reader(io.StringIO(text, newline=""), strict=True), [""]
     try:
         for cells in reader:
-            if reader.line_num == 1 and cells != [*Correction._fields]:
+            cells = [cell.strip() for cell in cells]
+            if sorted(cells) == sorted(Correction._fields):
+                columns = cells
+            elif columns == [""]:
                 raise broken(path, 1, f"expected the columns {HEADER.strip()}; found {','.join(cells)}. Mend the line.")
-            if cells and reader.line_num > 1:
-                yield reader.line_num, checked(path, reader.line_num, cells)
+            elif any(cells):
+                yield reader.line_num, checked(path, reader.line_num, cells, columns)
     except csv.Error as error:
         raise broken(path, reader.line_num, f"{error}. Mend the line, or take it away.") from None
 
 
-def checked(path: Path, line: int, cells: list[str]) -> Correction:
+def checked(path: Path, line: int, cells: list[str], columns: list[str]) -> Correction:
     """A row, if it is one."""
-    if len(cells) != len(Correction._fields):
-        raise broken(path, line, f"expected {len(Correction._fields)} cells, found {len(cells)}. Mend the line.")
-    row = Correction(*cells)
+    if len(cells) != len(columns):
+        raise broken(path, line, f"expected {len(columns)} cells, found {len(cells)}. Mend the line.")
+    row = Correction(**dict(zip(columns, cells, strict=True)))
     row = row._replace(label=unicodedata.normalize("NFC", row.label))
     if not re.fullmatch(r"[0-9a-f]{64}", row.digest):
         raise broken(path, line, f"expected a digest of 64 hex digits, found {row.digest!r}. Take the line away.")
@@ -97,15 +110,21 @@ def broken(path: Path, line: int, words: str) -> SmallsetError:
 
 
 def write(path: Path, found: Mapping[str, Correction]) -> None:
-    """Write the file, whole, in the order in which the photos were decided.
+    """Write the file, whole, by digest: where two branches decide, git seldom finds both at one place."""
+    text = HEADER + "".join(line(found[digest]) for digest in sorted(found))
+    with files.whole(path) as draft:
+        draft.write_bytes(text.encode())
+
+
+@lru_cache(100_000)  # with each decision, all are written
+def line(one: Correction) -> str:
+    """The line of a row.
 
     What is for people alone is written as it can be seen: a line end in a photo's name is none of the file.
     """
-    seen = [one._replace(file=names.visible(one.file), queue=names.visible(one.queue)) for one in found.values()]
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([Correction._fields, *seen])
-    with files.whole(path) as draft:
-        draft.write_bytes(text.getvalue().encode())
+    row = (one.digest, names.visible(one.file), *one[2:5], names.visible(one.queue))
+    text: str = csv.writer(SimpleNamespace(write=str), lineterminator="\n").writerow(row)
+    return text
 
 
 def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[str]) -> pd.DataFrame:

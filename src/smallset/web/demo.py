@@ -91,17 +91,17 @@ async def received(request: Request, path: Path) -> None:
 
 def answering(about: Known) -> Answer:
     """A function of a photo's pixels (height, width, 3) to what page.js shows of it."""
-    model, classes, ends = about
-    step = limits.answering(model, ends)
+    classes, bounds = about.classes, about.limits
+    step = limits.answering(about.model, bounds)
 
     def answer(photo: NDArray[np.uint8]) -> dict[str, Any]:
-        row = step(explanation.squeezed(model, photo).numpy())[0]
+        row = step(explanation.squeezed(about.model, photo).numpy())[0]
         probability, unlikeness = row[: len(classes)], row[len(classes)]
         order = np.argsort(-probability, kind="stable").tolist()
-        possible = ends.possible(probability) if ends else None
+        possible = bounds.possible(probability) if bounds else None
         return {
             "labels": [{"name": classes[label], "probability": float(probability[label])} for label in order],
-            "unlike": bool(ends.unlike(unlikeness)) if ends else None,
+            "unlike": bool(bounds.unlike(unlikeness)) if bounds else None,
             "possible": None if possible is None else [classes[label] for label in order if possible[label]],
             "pictures": pictures(about, photo, order[0]),
         }

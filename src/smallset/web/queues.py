@@ -67,7 +67,8 @@ class Album:
     def asked(self, key: str, decided: Mapping[str, corrections.Correction]) -> list[Item]:
         """The items of a queue: a question that has been answered is not asked again."""
         if key == DECIDED:
-            return [Item(digest, f"Decided {one.when}") for digest, one in decided.items() if digest in self.photos]
+            known = sorted((one.when, digest) for digest, one in decided.items() if digest in self.photos)
+            return [Item(digest, f"Decided {when}") for when, digest in known]
         if key.startswith(CLASS):
             label = key.removeprefix(CLASS)
             return [Item(digest, "") for digest, one in self.photos.items() if one.split and one.label == label]
@@ -158,10 +159,10 @@ class Tables:
             yield Queue("unlike", "Unlike the others", items)
 
     def flagged(self) -> Iterator[Queue]:
-        """Dark or blurred photos."""
+        """Dark or blurred photos, the worst first."""
         table = self.table("audit/photos.csv")
         if len(table):
-            rows = self.rows(table[table[[*FLAGS]].any(axis=1)])
+            rows = self.rows(worst(table[table[[*FLAGS]].any(axis=1)]))
             items = [Item(digest, f"It is {' and '.join(filter(row.get, FLAGS))}.") for digest, row in rows]
             yield Queue("flagged", "Dark or blurred", items)
 
@@ -192,3 +193,10 @@ class Tables:
             for digest, row in self.rows(self.table(f"{model}/predictions.csv"), "test"):
                 found.setdefault(digest, []).append(f"{model}: {row['predicted']} {row['probability']:.3f}")
         return found
+
+
+def worst(flagged: pd.DataFrame) -> pd.DataFrame:
+    """The rows of dark or blurred photos, the darkest and the most blurred before all others."""
+    dark = flagged["luminance"].where(flagged["dark"]).rank()
+    blurred = flagged["blur"].where(flagged["blurred"]).rank(ascending=False)
+    return flagged.loc[pd.concat([dark, blurred], axis=1).min(axis=1).sort_values(kind="stable").index]

@@ -40,7 +40,8 @@ class Desk:
         self.thumbnails = Thumbnails(OWN / "thumbnails")
         self.seen, self.album = self.state(), self.read()
         self.known: tuple[Any, corrections.Corrections] = (None, {})
-        self.decided()  # a broken file is said before there is a page
+        for one in self.decided().values():  # a broken file is said before there is a page
+            corrections.line(one)  # or the first decision would wait for those of all
 
     def read(self) -> queues.Album:
         """The album as the stages have left it."""

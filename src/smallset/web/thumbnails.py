@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import threading
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from smallset.storage import files
 SIDE, LARGE = 256, 1600  # px, at most
 MOST = 500_000_000  # bytes that are kept
 EVERY = 2_000  # thumbnails, after which the folder is looked at again; 20 MB
-AT_ONCE = threading.Semaphore(4)  # photos that are decoded: each takes tens of megabytes
+# Photos that are decoded at once: each takes tens of megabytes, and a core is left for decisions.
+AT_ONCE = threading.Semaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))
 
 
 def jpeg(path: Path, side: int) -> bytes:

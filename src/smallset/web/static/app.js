@@ -7,6 +7,7 @@ import { pixels } from "./photo.js";
 try {
   const about = await (await fetch("model.json")).json();
   ort.env.wasm.numThreads = 1; // more would need headers that few static servers send
+  ort.env.wasm.proxy = true; // in a worker: the page does not freeze
   ort.env.wasm.wasmPaths = { wasm: new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url).href };
   const session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
   start((photo) => answer(photo, session, about));

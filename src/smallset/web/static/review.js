@@ -5,6 +5,7 @@
 const BLOCK = 60; // photos that are asked about at once
 const KEPT = 5000; // photos that are remembered
 const UNDONE = 200; // decisions that can be taken back
+const FETCHED = 3; // thumbnails at once: with the photo and one beside it that leaves a decision one of a browser's 6 connections
 const find = (id) => document.getElementById(id);
 const grid = find("grid");
 
@@ -19,6 +20,8 @@ let sending = Promise.resolve(); // one decision after the other
 let undoable = JSON.parse(sessionStorage.getItem("undo") ?? "[]");
 let done = new Set(); // digests that are decided since the queue was asked
 let cells = new Map(); // of the items that are drawn
+let unfetched = []; // pictures of cells, in order
+let fetching = new Set();
 
 function element(tag, attributes = {}, ...children) {
   const made = Object.assign(document.createElement(tag), attributes);
@@ -101,8 +104,8 @@ function draw() {
   const last = Math.min(items.length, (Math.ceil((grid.scrollTop + grid.clientHeight) / height) + 1) * columns);
   for (const [index, cell] of cells) {
     if (index < first || index >= last || cell.dataset.digest !== items[index][0]) {
-      cell.firstChild.removeAttribute("src"); // or what is not seen any more would be fetched before what is
       cell.remove();
+      forget(cell.firstChild);
       cells.delete(index);
     }
   }
@@ -113,14 +116,33 @@ function draw() {
     cell.firstChild.style.height = `${width - 14}px`;
     fill(cell, index);
   }
+  fetchMore();
   if (items.length) grid.setAttribute("aria-activedescendant", `photo-${here}`);
   else grid.removeAttribute("aria-activedescendant");
   return [first, last];
 }
 
+// Fetch the next thumbnails, as many as may be fetched at once.
+function fetchMore() {
+  while (unfetched.length && fetching.size < FETCHED) {
+    const picture = unfetched.shift();
+    fetching.add(picture);
+    picture.onload = picture.onerror = () => { fetching.delete(picture); fetchMore(); };
+    picture.src = `/thumbnail/${picture.parentNode.dataset.digest}`;
+  }
+}
+
+// What is not seen any more is not fetched before what is.
+function forget(picture) {
+  picture.onload = picture.onerror = null;
+  picture.removeAttribute("src");
+  fetching.delete(picture);
+  unfetched = unfetched.filter((other) => other !== picture);
+}
+
 function made(index) {
   const [digest] = items[index];
-  const cell = element("div", { id: `photo-${index}` }, element("img", { src: `/thumbnail/${digest}`, alt: "" }), element("span"), element("span", { className: "done" }));
+  const cell = element("div", { id: `photo-${index}` }, element("img", { alt: "" }), element("span"), element("span", { className: "done" }));
   cell.className = "cell";
   cell.dataset.digest = digest;
   cell.setAttribute("role", "option");
@@ -132,6 +154,7 @@ function made(index) {
     told(go(index));
   });
   find("all").append(cell);
+  unfetched.push(cell.firstChild);
   return cell;
 }
 
