@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from smallset.photos import lists
 from smallset.sources import drawing
-from smallset.tools import cli, sharding
+from smallset.tools import cli, places, sharding
 
 for package in ("pyarrow", "s3fs", "moto", "flask_cors"):
     pytest.importorskip(package)
@@ -121,7 +121,7 @@ def predict(model: Path, source: object, target: str) -> Any:
 
 def contents(target: str) -> dict[str, bytes]:
     """What is in a folder, by name."""
-    place = sharding.place(target)
+    place = places.place(target)
     return {name: place.read(name) or b"" for name in sorted(place.names())}
 
 
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
     command = [sys.executable, "-c", PREDICT, "predict", str(model), source, "--output", target]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(done := sharding.place(target).shards()) < 3:
+    while len(done := places.place(target).shards()) < 3:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -161,9 +161,9 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
         store.pipe_file(f"{bucket}/odd/{name}", Path(path).read_bytes())
     for name in ("bad.jpg", "zero.png", "notes.txt", ".hidden.jpg"):
         store.pipe_file(f"{bucket}/odd/{name}", b"" if name == "zero.png" else b"no photo")
-    find = sharding.find
+    find = places.find
 
-    def late(source: sharding.Place) -> sharding.Photos:
+    def late(source: places.Place) -> places.Photos:
         found = find(source)
         store.rm_file(f"{bucket}/odd/gone.jpg")
         return found
@@ -216,7 +216,7 @@ def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
     allow(server, "inf")
     assert answer.exit_code == 2
     assert "PermissionError" in answer.stderr
-    assert 0 < len(sharding.place(target).shards()) < MANY / 4
+    assert 0 < len(places.place(target).shards()) < MANY / 4
     assert predict(model, source, target).exit_code == 0
     shards = [file for name, file in contents(target).items() if name.endswith(".parquet")]
     rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards)

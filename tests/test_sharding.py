@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from smallset.networks import saving
 from smallset.photos import lists
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import cli, prediction, sharding
+from smallset.tools import cli, places, prediction, sharding
 
 pytest.importorskip("pyarrow")
 
@@ -83,15 +83,15 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes_and_computes_no_shard_agai
     tmp_path: Path, model: Path, drawn: lists.Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label(model, drawn.folder, tmp_path / "whole")
-    write = sharding.Place.write
+    write = places.Place.write
 
-    def cut(self: sharding.Place, file: str, content: bytes) -> None:
+    def cut(self: places.Place, file: str, content: bytes) -> None:
         if file.startswith("00001"):
             raise KeyboardInterrupt
         write(self, file, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(sharding.Place, "write", cut)
+        patch.setattr(places.Place, "write", cut)
         label(model, drawn.folder, tmp_path / "cut")
     assert {*md5s(tmp_path / "cut")} == {"00000.parquet", "manifest.json"}
     (tmp_path / "cut/.part.00000.parquet").write_bytes(b"PAR1")
@@ -143,7 +143,7 @@ def test_a_place_that_fails_ends_the_run_and_no_shard_is_wrong(
     monkeypatch.setattr(type(system), "cat_file", failing)
     with pytest.raises(SmallsetError, match=r"dog\.3\.jpg: ConnectionError: the line is dead\. The same command goes"):
         label(model, f"{bucket}/photos", f"{bucket}/labels")
-    assert sharding.place(f"{bucket}/labels").shards() == {"00000.parquet", "00001.parquet"}
+    assert places.place(f"{bucket}/labels").shards() == {"00000.parquet", "00001.parquet"}
 
 
 def test_a_place_that_fails_for_a_while_is_tried_again(
@@ -181,7 +181,7 @@ def test_forbidden_photos_have_rows_unless_all_is_forbidden(
 
     monkeypatch.setattr(type(system), "cat_file", forbidden)
     assert label(model, f"{bucket}/photos", f"{bucket}/labels")["counts"]["unread"] == 2
-    monkeypatch.setattr(sharding.Place, "answers", lambda _: False)
+    monkeypatch.setattr(places.Place, "answers", lambda _: False)
     with pytest.raises(SmallsetError, match=r"cat\.3\.jpg: PermissionError: Forbidden"):
         label(model, f"{bucket}/photos", f"{bucket}/other")
 
@@ -195,7 +195,7 @@ def test_names_that_are_no_text_are_written(tmp_path: Path, model: Path, drawn: 
     system, folder = fsspec.url_to_fs(f"{bucket}/odd")
     system.pipe_file(f"{folder}/new\nline.jpg", content)
     label(model, f"{bucket}/odd", f"{bucket}/labels")
-    rows = pd.read_parquet(io.BytesIO(sharding.place(f"{bucket}/labels").read("00000.parquet") or b""))
+    rows = pd.read_parquet(io.BytesIO(places.place(f"{bucket}/labels").read("00000.parquet") or b""))
     assert rows["file"].tolist() == ["new\nline.jpg"]
     assert rows["error"].isna().all()
 
