@@ -14,11 +14,8 @@ from smallset.storage import files
 from smallset.storage.backups import Backup
 from smallset.training import depths, repeats
 
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-MODELS = Path("models")
-DATA = Path("data")
-CHOICE = Path("metrics/pooled/choice.csv")
+DATA, METRICS, MODELS = Path("data"), Path("metrics"), Path("models")
+SUBSET, LISTS = DATA / "subset", METRICS / "subset"
 TESTED = {"classifier": "features", "augmented": "features", "fine_tune": "activations", "pooled": "larger"}
 
 
@@ -33,7 +30,7 @@ def plan(name: str, p: params.Params, backup: Backup) -> repeats.Plan:
             own, top = data("activations/views", "activations/photos"), saving.load(MODELS / "base/top.keras")
             return repeats.of_fine_tune(top, plan("augmented", p, backup), own, p.fine_tune, backup)
         case _:
-            start, depth = saving.load(MODELS / "linear.keras"), depths.chosen(CHOICE)
+            start, depth = saving.load(MODELS / "linear.keras"), depths.chosen(METRICS / "pooled/choice.csv")
             parts = [start.get_layer(part) for part in ("trunk", "top", "head")]
             return repeats.of_pooled(parts, depth, data("larger", "larger"), p.pooled)
 
@@ -50,13 +47,11 @@ def opened(name: str, p: params.Params, backup: Backup) -> tuple[repeats.Plan, c
 
 
 def main() -> None:
-    name = sys.argv[1]
-    p = stage.load_params()
+    name, p = sys.argv[1], stage.load_params()
     runtime.prepare(p.seed, p.precision)
     output = DATA / f"seeds/{name}.npy"
     backup = stage.backup(output)
-    others = range(p.seed + 1, p.seed + getattr(p.seeds, name))
-    found = repeats.shared(partial(opened, name, p), others, backup)
+    found = repeats.shared(partial(opened, name, p), range(p.seed + 1, p.seed + getattr(p.seeds, name)), backup)
     with files.whole(output) as draft, draft.open("wb") as file:
         np.save(file, found)
     backup.remove()

@@ -80,7 +80,7 @@ def seeds(folder: Path) -> None:
 
 def here(folder: Path) -> None:
     """The jobs, each in a folder of its own."""
-    for job in (extract, predict, seeds):
+    for job in (predict, extract, seeds):  # predict chooses no precision, and the others do
         own = folder.parent / f"{job.__name__}-here"
         own.mkdir()
         job(own)

@@ -152,7 +152,7 @@ class Pool:
             try:
                 result = self.ray.get(call)
             except self.ray.exceptions.RayTaskError as error:
-                raise (error.cause or error) from None
+                raise blamed(self.ray, error) from None
             except self.ray.exceptions.RayError as error:
                 self.ray.kill(worker)
                 self.died(number, last(error))
@@ -197,6 +197,14 @@ class Pool:
         """End the workers."""
         for worker, _ in self.calls.values():
             self.ray.kill(worker)
+
+
+def blamed(ray: ModuleType, error: Exception) -> Exception:
+    """What `setup` or an item raised, as it was raised there; a worker that lacks what these need says so."""
+    cause: Exception = getattr(error, "cause", None) or error
+    if isinstance(cause, ray.exceptions.RaySystemError):
+        return SmallsetError(f"A worker cannot begin: {last(cause)}. Install the same packages on all nodes.")
+    return cause
 
 
 def last(error: BaseException) -> str:
