@@ -76,7 +76,7 @@ def rights(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sharding, "LENGTH", 4)
     monkeypatch.setattr(sharding, "BATCH", 2)
-    monkeypatch.setattr(sharding, "WAITS", ())
+    monkeypatch.setattr(places, "WAITS", ())
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
@@ -168,7 +168,7 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
         store.rm_file(f"{bucket}/odd/gone.jpg")
         return found
 
-    monkeypatch.setattr(sharding, "find", late)
+    monkeypatch.setattr(places, "find", late)
     answer = predict(model, f"s3://{bucket}/odd/", f"s3://{bucket}/labels")
     assert answer.exit_code == 1, answer.output
     shards = [file for name, file in contents(f"s3://{bucket}/labels").items() if name.endswith(".parquet")]

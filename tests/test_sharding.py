@@ -33,7 +33,7 @@ def model(tmp_path: Path, drawn: lists.Photos) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "LENGTH", 4)
     monkeypatch.setattr(sharding, "BATCH", 2)
-    monkeypatch.setattr(sharding, "WAITS", ())
+    monkeypatch.setattr(places, "WAITS", ())
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_place_that_fails_for_a_while_is_tried_again(
 
     for name in ("cat_file", "pipe_file"):
         monkeypatch.setattr(type(system), name, failing(getattr(type(system), name)))
-    monkeypatch.setattr(sharding, "WAITS", (0, 0))
+    monkeypatch.setattr(places, "WAITS", (0, 0))
     assert label(model, f"{bucket}/photos", f"{bucket}/labels")["counts"]["unread"] == 0
     assert min(tries[path] for path in tries if path.endswith((".jpg", ".parquet"))) >= 3
 
