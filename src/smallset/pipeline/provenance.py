@@ -10,7 +10,18 @@ from pathlib import Path
 
 from smallset.storage import files
 
-PACKAGES = ("imagehash", "keras", "matplotlib", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "tensorflow")
+PACKAGES = (
+    "imagehash",
+    "keras",
+    "matplotlib",
+    "numpy",
+    "openvino",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+    "tensorflow",
+)
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # by which TensorFlow chooses its kernels
 RESULTS = "results"  # the key of their digest
 
