@@ -6,6 +6,7 @@ Ray.
 Clusters of Ray 2.61 on want a token by default: Ray takes it from RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -72,7 +73,7 @@ def connected(where: str) -> ModuleType:
         if where != "auto":  # Ray itself would try for minutes, and then end the process
             host, _, port = where.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(where, log_to_driver=False, logging_level="ERROR")
+        ray.init(where, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         raise SmallsetError(
             f"{where}: no Ray cluster answers there ({last(error)}). Start one, or name another."
