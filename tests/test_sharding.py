@@ -96,16 +96,16 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes_and_computes_no_shard_agai
     assert {*md5s(tmp_path / "cut")} == {"00000.parquet", "manifest.json"}
     (tmp_path / "cut/.part.00000.parquet").write_bytes(b"PAR1")
     asked: list[str] = []
-    answers = prediction.answers
+    load = prediction.load
 
     def noted(path: str) -> str:
         asked.append(path)
         return path
 
-    def counted(network: Any, paths: Iterable[str], *rest: Any) -> Any:
-        return answers(network, map(noted, paths), *rest)
+    def counted(paths: Iterable[str], *rest: Any) -> Any:
+        return load(map(noted, paths), *rest)
 
-    monkeypatch.setattr(prediction, "answers", counted)
+    monkeypatch.setattr(prediction, "load", counted)
     label(model, drawn.folder, tmp_path / "cut")
     assert md5s(tmp_path / "cut") == md5s(tmp_path / "whole")
     assert asked == drawn.paths()[4:]

@@ -52,14 +52,10 @@ def label(model: Path, source: str, target: str, asked: Asked, on: str | None = 
     with progress.bar(total=len(photos.files), unit=" photos") as bar:
         bar.update(len(photos.files) - sum(len(photos.files[rows]) for rows in missing.values()))
         if cluster.address(on):
-            sizes = cluster.results(
-                partial(worker, model.resolve(), source, target, asked), items(photos, missing), "shard", on
-            )
+            setup = partial(worker, model.resolve(), source, target, asked)
+            sizes = cluster.results(setup, items(photos, missing), "shard", on)
         else:
-
-            def ask(paths: Iterable[str], reasons: Mapping[str, str]) -> Iterator[Answer]:
-                return prediction.answers(network, paths, BATCH, reasons, asked.limits)
-
+            ask = prediction.asking(network, BATCH, asked.limits)
             sizes = written(ask, photos, missing, output, classes, asked)
         for size in sizes:
             bar.update(size)
