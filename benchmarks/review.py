@@ -3,6 +3,7 @@
 Some labels are swapped, a project is made and run, and what `smallset review` asks is answered in its order.
 """
 
+import itertools
 import random
 import shutil
 import sys
@@ -19,13 +20,15 @@ from smallset.sources import corrections
 from smallset.storage import files
 from smallset.web import queues, review
 
+MARKS = (0.5, 0.8)  # shares of the swapped labels, on the way to the aim, that have rows of their own
 ROUNDS = 2  # of dvc repro and review, where one does not reach the aim
 SWITCH = 2  # keys to the next queue: Shift+Tab, arrow
 STAGES = ("audit", "suspects", "evaluate@linear")
 ABOUT = """\
 {swapped} of {photos} photos of {name} were given the label of another class (seed {seed}). A project of them was run
 with `linear` alone, and each question of each queue answered in its order, with the fewest keys and no mistake. No
-person was measured: {seconds:g} s a question is an assumption. Questions, keys and minutes are sums from the start."""
+person was measured: {seconds:g} s a question is an assumption. A row is the end of a queue, or where a share of the
+swapped labels was right again. Questions, keys and minutes are sums from the start."""
 
 Truth = Mapping[str, str]  # the right label of each photo, by its digest
 
@@ -109,13 +112,13 @@ def answers(
 
 
 def totals(answers: pd.DataFrame, swapped: int, aim: float, seconds: float) -> pd.DataFrame:
-    """What was done by the end of each queue, and, marked, when enough labels were right."""
+    """What was done by the end of each queue, and when so many labels were right."""
     counts = answers.assign(questions=1)[["questions", "keys", "right"]].cumsum()
-    reached = counts.index[counts["right"] >= aim * swapped][:1]
+    reached = [counts.index[counts["right"] >= mark * swapped][:1] for mark in (*MARKS, aim)]
     last = answers.index[(answers[["round", "queue"]] != answers[["round", "queue"]].shift(-1)).any(axis=1)]
-    table = answers[["round", "queue"]].join(counts).loc[sorted({*last, *reached})]
+    table = answers[["round", "queue"]].join(counts).loc[sorted({*last, *itertools.chain(*reached)})]
     minutes = (table["questions"] * seconds / 60).round(1)
-    return table.assign(minutes=minutes, share=(table["right"] / swapped).round(3), aim=table.index.isin(reached))
+    return table.assign(minutes=minutes, share=(table["right"] / swapped).round(3))
 
 
 if __name__ == "__main__":
