@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smallset.photos import walking
 from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
+from smallset.storage import bulk, files
 
 COLUMNS = ["file", "label", "digest"]
 GROUP = "group"  # a further column where photos belong together
@@ -48,7 +48,7 @@ class Photos:
 
     def spread(self, count: int) -> NDArray[np.int64]:
         """Up to `count` rows, evenly spaced, so that every class has its share."""
-        return np.unique(np.linspace(0, len(self.files) - 1, count).astype(np.int64))
+        return bulk.spread(len(self.files), count)
 
     def table(self) -> pd.DataFrame:
         """A row for each photo: file, label (the class's name), and digest and group where they are known."""

@@ -21,10 +21,10 @@ def check(package: Path, script: Path) -> None:
             f"{script.stem}: this would run the smallset in {package}, but DVC tracks the one in {own}. "
             f'Install that one, in this Python environment: pip install -e "{own.parent.parent}"'
         )
-    again(own.parent)
+    restart(own.parent)
 
 
-def again(source: Path) -> None:
+def restart(source: Path) -> None:
     """Run this process's command anew, with the packages in `source` before all others; it does not return."""
     others = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{source}{os.pathsep}{others}" if others else str(source)

@@ -1,6 +1,7 @@
 """TensorFlow without its start lines: it logs from C++ before its own log level counts. Its exceptions still come."""
 
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from types import ModuleType
 def start() -> None:
     """From now on, whoever imports TensorFlow first."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it logs once it runs
+    # Each seed trains a model of its own, as each stage does; TensorFlow takes several in a process for a mistake.
+    logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
     sys.meta_path.insert(0, Finder())
 
 
