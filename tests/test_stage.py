@@ -58,7 +58,7 @@ stages:
   linear:
     cmd: [python stages/larger.py, python stages/linear.py]
     params: [seed, precision]
-    deps: [one.txt]
+    deps: [one.txt, photos, src/smallset/photos, src/smallset/training]
   evaluate:
     cmd: python stages/evaluate.py ${item.model}
 """
@@ -93,20 +93,23 @@ def test_of_a_stage_of_several_commands_the_last_one_has_its_name(
 
 
 def test_what_several_stages_use_is_known_by_its_own_params_data_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Path("larger.py")
-    script.write_text("")
+    script, room = Path("larger.py"), Path("src/smallset/photos/a.py")
+    for path in (script, room, Path("src/smallset/training/b.py"), Path("photos/c.jpg")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
     arrange(monkeypatch, "linear", str(script))
     p = stage.load_params()
-    first = stage.backup(Path("out"), p, [Path("one.txt")])
-    Path("other.txt").write_text("another dep of the stage")
-    assert stage.backup(Path("out"), p, [Path("one.txt")]) == first
-    assert stage.backup(Path("out"), p.model_copy(update={"seed": 2}), [Path("one.txt")]) != first
-    script.write_text("# edited")
-    assert stage.backup(Path("out"), p, [Path("one.txt")]) != first
-    script.write_text("")
-    Path("one.txt").write_text("2")
-    assert stage.backup(Path("out"), p, [Path("one.txt")]) != first
-    assert not [path for path in stage.code() if "pipeline" in path.parts]
+    deps = [Path("one.txt"), *stage.code(["photos", "frozen"])]
+    assert deps[1:] == [script, room.parent]
+    first = stage.backup(Path("out"), p, deps)
+    Path("src/smallset/training/b.py").write_text("# another dep of the stage, edited")
+    assert stage.backup(Path("out"), p, deps) == first
+    assert stage.backup(Path("out"), p.model_copy(update={"seed": 2}), deps) != first
+    for path in (script, room, Path("one.txt")):
+        before = path.read_text()
+        path.write_text("# edited")
+        assert stage.backup(Path("out"), p, deps) != first
+        path.write_text(before)
     stage.graph.cache_clear()
 
 

@@ -58,18 +58,17 @@ def load_params() -> params.Params:
 def backup(output: Path, p: params.Params | None = None, data: Sequence[Path] | None = None) -> Backup:
     """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps.
 
-    p, data: those that `output` depends on beside the code, where the stage has others for what it makes of it.
+    p, data: those that `output` depends on, where the stage has others for what it makes of it.
     """
-    deps = map(Path, declared()["deps"]) if data is None else [*data, *code()]
+    deps = map(Path, declared()["deps"]) if data is None else data
     inputs = repr((sys.argv, p or load_params(), provenance.facts(), digest(deps)))
     return Backup(files.part(output.with_suffix(".npz")), hashlib.sha256(inputs.encode()).hexdigest())
 
 
-def code() -> list[Path]:
-    """The script that runs and the modules of smallset that it has imported, without those of this room."""
-    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("smallset.")]
-    found = [Path(module.__file__) for module in modules if module.__file__ and ".pipeline" not in module.__name__]
-    return [Path(sys.argv[0]), *found]
+def code(rooms: Iterable[str]) -> list[Path]:
+    """The script that runs, and those rooms of src/smallset among the deps of the stage."""
+    deps = map(Path, declared()["deps"])
+    return [Path(sys.argv[0]), *(path for path in deps if path.parent.name == "smallset" and path.name in rooms)]
 
 
 def made(item: str) -> list[Path]:
