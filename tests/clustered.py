@@ -22,7 +22,7 @@ from smallset.networks import runtime
 from smallset.photos import augmentation, images, lists
 from smallset.pipeline import cluster, params
 from smallset.storage.backups import Backup
-from smallset.tools import sharding
+from smallset.tools import places, sharding
 from smallset.tools.prediction import PLAIN
 from smallset.training import repeats
 
@@ -60,7 +60,8 @@ def predict(folder: Path) -> None:
     model = folder.parent / "model.keras"
     if not model.exists():
         limited(model, photos(folder))
-    sharding.label(model, str(folder.parent / "photos"), str(folder / "labels"), PLAIN)
+    source, output = places.place(str(folder.parent / "photos")), places.place(str(folder / "labels"))
+    sharding.label(model, places.find(source), output, PLAIN)
 
 
 def opened(path: Path, _: Backup) -> tuple[repeats.Plan, caches.Cache]:
