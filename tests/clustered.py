@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import psutil
 from networks import limited
+from pipelines import short
 
 from smallset.frozen import caches, extraction
 from smallset.networks import runtime
@@ -26,17 +27,7 @@ from smallset.tools import places, sharding
 from smallset.tools.prediction import PLAIN
 from smallset.training import repeats
 
-P = params.HeadTraining(
-    batch=4,
-    epochs=2,
-    learning_rate=1e-2,
-    epsilon=1e-7,
-    ema_momentum=None,
-    class_weights=None,
-    calibrate=False,
-    units=4,
-    dropout=0.5,
-)
+P = short(params.HeadTraining, units=4, dropout=0.5)
 
 
 def photos(folder: Path) -> lists.Photos:

@@ -154,6 +154,21 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     assert len(contents(target)) == MANY / 4 + 1
 
 
+def test_evaluate_gives_the_measures_of_a_local_run(
+    tmp_path: Path, model: Path, photos: lists.Photos, store: Any, bucket: str
+) -> None:
+    store.put(f"{photos.folder}/", f"{bucket}/photos/", recursive=True)
+    sources = [photos.folder, f"s3://{bucket}/photos/"]
+    targets = [str(tmp_path / "tables"), f"s3://{bucket}/labels/"]
+    local, there = (
+        CliRunner().invoke(cli.app, ["evaluate", str(model), str(source), "--output", target, "--batch", "2"])
+        for source, target in zip(sources, targets, strict=True)
+    )
+    assert (local.exit_code, there.exit_code) == (0, 0), there.output
+    assert local.stdout == there.stdout
+    assert contents(targets[1])["classes.csv"] == (tmp_path / "tables/classes.csv").read_bytes()
+
+
 def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
     model: Path, photos: lists.Photos, store: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Evaluate by shards: the numbers of a local run, from any place, and from what predict has labelled by reading alone."""
+"""Evaluate by shards: the numbers of a local run, from any place; what predict has labelled is only read."""
 
 import json
 import shutil
