@@ -173,15 +173,16 @@ def parquet(answers: Sequence[Answer], classes: Sequence[str], asked: Asked) -> 
     for answer in answers:
         best = prediction.best(answer, classes, 1)
         name, probability = best[0] if best else (None, None)
-        every = None if answer.error else answer.probability.tolist()  # not rounded: `evaluate` measures them
         file = os.fsencode(answer.path).decode(errors="backslashreplace")  # Parquet has UTF-8 alone
-        row = {"file": file, "label": name, "probability": probability, "probabilities": every}
-        rows.append(row | asked.told(answer, classes) | {"error": answer.error or None})
+        row = {"file": file, "label": name, "probability": probability} | asked.told(answer, classes)
+        # Not rounded: `evaluate` measures them.
+        exact = {"probabilities": answer.probability.tolist(), "unlikeness": float(answer.unlikeness)}
+        rows.append(row | ({"error": answer.error} if answer.error else exact))
     return table(rows, asked)
 
 
 def table(rows: Sequence[dict[str, Any]], asked: Asked) -> bytes:
-    """As Parquet, with the same types in every shard, whatever its rows are."""
+    """As Parquet, with the same types in every shard, whatever its rows are; a value that is missing is null."""
     try:
         import pyarrow as pa
         from pyarrow import parquet as pq
