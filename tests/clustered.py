@@ -16,27 +16,18 @@ import keras
 import numpy as np
 import psutil
 from networks import limited
+from pipelines import short
 
 from smallset.frozen import caches, extraction
 from smallset.networks import runtime
 from smallset.photos import augmentation, images, lists
 from smallset.pipeline import cluster, params
 from smallset.storage.backups import Backup
-from smallset.tools import sharding
+from smallset.tools import places, sharding
 from smallset.tools.prediction import PLAIN
 from smallset.training import repeats
 
-P = params.HeadTraining(
-    batch=4,
-    epochs=2,
-    learning_rate=1e-2,
-    epsilon=1e-7,
-    ema_momentum=None,
-    class_weights=None,
-    calibrate=False,
-    units=4,
-    dropout=0.5,
-)
+P = short(params.HeadTraining, units=4, dropout=0.5)
 
 
 def photos(folder: Path) -> lists.Photos:
@@ -60,7 +51,8 @@ def predict(folder: Path) -> None:
     model = folder.parent / "model.keras"
     if not model.exists():
         limited(model, photos(folder))
-    sharding.label(model, str(folder.parent / "photos"), str(folder / "labels"), PLAIN)
+    source, output = places.place(str(folder.parent / "photos")), places.place(str(folder / "labels"))
+    sharding.label(model, places.find(source), output, PLAIN)
 
 
 def opened(path: Path, _: Backup) -> tuple[repeats.Plan, caches.Cache]:

@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+
+from smallset.pipeline import params
 
 ROOT = Path(__file__).parents[1]
 MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune", "linear", "pooled"]
@@ -40,6 +42,14 @@ PARAMS = {
     "seeds": SEEDS,
 }
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+Training = TypeVar("Training", bound=params.Training)
+
+
+def short(kind: type[Training], **own: object) -> Training:
+    """Params for a few steps on a few photos, each of which shows."""
+    known: dict[str, Any] = TINY | {"batch": 4, "learning_rate": 1e-2, "class_weights": None, "calibrate": False} | own
+    return kind(**known)
 
 
 class Pipeline:

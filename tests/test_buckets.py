@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
     command = [sys.executable, "-c", PREDICT, "predict", str(model), source, "--output", target]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(done := places.place(target).shards()) < 3:
+    while len(done := sharding.finished(places.place(target))) < 3:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -152,6 +152,21 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     assert predict(model, photos.folder.parent / "many", str(tmp_path / "local")).exit_code == 0
     assert contents(target) == contents(str(tmp_path / "local"))
     assert len(contents(target)) == MANY / 4 + 1
+
+
+def test_evaluate_gives_the_measures_of_a_local_run(
+    tmp_path: Path, model: Path, photos: lists.Photos, store: Any, bucket: str
+) -> None:
+    store.put(f"{photos.folder}/", f"{bucket}/photos/", recursive=True)
+    sources = [photos.folder, f"s3://{bucket}/photos/"]
+    targets = [str(tmp_path / "tables"), f"s3://{bucket}/labels/"]
+    local, there = (
+        CliRunner().invoke(cli.app, ["evaluate", str(model), str(source), "--output", target, "--batch", "2"])
+        for source, target in zip(sources, targets, strict=True)
+    )
+    assert (local.exit_code, there.exit_code) == (0, 0), there.output
+    assert local.stdout == there.stdout
+    assert contents(targets[1])["classes.csv"] == (tmp_path / "tables/classes.csv").read_bytes()
 
 
 def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
@@ -216,7 +231,7 @@ def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
     allow(server, "inf")
     assert answer.exit_code == 2
     assert "PermissionError" in answer.stderr
-    assert 0 < len(places.place(target).shards()) < MANY / 4
+    assert 0 < len(sharding.finished(places.place(target))) < MANY / 4
     assert predict(model, source, target).exit_code == 0
     shards = [file for name, file in contents(target).items() if name.endswith(".parquet")]
     rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from pipelines import short
 
 from smallset.frozen import caches, extraction
 from smallset.measures import evaluation
@@ -19,16 +20,7 @@ from smallset.storage.backups import Backup
 from smallset.training import depths, fitting, pooling
 
 SIDE = 8
-P = params.Tuning(
-    batch=4,
-    epochs=2,
-    learning_rate=1e-2,
-    epsilon=1e-7,
-    ema_momentum=None,
-    class_weights=None,
-    calibrate=False,
-    depth=None,
-)
+P = short(params.Tuning, depth=None)
 BOOK = params.Augmentation(
     flip="horizontal", rotation=0.1, shift=0.0, shear=0.0, zoom=0.2, keep_aspect=True, fill="reflect"
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from pipelines import short
 
 from smallset.frozen import caches, extraction
 from smallset.measures import evaluation
@@ -18,18 +19,8 @@ from smallset.storage.backups import Backup
 from smallset.training import depths, fitting, pooling, repeats, transfer
 
 SHAPE = (2, 2, 4)
-P = params.HeadTraining(
-    batch=4,
-    epochs=3,
-    learning_rate=1e-2,
-    epsilon=1e-7,
-    ema_momentum=None,
-    class_weights=None,
-    calibrate=False,
-    units=4,
-    dropout=0.5,
-)
-POOLED = params.Tuning(**P.model_dump(exclude={"units", "dropout"}), depth=None)
+P = short(params.HeadTraining, epochs=3, units=4, dropout=0.5)
+POOLED = short(params.Tuning, epochs=3, depth=None)
 LINEAR = params.Linear(C=0.1, class_weights=None, calibrate=False)
 Parts = list[keras.Model]
 

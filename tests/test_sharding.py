@@ -48,7 +48,8 @@ def bucket(drawn: lists.Photos) -> str:
 
 
 def label(model: Path, source: object, target: object) -> dict[str, Any]:
-    return sharding.label(model, str(source), str(target), cli._asked(model, None, 0.9))
+    photos, output = places.find(places.place(str(source))), places.place(str(target))
+    return sharding.label(model, photos, output, cli._asked(model, None, 0.9))
 
 
 def md5s(folder: Path) -> dict[str, str]:
@@ -143,7 +144,7 @@ def test_a_place_that_fails_ends_the_run_and_no_shard_is_wrong(
     monkeypatch.setattr(type(system), "cat_file", failing)
     with pytest.raises(SmallsetError, match=r"dog\.3\.jpg: ConnectionError: the line is dead\. The same command goes"):
         label(model, f"{bucket}/photos", f"{bucket}/labels")
-    assert places.place(f"{bucket}/labels").shards() == {"00000.parquet", "00001.parquet"}
+    assert sharding.finished(places.place(f"{bucket}/labels")) == {"00000.parquet", "00001.parquet"}
 
 
 def test_a_place_that_fails_for_a_while_is_tried_again(

@@ -7,27 +7,28 @@ import io
 import itertools
 import json
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from smallset.pipeline import names, progress, quiet
+from smallset.pipeline import names, quiet
 from smallset.pipeline.errors import SmallsetError
+from smallset.tools import saying
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import keras
 
-    from smallset.pipeline import params
+    from smallset.networks.limits import Limits
     from smallset.tools.prediction import Answer, Asked
 
 CODES = "Exit code: 0 all went well, 1 done but for files that could not be read, 2 an error or a wrong option."
 CHECKED = "Exit code: 0 all is as it should be, 1 something is not, 2 an error or a wrong option."
 BATCH = 32  # photos, as in the stage evaluate
+NOWHERE = "--on: a cluster writes files, and prints nothing. Add --output."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=CODES)
 
@@ -41,6 +42,14 @@ def made(path: Path) -> Path:
     return path
 
 
+def there(name: str) -> str:
+    """The name of a folder or a URL; an error where there is no such folder. What a URL names shows when it is read."""
+    if "://" not in name and not Path(name).is_dir():
+        kind = "is a file" if Path(name).exists() else "does not exist"
+        raise typer.BadParameter(f"Directory '{names.visible(name)}' {kind}.")
+    return name
+
+
 Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=made, help="A .keras file of a project's models/.")]
 Named = Annotated[
     list[str], typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one a line.")
@@ -49,11 +58,14 @@ Form = Annotated[
     Literal["table", "csv", "jsonl"] | None,
     typer.Option("--format", help="Default: a table on a terminal, else CSV.", show_default=False),
 ]
-Folder = Annotated[
-    Path,
-    typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="One with a folder of photos for each class."),
+Top = Annotated[int, typer.Option(min=1, help="Labels for each photo, the likeliest first.")]
+Coverage = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="List the labels that stay possible: the right one for this share of photos."),
 ]
-Photos = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Photos, at any depth.")]
+Sure = Annotated[
+    float, typer.Option(min=0, max=1, help="As of predict: unsure is where other than one label stays possible.")
+]
 Rate = Annotated[
     float | None,
     typer.Option(
@@ -63,6 +75,63 @@ Rate = Annotated[
         help="The share of photos of the trained kind to be called unlike all the same. Default: 0.01.",
         show_default=False,
     ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="FOLDER|URL",
+        help="Write the labels of one FOLDER or URL (s3://, gs://, …) there, as shards of Parquet.",
+    ),
+]
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="FOLDER|URL",
+        help="Write classes.csv and the predictions there: predictions.csv, or, for a URL, with --on and where predict "
+        "has written labels, shards as it writes them.",
+    ),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="With --output: a Ray cluster that computes (host:port, ray://…, auto). Default: SMALLSET_RAY.",
+    ),
+]
+Photos = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Photos, at any depth.")]
+Labelled = Annotated[
+    str, typer.Argument(metavar="FOLDER|URL", callback=there, help="One with a folder of photos for each class.")
+]
+Sorted = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies go, a folder for each label.")]
+Most = Annotated[int, typer.Option(min=1, help="Photos.")]
+Photo = Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)]
+Picture = Annotated[
+    Path | None,
+    typer.Option(help="A .png that does not exist yet. Default: <photo>.gradcam.png here, or with a number."),
+]
+Label = Annotated[str | None, typer.Option(help="The class to explain. Default: the likeliest.")]
+Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a branch or a tag.")]
+New = Annotated[Path, typer.Argument(metavar="FOLDER", help="The new project's folder.")]
+Own = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Your photos: a folder that holds one folder for each class.")
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", help="Without class folders, their labels: file, label[, split][, group]."),
+]
+Chapter = Annotated[bool, typer.Option("--chapter", help="Train the book's models, too, which takes hours.")]
+Project = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="A project.")]
+Fix = Annotated[bool, typer.Option("--fix", help="Heal what needs no run, then say what is left.")]
+To = Annotated[Literal["onnx", "litert", "savedmodel", "web"], typer.Option(help="The format.")]
+Exported = Annotated[Path | None, typer.Option(help="Default: beside the model.")]
+Examples = Annotated[
+    Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
+]
+Int8 = Annotated[
+    bool,
+    typer.Option("--int8", help="Quantise to 8 bits (onnx, litert), measured on the class folders of --photos."),
 ]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page, or only print its address.")]
 Batch = Annotated[int, typer.Option(min=1, help="Photos at a time; moves speed and memory, no result.")]
@@ -93,26 +162,11 @@ def predict(
     model: Model,
     photo: Named,
     form: Form = None,
-    top: Annotated[int, typer.Option(min=1, help="Labels for each photo, the likeliest first.")] = 1,
-    coverage: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="List the labels that stay possible: the right one for this share of photos."),
-    ] = None,
+    top: Top = 1,
+    coverage: Coverage = None,
     rate: Rate = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER|URL",
-            help="Write the labels of one FOLDER or URL (s3://, gs://, …) there, as shards of Parquet.",
-        ),
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="With --output: a Ray cluster that computes (host:port, ray://…, auto). Default: SMALLSET_RAY.",
-        ),
-    ] = None,
+    output: Labels = None,
+    on: On = None,
     batch: Batch = BATCH,
 ) -> None:
     """Print the labels of photos and their probabilities, and which photos are unlike all that the model knows.
@@ -128,22 +182,16 @@ def predict(
             raise SmallsetError("--output: Parquet has the probabilities of all labels. Leave --format and --top out.")
         _write(model, photo, output, _asked(model, rate, coverage), on)
     if on is not None:
-        raise SmallsetError("--on: a cluster writes files, and prints nothing. Add --output.")
+        raise SmallsetError(NOWHERE)
     from smallset.networks import saving
     from smallset.tools import prediction
 
     (network, classes), asked = saving.classifier(model), _asked(model, rate, coverage)
-    top, kind = min(top, len(classes)), _kind(form)
-    found = [prediction.find(name, sys.stdin.buffer) for name in photo]
-    named = itertools.chain.from_iterable(paths for paths, _, _ in found)
-    paths = named if "-" in photo else list(named)
-    reasons = {path: reason for _, broken, _ in found for path, reason in broken.items()}
-    _say(line for _, _, said in found for line in said)
+    answers = _answers(network, photo, asked.limits, batch, hidden=sys.stdout.isatty())
+    top, kind, unread = min(top, len(classes)), _kind(form), 0
     print(prediction.header(kind, classes, top, asked), end="", flush=True)
-    unread = 0
-    answers = prediction.answers(network, paths, batch, reasons, asked.limits)
-    for answer in _progress(answers, paths, hidden=sys.stdout.isatty()):
-        unread += _complain([answer])
+    for answer in answers:
+        unread += saying.complain([answer])
         print(prediction.line(kind, answer, classes, top, asked), end="", flush=True)
     raise typer.Exit(int(unread > 0))
 
@@ -151,14 +199,7 @@ def predict(
 @app.command(epilog=CODES)
 @reported()
 def sort(
-    model: Model,
-    folder: Photos,
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies go, a folder for each label.")],
-    coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="As of predict: unsure is where other than one label stays possible.")
-    ] = 0.95,
-    rate: Rate = None,
-    batch: Batch = BATCH,
+    model: Model, folder: Photos, to: Sorted, coverage: Sure = 0.95, rate: Rate = None, batch: Batch = BATCH
 ) -> None:
     """Copy photos into a folder for each label, unsure/ and unlike/.
 
@@ -166,16 +207,14 @@ def sort(
     error of those that cannot be read. A second run copies what is new.
     """
     from smallset.networks import saving
-    from smallset.tools import prediction, sorting
+    from smallset.tools import sorting
 
     (network, classes), asked = saving.classifier(model), _asked(model, rate, coverage)
     sorting.check(folder, to, classes)
-    paths, reasons, said = prediction.find(str(folder), [])
-    _say(said)
-    answers = prediction.answers(network, paths, batch, reasons, asked.limits)
+    answers = _answers(network, [str(folder)], asked.limits, batch)
     counts, unread = Counter[str](), 0
-    for answer, place in sorting.sort(_progress(answers, paths), to, classes, asked):
-        unread += _complain([answer])
+    for answer, place in sorting.sort(answers, to, classes, asked):
+        unread += saying.complain([answer])
         counts.update([place] if place else [])
     for place, count in sorted(counts.items()):
         print(names.visible(f"{to / place}: {names.counted(count, 'photo')}"))
@@ -184,13 +223,7 @@ def sort(
 
 @app.command(epilog=CODES)
 @reported()
-def suggest(
-    model: Model,
-    folder: Photos,
-    top: Annotated[int, typer.Option(min=1, help="Photos.")] = 50,
-    form: Form = None,
-    batch: Batch = BATCH,
-) -> None:
+def suggest(model: Model, folder: Photos, top: Most = 50, form: Form = None, batch: Batch = BATCH) -> None:
     """Print which photos to label next, the most useful first.
 
     Those between two labels and those unlike all that the model knows, each different from the ones before it.
@@ -199,27 +232,17 @@ def suggest(
     from smallset.tools import prediction, suggesting
 
     (network, classes), kind, ends = saving.classifier(model), _kind(form), limits.needed(model)
-    paths, reasons, said = prediction.find(str(folder), [])
-    _say(said)
-    answers = list(_progress(prediction.answers(network, paths, batch, reasons, ends), paths))
-    unread, asked = _complain(answers), prediction.Asked(ends)
+    given, asked = list(_answers(network, [str(folder)], ends, batch)), prediction.Asked(ends)
+    unread = saying.complain(given)
     print(prediction.header(kind, classes, 1, asked), end="")
-    for answer in suggesting.suggest(answers, ends, top):
+    for answer in suggesting.suggest(given, ends, top):
         print(prediction.line(kind, answer, classes, 1, asked), end="")
     raise typer.Exit(int(unread > 0))
 
 
 @app.command(epilog=CODES)
 @reported()
-def explain(
-    model: Model,
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)],
-    output: Annotated[
-        Path | None,
-        typer.Option(help="A .png that does not exist yet. Default: <photo>.gradcam.png here, or with a number."),
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="The class to explain. Default: the likeliest.")] = None,
-) -> None:
+def explain(model: Model, photo: Photo, output: Picture = None, label: Label = None) -> None:
     """Show where a photo speaks for a class (Grad-CAM, or HiResCAM where that shows nothing).
 
     Writes a heat map over the photo, red where most speaks for the class, and prints its path, the class and its
@@ -267,47 +290,31 @@ def demo(model: Model, browser: Browser = True) -> None:
 
 @app.command(epilog=CODES)
 @reported()
-def evaluate(
-    model: Model,
-    folder: Folder,
-    output: Annotated[
-        Path | None, typer.Option(help="A folder for predictions.csv and classes.csv, replaced where they exist.")
-    ] = None,
-    batch: Batch = BATCH,
-) -> None:
+def evaluate(model: Model, photos: Labelled, output: Predictions = None, on: On = None, batch: Batch = BATCH) -> None:
     """Measure a model on labelled photos.
 
     Prints the JSON that the stage evaluate writes to metrics/<model>.json. The class folders must be among those that
     the model was trained on. Photos that do not decode are named on stderr and not counted. Of photos that the
     model was trained on a warning tells there how many there are.
-    """
-    from smallset.measures import evaluation
-    from smallset.networks import limits, saving
-    from smallset.photos import lists
-    from smallset.storage import files
-    from smallset.tools import prediction
 
-    network, classes = saving.classifier(model)
-    found, reasons, said = prediction.labelled(folder, classes)
-    _say(said)
-    ends = limits.load(model)
-    answers = list(_progress(prediction.answers(network, found.paths(), batch, reasons, ends), found.files))
-    unread = _complain(answers)
-    found, (probability, unlikeness) = prediction.decoded(found, answers)
-    evaluation.warn(saving.seen(model, lists.digested(found).digests))
-    measures = evaluation.measures(found.labels, probability) | evaluation.called_unlike(unlikeness, ends)
-    print(json.dumps(measures, indent=2, allow_nan=False, ensure_ascii=False))
+    A URL (s3://, gs://, …) needs --output: the shards that predict writes there are the predictions. Those that are
+    missing are computed first, and what predict has labelled is only read. Whether the model was trained on the photos
+    is not checked then.
+    """
+    if output is None and (on is not None or "://" in photos):
+        raise SmallsetError(NOWHERE if on is not None else f"{photos}: its labels need a place. Name it with --output.")
+    from smallset.tools import evaluating
+
+    found = evaluating.evaluate(model, photos, output, on, batch)
+    print(json.dumps(found.measures, indent=2, allow_nan=False, ensure_ascii=False))
     if output is not None:
-        files.write_csv(output / "predictions.csv", evaluation.predictions(found, probability))
-        files.write_csv(output / "classes.csv", evaluation.by_class(found, probability))
-    raise typer.Exit(int(unread > 0))
+        evaluating.write(found.tables, output)
+    raise typer.Exit(int(found.unread > 0))
 
 
 @app.command(epilog=CODES)
 @reported()
-def since(
-    revision: Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a branch or a tag.")] = "HEAD",
-) -> None:
+def since(revision: Revision = "HEAD") -> None:
     """Compare this run with an earlier one that git has.
 
     Prints what has become of the photos, and which models are better or worse on the test photos that both runs have.
@@ -320,19 +327,7 @@ def since(
 
 @app.command(epilog=CODES)
 @reported()
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new project's folder.")],
-    photos: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Your photos: a folder that holds one folder for each class.")
-    ],
-    table: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="Without class folders, their labels: file, label[, split][, group]."),
-    ] = None,
-    chapter: Annotated[
-        bool, typer.Option("--chapter", help="Train the book's models, too, which takes hours.")
-    ] = False,
-) -> None:
+def init(folder: New, photos: Own, table: Table = None, chapter: Chapter = False) -> None:
     """Begin a project of your own photos.
 
     Makes a git and DVC repository with a copy of the photos, the pipeline and its code, in a first commit. It times a
@@ -340,20 +335,12 @@ def init(
     """
     from smallset.tools import initialising
 
-    def estimate(paths: list[str], counts: "pd.DataFrame", p: "params.Params") -> str:
-        began = time.process_time()  # of the import, whose files may be on a cold disk now
-        from smallset.tools import estimating
-
-        return estimating.estimate(paths, counts, p, time.process_time() - began)
-
-    print(names.lines(initialising.create(folder, photos, table, chapter, estimate)), end="")
+    print(names.lines(initialising.create(folder, photos, table, chapter)), end="")
 
 
 @app.command(epilog=CODES)
 @reported()
-def update(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="A project.")] = Path(),
-) -> None:
+def update(folder: Project = Path()) -> None:
     """Bring this smallset's code into a project that an older one has made.
 
     Your own changes and the values in params.yaml stay; git diff shows all that is new, and nothing is committed.
@@ -365,9 +352,7 @@ def update(
 
 @app.command(epilog=CHECKED)
 @reported()
-def check(
-    fix: Annotated[bool, typer.Option("--fix", help="Heal what needs no run, then say what is left.")] = False,
-) -> None:
+def check(fix: Fix = False) -> None:
     """Compare a project with dvc.lock, byte by byte, after a crash or on a disk in doubt.
 
     Looks for stages that dvc.lock has lost, for damaged results and damaged objects in DVC's cache, and for caches of
@@ -377,7 +362,7 @@ def check(
     from smallset.tools import checking, healing
 
     if fix:
-        _say(healing.heal())
+        saying.say(healing.heal())
     found = checking.faults()
     print(names.lines(checking.report(found)))
     raise typer.Exit(int(bool(found)))
@@ -385,18 +370,7 @@ def check(
 
 @app.command(epilog=CODES)
 @reported()
-def export(
-    model: Model,
-    to: Annotated[Literal["onnx", "litert", "savedmodel", "web"], typer.Option(help="The format.")],
-    output: Annotated[Path | None, typer.Option(help="Default: beside the model.")] = None,
-    photos: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: drawn ones.")
-    ] = None,
-    int8: Annotated[
-        bool,
-        typer.Option("--int8", help="Quantise to 8 bits (onnx, litert), measured on the class folders of --photos."),
-    ] = False,
-) -> None:
+def export(model: Model, to: To, output: Exported = None, photos: Examples = None, int8: Int8 = False) -> None:
     """Write a model in the format of another runtime.
 
     The file takes the same raw pixels and gives the same probabilities, which is checked on photos. web is a folder
@@ -409,13 +383,25 @@ def export(
     print(names.lines(text))
 
 
+def _answers(
+    network: "keras.Model", photos: Sequence[str], limits: "Limits | None", batch: int, hidden: bool = False
+) -> Iterable["Answer"]:
+    """What a network says of all photos that these names stand for; on stderr a bar, and what is no photo."""
+    from smallset.tools import prediction
+
+    paths, reasons, said = prediction.find_all(photos, sys.stdin.buffer)
+    saying.say(said)
+    return saying.followed(prediction.answers(network, paths, batch, reasons, limits), paths, hidden)
+
+
 def _write(model: Path, photo: list[str], output: str, asked: "Asked", on: str | None) -> None:
     """Label one folder or URL into a folder of shards, print the manifest's counts, and end."""
     if len(photo) != 1 or photo[0] == "-":
         raise SmallsetError(f"--output: expected one folder or URL of photos, found {' '.join(photo)}. Name one.")
-    from smallset.tools import sharding
+    from smallset.tools import places, sharding
 
-    counts = sharding.label(model, photo[0], output, asked, on)[sharding.DONE]
+    photos = places.find(places.place(photo[0]))
+    counts = sharding.label(model, photos, places.place(output), asked, on)[sharding.DONE]
     print(json.dumps(counts, indent=2, ensure_ascii=False))
     raise typer.Exit(int(counts["unread"] > 0))
 
@@ -438,25 +424,3 @@ def _asked(model: Path, rate: float | None, coverage: float | None) -> "Asked":
 
     found = limits.load(model) if rate is None and coverage is None else limits.needed(model)
     return Asked(found, limits.RATE if rate is None else rate, coverage)
-
-
-def _progress(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = False) -> Iterable["Answer"]:
-    """The answers under a bar on stderr, or lines there where that is no terminal."""
-    total = len(paths) if isinstance(paths, Sized) else None
-    return answers if hidden else progress.bar(answers, total=total, unit=" photos")
-
-
-def _say(lines: Iterable[str]) -> None:
-    """What the user should know beside the results, on stderr."""
-    for line in lines:
-        print(names.visible(line), file=sys.stderr)
-
-
-def _complain(answers: Iterable["Answer"]) -> int:
-    """Name each file that does not decode on stderr; return their number."""
-    from tqdm import tqdm
-
-    lines = [names.visible(f"{answer.path}: {answer.error}") for answer in answers if answer.error]
-    for line in lines:
-        tqdm.write(line, file=sys.stderr)  # above the bar
-    return len(lines)

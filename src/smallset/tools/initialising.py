@@ -4,6 +4,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -53,7 +54,15 @@ class Found:
         return drawn + (", groups undivided" if "group" in self.table else "")
 
 
-def create(folder: Path, photos: Path, table: Path | None, chapter: bool, estimate: Estimate) -> str:
+def estimated(paths: list[str], counts: pd.DataFrame, p: params.Params) -> str:
+    """How long the run will take, in words."""
+    began = time.process_time()  # of the import, whose files may be on a cold disk now
+    from smallset.tools import estimating
+
+    return estimating.estimate(paths, counts, p, time.process_time() - began)
+
+
+def create(folder: Path, photos: Path, table: Path | None, chapter: bool, estimate: Estimate = estimated) -> str:
     """Make the project `folder`, whole or not at all; return what was found, what was chosen and what comes next.
 
     estimate: says how long the run will take, of some photos' paths, the counts and the params. The photos are only

@@ -64,7 +64,7 @@ class Place:
         except Exception as error:  # noqa: BLE001
             raise SmallsetError(
                 f"{self.name}: {words(error)}. Check the name, the rights and the network. The same command goes on "
-                f"after the last whole shard."
+                f"from here."
             ) from None
 
     def read(self, file: str) -> bytes | None:
@@ -87,7 +87,7 @@ class Place:
             self.system.mv(draft, self.at(file))
 
     def names(self) -> list[str]:
-        """Those of its files, as they are now."""
+        """Those of the files in it, as they are now."""
         with self.reached():
             self.system.invalidate_cache()
             try:
@@ -105,10 +105,6 @@ class Place:
         except Exception:  # noqa: BLE001
             return False
         return True
-
-    def shards(self) -> set[str]:
-        """The names of those that are finished."""
-        return {name for name in self.names() if name.endswith(".parquet") and not name.startswith(".")}
 
     def tidy(self) -> None:
         """Remove the drafts that a killed run left."""

@@ -3,10 +3,11 @@
 import codecs
 import csv
 import io
+import itertools
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,14 @@ class Asked:
 
 
 PLAIN = Asked()
+
+
+def find_all(names: Sequence[str], stdin: Iterable[bytes] = ()) -> tuple[Iterable[str], dict[str, str], list[str]]:
+    """What `find` gives for all of them. Paths on `stdin` are taken as they are needed."""
+    each = [find(name, stdin) for name in names]
+    paths = itertools.chain.from_iterable(paths for paths, _, _ in each)
+    reasons = {path: reason for _, broken, _ in each for path, reason in broken.items()}
+    return paths if "-" in names else list(paths), reasons, [line for _, _, said in each for line in said]
 
 
 def find(name: str, stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, str], list[str]]:
@@ -238,20 +247,36 @@ def labelled(folder: Path, classes: tuple[str, ...]) -> tuple[lists.Photos, dict
     With them come, as in `find`, those that are not to be read, by their whole paths, and sentences about the rest.
     """
     found = walking.walk(folder)
+    files = walking.ordered([*found.photos, *found.broken])
+    labels = numbered(str(folder), files, found.broken, classes)
+    whole = lists.Photos(folder, classes, tuple(files), labels)
+    return whole.at(np.flatnonzero(labels >= 0)), unread(found), beside(files, labels, found.broken, found.others)
+
+
+def numbered(folder: str, files: Sequence[str], broken: Container[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    """The class of each file by the folder that its path begins with, an index into `classes`; -1 where it has none.
+
+    Folders are known in either spelling of é. SmallsetError unless the classes of all that is not broken are known.
+    """
     number = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
-    of = {path: unicodedata.normalize("NFC", arrangements.part(path, 0)) for path in [*found.photos, *found.broken]}
-    names = {of[path] for path in found.photos} - {""}
+    tops = [unicodedata.normalize("NFC", arrangements.part(file, 0)) for file in files]
+    names = {top for top, file in zip(tops, files, strict=True) if file not in broken} - {""}
     if not names or not names <= {*number}:
         raise SmallsetError(
             f"{folder}: expected class folders that the model knows, of {', '.join(classes)}; found "
             f"{walking.some(sorted(names), 99) or 'none'}. Rename the folders, or move those of other classes away."
         )
-    files = [path for path in walking.ordered([*of]) if of[path] in number]
-    loose = {path: "in no class folder" for path in found.photos if of[path] not in number}
-    said = walking.not_read({path: why for path, why in found.broken.items() if of[path] not in number})
-    labels = np.array([number[of[path]] for path in files], np.int64)
-    said += walking.not_counted(found.others | loose)
-    return lists.Photos(folder, classes, tuple(files), labels), unread(found), said
+    return np.array([number.get(top, -1) for top in tops], np.int64)
+
+
+def beside(
+    files: Sequence[str], labels: NDArray[np.int64], broken: Mapping[str, str], others: Mapping[str, str] = NONE
+) -> list[str]:
+    """Sentences about the files that have no class, and about `others`, which are no photos."""
+    outside = [file for file, label in zip(files, labels, strict=True) if label < 0]
+    loose = {file: "in no class folder" for file in outside if file not in broken}
+    said = walking.not_read({file: broken[file] for file in outside if file in broken})
+    return said + walking.not_counted({**others, **loose})
 
 
 def decoded(found: lists.Photos, given: Sequence[Answer]) -> tuple[lists.Photos, Said]:

@@ -7,12 +7,11 @@ list computes those that are missing: its bytes depend on nothing else. One shar
 import io
 import json
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from smallset.networks import saving
 from smallset.pipeline import cluster, progress
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
-from smallset.tools import places, prediction
+from smallset.tools import places, prediction, saying
 from smallset.tools.places import Photos, Place
 from smallset.tools.prediction import Answer, Ask, Asked
 
@@ -34,25 +33,22 @@ MANIFEST = "manifest.json"
 DONE = "counts"  # the manifest's key that is there once all shards are
 
 
-def label(model: Path, source: str, target: str, asked: Asked, on: str | None = None) -> dict[str, Any]:
-    """Write the labels of all photos below `source` to `target`/00000.parquet and so on; return the manifest.
+def label(model: Path, photos: Photos, output: Place, asked: Asked, on: str | None = None) -> dict[str, Any]:
+    """Write the labels of these photos to `output`, 00000.parquet and so on; return the manifest.
 
     A shard has a row for each photo: file, label, probability, probabilities (in the order of the manifest's classes),
-    what `asked` tells, error. SmallsetError where the target has labels of another model, list or question.
+    what `asked` tells, error. SmallsetError where the output has labels of another model, list or question.
     on: the address of a Ray cluster; without it that of the environment, or none.
     """
     network, classes = saving.classifier(model)
-    photos, output = places.find(places.place(source)), places.place(target)
-    for line in photos.said:
-        print(line, file=sys.stderr)
+    saying.say(photos.said)
     manifest = begin(output, described(model, classes, photos, asked))
-    ranges = {f"{at // LENGTH:05}.parquet": (at, at + LENGTH) for at in range(0, len(photos.files), LENGTH)}
-    there = output.shards()
-    missing = {name: slice(*ends) for name, ends in ranges.items() if name not in there}
+    ranges, there = shards(photos), finished(output)
+    missing = {name: rows for name, rows in ranges.items() if name not in there}
     with progress.bar(total=len(photos.files), unit=" photos") as bar:
         bar.update(len(photos.files) - sum(len(photos.files[rows]) for rows in missing.values()))
         if cluster.address(on):
-            setup = partial(worker, model.resolve(), source, target, asked)
+            setup = partial(worker, model.resolve(), photos.place.name, output.name, asked)
             sizes = cluster.results(setup, items(photos, missing), "shard", on)
         else:
             ask = prediction.asking(network, BATCH, asked.limits)
@@ -60,6 +56,16 @@ def label(model: Path, source: str, target: str, asked: Asked, on: str | None = 
         for size in sizes:
             bar.update(size)
     return finish(output, manifest, ranges)
+
+
+def shards(photos: Photos) -> dict[str, slice]:
+    """The name of each shard, and which of the photos it is about."""
+    return {f"{at // LENGTH:05}.parquet": slice(at, at + LENGTH) for at in range(0, len(photos.files), LENGTH)}
+
+
+def finished(output: Place) -> set[str]:
+    """The names of the shards that are there."""
+    return {name for name in output.names() if name.endswith(".parquet") and not name.startswith(".")}
 
 
 def written(
@@ -136,16 +142,13 @@ def described(model: Path, classes: Sequence[str], photos: Photos, asked: Asked)
 
 def begin(output: Place, wanted: dict[str, Any]) -> dict[str, Any]:
     """Write the manifest of a new folder; SmallsetError for one of other labels, which are never replaced."""
-    content = output.read(MANIFEST)
-    if content is None:
-        if output.shards():
+    known = manifest_of(output)
+    if known is None:
+        if finished(output):
             raise SmallsetError(f"{output.name}: has Parquet files and no {MANIFEST}. Name a new folder with --output.")
         output.write(MANIFEST, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
         return wanted
-    with understood(output):
-        known = json.loads(content)
-        other = [key for key, value in wanted.items() if known.get(key) != value]
-    if other:
+    if other := [key for key, value in wanted.items() if known.get(key) != value]:
         raise SmallsetError(
             f"{output.name}: has labels of another {' and '.join(other)}. Name a new folder with --output, or take "
             f"this one away."
@@ -153,15 +156,15 @@ def begin(output: Place, wanted: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-@contextmanager
-def understood(output: Place) -> Iterator[None]:
-    """An error with the cure for a manifest that is none."""
-    try:
-        yield
-    except (ValueError, AttributeError) as error:
-        raise SmallsetError(
-            f"{output.at(MANIFEST)}: not a manifest ({error}). Name a new folder with --output."
-        ) from None
+def manifest_of(output: Place) -> dict[str, Any] | None:
+    """The manifest; None where there is none. SmallsetError for a file of that name that is something else."""
+    content = output.read(MANIFEST)
+    if content is None:
+        return None
+    with suppress(ValueError):
+        if isinstance(known := json.loads(content), dict):
+            return known
+    raise SmallsetError(f"{output.at(MANIFEST)}: not a manifest. Name a new folder with --output.")
 
 
 def parquet(answers: Sequence[Answer], classes: Sequence[str], asked: Asked) -> bytes:
@@ -170,15 +173,16 @@ def parquet(answers: Sequence[Answer], classes: Sequence[str], asked: Asked) -> 
     for answer in answers:
         best = prediction.best(answer, classes, 1)
         name, probability = best[0] if best else (None, None)
-        every = None if answer.error else [float(f"{value:.6g}") for value in answer.probability]
         file = os.fsencode(answer.path).decode(errors="backslashreplace")  # Parquet has UTF-8 alone
-        row = {"file": file, "label": name, "probability": probability, "probabilities": every}
-        rows.append(row | asked.told(answer, classes) | {"error": answer.error or None})
+        row = {"file": file, "label": name, "probability": probability} | asked.told(answer, classes)
+        # Not rounded: `evaluate` measures them.
+        exact = {"probabilities": answer.probability.tolist(), "unlikeness": float(answer.unlikeness)}
+        rows.append(row | ({"error": answer.error} if answer.error else exact))
     return table(rows, asked)
 
 
 def table(rows: Sequence[dict[str, Any]], asked: Asked) -> bytes:
-    """As Parquet, with the same types in every shard, whatever its rows are."""
+    """As Parquet, with the same types in every shard, whatever its rows are; a value that is missing is null."""
     try:
         import pyarrow as pa
         from pyarrow import parquet as pq
@@ -216,9 +220,9 @@ def counted(output: Place, name: str) -> tuple[Counter[str], int, int]:
 
 
 def shard(output: Place, name: str) -> pd.DataFrame:
-    """What a shard says of its photos, without the probabilities."""
+    """What a shard says of its photos."""
     content = output.read(name)
     try:
-        return pd.read_parquet(io.BytesIO(content or b"")).drop(columns="probabilities")
+        return pd.read_parquet(io.BytesIO(content or b""))
     except (OSError, ValueError) as error:
         raise SmallsetError(f"{output.at(name)}: not a whole shard ({error}). Delete it, and run again.") from None
