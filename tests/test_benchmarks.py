@@ -161,3 +161,18 @@ def test_swapped_labels_are_counted_right_by_the_answers_of_the_page(tmp_path: P
     rows = pd.DataFrame([(1, *answer) for answer in answers], columns=["round", "queue", "keys", "right"])
     table = review.totals(rows, len(swapped), aim=0.5, seconds=3)
     assert table[["questions", "keys", "right", "share"]].to_numpy().tolist() == [[2, 2, 1, 0.5], [3, 5, 2, 1.0]]
+
+
+def test_the_minutes_of_a_run_are_those_of_the_book_what_is_beyond_it_and_the_error_bars(tmp_path: Path) -> None:
+    from benchmarks import times
+
+    seconds = {"convnet": 60, "evaluate@convnet": 30, "pooled": 120, "evaluate@pooled": 60, "pooled_seeds": 240}
+    runs = [("convnet", 1.0), *seconds.items()]  # one ran twice
+    facts = {"threads": "2", "processor": "x", "tensorflow": "2"}
+    log = [json.dumps({"stage": name, "seconds": value} | facts) for name, value in runs]
+    (tmp_path / "runs.jsonl").write_text("\n".join(log))
+    times.main(tmp_path / "runs.jsonl", tmp_path / "times.csv")
+    text = (tmp_path / "times.md").read_text()
+    for row in ("the book's models | 1.5", "beyond the book | 3.0", "error bars | 4.0", "all | 8.5"):
+        assert f"| {row} |" in text
+    assert pd.read_csv(tmp_path / "times.csv")["seconds"].tolist() == [*seconds.values()]
