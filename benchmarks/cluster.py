@@ -1,74 +1,92 @@
 """python -m benchmarks.cluster: two one-core workers of a Ray cluster against one process of two threads.
 
-Each round runs a base over COUNT and over twice as many photos, both ways; the difference of two times is what COUNT
-photos cost beyond the start. Needs a cluster with two free CPUs: ray start --head --num-cpus=2, or SMALLSET_RAY.
+Both ways run VGG16's trunk over the same photos, in turn. What a rate leaves out is the start: it counts from the first
+eighth of the photos on. Needs a cluster with two free CPUs: ray start --head --num-cpus=2, or SMALLSET_RAY.
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pandas as pd
 import typer
 
-from benchmarks import ours, pictures, rounds
-from smallset.frozen import extraction
+from benchmarks import ours, pictures, rounds, tables
+from smallset.frozen import caches, extraction
+from smallset.networks import inference
 from smallset.pipeline import cluster
+from smallset.storage import files
 
 WAYS = {"one process": ("", "2"), "cluster": (cluster.address() or "auto", "1")}  # the cluster, threads a process
+START = 1 / 8  # of the photos
+ABOUT = """\
+VGG16's trunk over {count} photos of {size} px, photos/s after the start, median (lowest-highest) of the rounds: one
+process of two threads, and a Ray cluster's two workers of one thread each on the same machine."""
 
 
 def main(
-    count: Annotated[int, typer.Option(min=128, help="Photos of the smaller run.")] = 512,
+    count: Annotated[int, typer.Option(min=1024, help="Photos of a run.")] = 4096,
     photos: Annotated[Path | None, typer.Option(help="Class folders; default: drawn pictures.")] = None,
     size: Annotated[int, typer.Option(min=32, help="px")] = 180,
     number: Annotated[int, typer.Option("--rounds", min=1)] = 3,
+    output: Annotated[Path, typer.Option(help="CSV; the table goes beside it as .md.")] = Path(
+        "benchmarks/cluster.csv"
+    ),
 ) -> None:
-    """Print the ratio of the two rates, and its range over the rounds."""
-    ratios = []
+    """Measure both rates in each round, and their ratio, which is printed with its range."""
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        source = photos or pictures.draw(folder / "drawn")
-        for several in (count, 2 * count):
-            pictures.link(source.resolve(), folder / f"photos-{several}/train", several)
+        pictures.link((photos or pictures.draw(folder / "drawn")).resolve(), folder / "photos/train", count)
         for _ in range(number):
-            seconds = {way: marginal(folder, way, count, size) for way in WAYS}
-            ratios.append(seconds["one process"] / seconds["cluster"])
-            rates = ", ".join(f"{way} {count / taken:.1f} photos/s" for way, taken in seconds.items())
-            typer.echo(f"{rates}, ratio {ratios[-1]:.3f}")
-    typer.echo(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})")
+            rates = {way: rate(folder, way, size) for way in WAYS}
+            rows.append(rates | {"ratio": rates["cluster"] / rates["one process"]})
+            typer.echo(rows[-1])
+    table = pd.DataFrame(rows)
+    files.write_csv(output, table)
+    cells = [tables.spread(table[way]) for way in WAYS] + [tables.spread(table["ratio"], 2)]
+    text = f"{ABOUT.format(count=count, size=size)}\n\n{tables.table([*table.columns], [cells])}"
+    files.write_text(output.with_suffix(".md"), text + "\n")
+    typer.echo(text)
 
 
-def marginal(folder: Path, way: str, count: int, size: int) -> float:
-    """Seconds that `count` photos take beyond the fixed cost."""
-    return timed(folder, way, 2 * count, size) - timed(folder, way, count, size)
-
-
-def timed(folder: Path, way: str, count: int, size: int) -> float:
-    """Seconds of a process that extracts the features of so many photos."""
+def rate(folder: Path, way: str, size: int) -> float:
+    """Photos a second of a process that extracts their features."""
     address, threads = WAYS[way]
     known = {cluster.VARIABLE: address, "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.cluster", "extract", str(folder), str(count), str(size)]
-    subprocess.run(command, env=os.environ | known, check=True)
-    return time.perf_counter() - started
+    command = [sys.executable, "-m", "benchmarks.cluster", "extract", str(folder), str(size)]
+    done = subprocess.run(command, env=os.environ | known, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1])
 
 
-def extract(folder: Path, count: int, size: int) -> None:
-    """In that process: VGG16's trunk over the photos."""
+def extract(folder: Path, size: int) -> None:
+    """In that process: VGG16's trunk over the photos, as in the stage activations without views; prints the rate."""
     ours.prepare()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        setup = rounds.Setup(folder / f"photos-{count}", Path(scratch), size, {})
-        wanted = {setup.scratch / "train.npy": extraction.PLAIN}
-        extraction.from_photos(ours.parts(setup)[0], ours.photos(setup, "train"), wanted, ours.new_backup(setup))
+        setup = rounds.Setup(folder / "photos", Path(scratch), size, {})
+        trunk, found, backup = ours.parts(setup)[0], ours.photos(setup, "train"), ours.new_backup(setup)
+        views, outputs = extraction.PLAIN, [caches.create(setup.scratch / "train.npy", found, trunk.output_shape[1:])]
+        if cluster.address():
+            print(steady(extraction.gathered(trunk, found, 0, views, outputs, backup, "train")))
+        else:
+            print(steady(extraction.extract(inference.compiled(trunk), found, 0, views, outputs, size)))
+
+
+def steady(done: Iterable[int]) -> float:
+    """Rows a second after the start. done: the rows so far, each time that there are more."""
+    rows, seconds = np.array([(rows, time.perf_counter()) for rows in done]).T
+    first = int(np.argmax(rows >= START * rows[-1]))
+    return float((rows[-1] - rows[first]) / (seconds[-1] - seconds[first]))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["extract"]:
-        extract(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+        extract(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         typer.run(main)

@@ -27,7 +27,7 @@ def main(
     rows = [(name, part(name, stage.graph()), round(run["seconds"], 1)) for name, run in last.items()]
     table = pd.DataFrame(rows, columns=["stage", "part", "seconds"])
     sums = table.groupby("part")["seconds"].sum()[[BOOK, BEYOND, BARS]]
-    minutes = [[name, f"{seconds / 60:.1f}"] for name, seconds in [*sums.items(), ("all", sums.sum())]]
+    minutes = [[str(name), f"{seconds / 60:.1f}"] for name, seconds in [*sums.items(), ("all", sums.sum())]]
     files.write_csv(output, table)
     parts = [ABOUT.format(**next(iter(last.values()))), tables.table(["part", "minutes"], minutes)]
     parts.append(tables.table(list(table.columns), table.astype(str).to_numpy().tolist()))
