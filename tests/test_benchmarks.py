@@ -176,3 +176,11 @@ def test_the_minutes_of_a_run_are_those_of_the_book_what_is_beyond_it_and_the_er
     for row in ("the book's models | 1.5", "beyond the book | 3.0", "error bars | 4.0", "all | 8.5"):
         assert f"| {row} |" in text
     assert pd.read_csv(tmp_path / "times.csv")["seconds"].tolist() == [*seconds.values()]
+
+
+def test_the_rate_of_a_cluster_leaves_out_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import cluster
+
+    clock = iter([100.0, 101.0, 103.0, 105.0])  # s; the first photos wait for the workers
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    assert cluster.steady([64, 128, 576, 1024]) == (1024 - 128) / 4
