@@ -101,7 +101,7 @@ class Worker:
 
 
 class Pool:
-    """Workers, each with a call under way: hello, its setup, or an item, and while many wait the next one behind it."""
+    """Workers, each with one call under way: hello, its setup, or an item."""
 
     def __init__(self, ray: ModuleType, setup: Setup, items: Sequence[Any], what: str) -> None:
         self.ray, self.setup, self.items, self.what = ray, setup, items, what
@@ -132,7 +132,7 @@ class Pool:
         nodes = [int(node["Resources"].get("CPU", 0)) for node in self.ray.nodes() if node["Alive"]]
         under_way = sum(number >= 0 for _, number in self.calls.values())
         room = min(sum(cpus // threads for cpus in nodes), len(self.waiting) + under_way)
-        for _ in range(room - len({id(worker) for worker, _ in self.calls.values()})):
+        for _ in range(room - len(self.calls)):
             worker = self.worker.remote()
             self.calls[worker.hello.remote()] = worker, HELLO
         if any(number != HELLO for _, number in self.calls.values()):
@@ -166,17 +166,13 @@ class Pool:
         return done
 
     def give(self, worker: Handle, number: int) -> None:
-        """What comes after that: its setup, items, or the end."""
+        """What comes after that: its setup, an item, or the end."""
         if number == HELLO:
             self.calls[worker.setup.remote(str(Path.cwd()), self.setup)] = worker, SETUP
-            return
-        own = sum(one is worker for one, _ in self.calls.values())
-        wanted = 2 if len(self.waiting) > len(self.calls) else 1  # two: it need not wait until this process looks again
-        for _ in range(min(wanted - own, len(self.waiting))):
+        elif self.waiting:
             following = self.waiting.popleft()
             self.calls[worker.result.remote(self.items[following])] = worker, following
-            own += 1
-        if not own:
+        else:
             self.ray.kill(worker)
 
     def check(self, host: str, there: provenance.Facts) -> None:
