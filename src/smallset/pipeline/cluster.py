@@ -61,6 +61,7 @@ def results(setup: Setup, items: Sequence[Any], what: str, given: str | None = N
 def connected(where: str) -> ModuleType:
     """The module ray, connected; SmallsetError where it is not installed, or nobody answers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of workers that failed when another already had
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what will be its default
     try:
         import ray
