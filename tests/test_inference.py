@@ -1,5 +1,9 @@
 """What is not trained: the numbers that Keras gives, by OpenVINO or, where that fails, by TensorFlow."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from networks import convnet
@@ -28,3 +32,14 @@ def test_what_openvino_cannot_run_tensorflow_runs(
     pixels = np.ones((2, SIDE, SIDE, 3), np.float32)
     np.testing.assert_allclose(inference.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
     assert "convnet: TensorFlow runs it, since OpenVINO does not: the shapes conflict" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells on which cores a thread may run")
+def test_no_thread_keeps_to_a_core_that_another_process_would_take_as_well() -> None:
+    step, pixels = inference.compiled(convnet(SIDE, 3)), np.ones((256, SIDE, SIDE, 3), np.float32)
+    with ThreadPoolExecutor() as pool:
+        work = pool.submit(step, pixels)
+        seen = set[frozenset[int]]()
+        while not work.done():
+            seen |= {frozenset(os.sched_getaffinity(int(thread.name))) for thread in Path("/proc/self/task").iterdir()}
+    assert seen == {frozenset(os.sched_getaffinity(0))}

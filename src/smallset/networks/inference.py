@@ -46,6 +46,7 @@ def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
     import openvino  # takes a second, and not every stage needs it
 
     hints = {
+        "ENABLE_CPU_PINNING": False,  # each process would keep to the same first cores, and two halve each other
         "INFERENCE_NUM_THREADS": provenance.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if runtime.in_bfloat16() else "f32",
         "PERFORMANCE_HINT": "THROUGHPUT",  # a thread or a few for each piece, not all for one after the other
