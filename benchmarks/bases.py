@@ -15,7 +15,7 @@ import pandas as pd
 import typer
 from ruamel.yaml import YAML
 
-from benchmarks import tables
+from benchmarks import rounds, tables
 from smallset.measures import significance
 from smallset.storage import files
 
@@ -61,10 +61,15 @@ def measured(photos: Path, base: str, models: list[str], scratch: Path) -> list[
     return [row(project, model) | {"set": photos.name, "base": base} for model in models]
 
 
-def run(folder: Path, *command: str) -> None:
-    """Run a command of this environment to its end; its words go to stderr."""
+def run(folder: Path, *command: str) -> float:
+    """Run a command of this environment to its end; its words go to stderr. Peak GiB of the largest process in it."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, stdout=sys.stderr, check=True)
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": path}, stdout=sys.stderr)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return rounds.gib(usage)
 
 
 def row(project: Path, model: str) -> dict[str, object]:

@@ -67,6 +67,16 @@ def in_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[NDArra
     return put
 
 
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of four photos, and no waiting before a place is tried again."""
+    from smallset.tools import places, sharding
+
+    monkeypatch.setattr(sharding, "LENGTH", 4)
+    monkeypatch.setattr(sharding, "BATCH", 2)
+    monkeypatch.setattr(places, "WAITS", ())
+
+
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .weights.h5 of VGG16 that was never trained: the right shapes, offline."""

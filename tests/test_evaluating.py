@@ -17,13 +17,7 @@ from smallset.sources import drawing
 from smallset.tools import cli, places, prediction, sharding
 
 pytest.importorskip("pyarrow")
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharding, "LENGTH", 4)
-    monkeypatch.setattr(sharding, "BATCH", 2)
-    monkeypatch.setattr(places, "WAITS", ())
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.fixture

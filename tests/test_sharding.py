@@ -22,18 +22,12 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.tools import cli, places, prediction, sharding
 
 pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.fixture
 def model(tmp_path: Path, drawn: lists.Photos) -> Path:
     return limited(tmp_path / "known.keras", drawn)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharding, "LENGTH", 4)
-    monkeypatch.setattr(sharding, "BATCH", 2)
-    monkeypatch.setattr(places, "WAITS", ())
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ pip install torchvision fastai ultralytics. Their networks have random weights, 
 """
 
 import importlib
-import resource
 import shutil
 import tempfile
 import time
@@ -72,10 +71,9 @@ def others(setup: rounds.Setup) -> Iterator[tuple[str, rounds.Series]]:
 def projects(photos: Path, scratch: Path) -> Iterator[tuple[str, rounds.Series]]:
     """smallset's two models with their evaluations, from a project that `smallset init` has made of all photos."""
     bases.run(scratch, "smallset", "init", "project", "--photos", str(photos))
-    started = time.perf_counter()
+    started, peak = time.perf_counter(), 0.0
     for name, model in OURS.items():
-        bases.run(scratch / "project", "dvc", "repro", f"evaluate@{model}")
-        peak = rounds.gib(resource.getrusage(resource.RUSAGE_CHILDREN))
+        peak = max(peak, bases.run(scratch / "project", "dvc", "repro", f"evaluate@{model}"))
         yield name, rounds.Series([time.perf_counter() - started], TRAIN, 0, peak)
     shutil.rmtree(scratch / "project")
 
