@@ -1,16 +1,17 @@
 """Copies in a folder for each label: complete, never over another file, and the same after a second run."""
 
 import csv
+import inspect
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smallset.networks.limits import Limits
+from smallset.networks.limits import COVERAGE, Limits
 from smallset.pipeline.errors import SmallsetError
 from smallset.storage import files
-from smallset.tools import sorting
+from smallset.tools import cli, sorting
 from smallset.tools.prediction import Answer, Asked
 
 CLASSES = ("cat", "dog")
@@ -106,3 +107,8 @@ def test_classes_may_be_called_as_the_other_folders_and_no_copy_is_outside(tmp_p
             sorting.check(tmp_path / "photos", tmp_path / "sorted", classes)
     with pytest.raises(SmallsetError, match="where copies would be sorted again"):
         sorting.check(tmp_path, tmp_path / "sorted", CLASSES)
+
+
+def test_the_command_is_as_sure_as_the_pages() -> None:
+    """Its default stands in the command line's own words, which import no Keras for --help."""
+    assert inspect.signature(cli.sort).parameters["coverage"].default == COVERAGE
