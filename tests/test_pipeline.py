@@ -1,6 +1,6 @@
 """The pipeline under DVC, on drawn pictures: what runs after a change, what two branches show, what repeats to the bit.
 
-One run of all stages serves every test; each starts from its commit again.
+One run of all stages serves every test: those that only look take it as it is, the others start from its commit again.
 """
 
 import json
@@ -38,34 +38,34 @@ def pipeline(finished: Pipeline) -> Iterator[Pipeline]:
     finished.run("dvc", "checkout", "--quiet", "--force")
 
 
-def test_every_stage_leaves_its_results(pipeline: Pipeline) -> None:
+def test_every_stage_leaves_its_results(finished: Pipeline) -> None:
     for model in MODELS:
-        measures = json.loads((pipeline.folder / f"metrics/{model}.json").read_text())
+        measures = json.loads((finished.folder / f"metrics/{model}.json").read_text())
         assert set(measures) >= {"accuracy", "loss", "auc", "n"}
         assert measures["n"] == 12
         for name, columns in {
             "history": "epoch,accuracy,loss,val_accuracy,val_loss",
             "predictions": "file,actual,predicted,probability",
         }.items():
-            assert (pipeline.folder / f"metrics/{model}/{name}.csv").read_text().startswith(f"{columns}\n")
-        assert (pipeline.folder / f"plots/mistakes/{model}.png").is_file()
-    subset = json.loads((pipeline.folder / "metrics/subset.json").read_text())
+            assert (finished.folder / f"metrics/{model}/{name}.csv").read_text().startswith(f"{columns}\n")
+        assert (finished.folder / f"plots/mistakes/{model}.png").is_file()
+    subset = json.loads((finished.folder / "metrics/subset.json").read_text())
     assert subset["photos"]["train"] == {"cat": 8, "dog": 8}
-    assert len((pipeline.folder / "metrics/compare.csv").read_text().splitlines()) == 1 + len(MODELS)
+    assert len((finished.folder / "metrics/compare.csv").read_text().splitlines()) == 1 + len(MODELS)
 
 
-def test_the_first_of_the_seeds_is_the_saved_model_s(pipeline: Pipeline) -> None:
-    several = pd.read_csv(pipeline.folder / "metrics/runs.csv")
+def test_the_first_of_the_seeds_is_the_saved_model_s(finished: Pipeline) -> None:
+    several = pd.read_csv(finished.folder / "metrics/runs.csv")
     for model, count in SEEDS.items():
         runs = several[several.model == model].reset_index()
         assert runs.seed.tolist() == list(range(1337, 1337 + count))
-        measures = json.loads((pipeline.folder / f"metrics/{model}.json").read_text())
+        measures = json.loads((finished.folder / f"metrics/{model}.json").read_text())
         assert runs.loss[0] == pytest.approx(measures["loss"], rel=1e-5)
         assert not runs.loss.duplicated().any()
 
 
-def test_photos_and_pictures_of_photos_stay_out_of_git(pipeline: Pipeline) -> None:
-    tracked = pipeline.run("git", "ls-files").splitlines()
+def test_photos_and_pictures_of_photos_stay_out_of_git(finished: Pipeline) -> None:
+    tracked = finished.run("git", "ls-files").splitlines()
     assert "metrics/curves.png" in tracked
     assert not [name for name in tracked if name.startswith(("data/", "models/", "plots/"))]
 
@@ -80,16 +80,16 @@ def test_a_run_ends_with_its_result_and_not_with_what_to_type(pipeline: Pipeline
     assert after == ["Use `dvc push` to send your updates to remote storage."]
 
 
-def test_a_second_run_runs_nothing(pipeline: Pipeline) -> None:
-    assert pipeline.repro() == set()
+def test_a_second_run_runs_nothing(finished: Pipeline) -> None:
+    assert finished.repro() == set()
 
 
 @pytest.mark.parametrize("setting", ["core.symlinks=false", "core.autocrlf=true"])  # as on Windows
-def test_a_clone_without_the_cache_has_nothing_to_run(pipeline: Pipeline, tmp_path: Path, setting: str) -> None:
-    pipeline.run("git", "clone", "--quiet", "--config", setting, ".", str(tmp_path / "clone"))
-    answer = pipeline.run("dvc", "--cd", str(tmp_path / "clone"), "repro", "--dry", "--allow-missing")
+def test_a_clone_without_the_cache_has_nothing_to_run(finished: Pipeline, tmp_path: Path, setting: str) -> None:
+    finished.run("git", "clone", "--quiet", "--config", setting, ".", str(tmp_path / "clone"))
+    answer = finished.run("dvc", "--cd", str(tmp_path / "clone"), "repro", "--dry", "--allow-missing")
     assert "Running stage" not in answer
-    assert pipeline.run("git", "-C", str(tmp_path / "clone"), "status", "--porcelain") == ""
+    assert finished.run("git", "-C", str(tmp_path / "clone"), "status", "--porcelain") == ""
 
 
 def test_the_rate_of_fine_tuning_reruns_fine_tuning_alone_and_branches_show_it(pipeline: Pipeline) -> None:
@@ -160,14 +160,14 @@ def test_one_seed_gives_the_same_bytes(pipeline: Pipeline) -> None:
     assert {run["stage"] for run in runs} >= set(BYTES)
 
 
-def test_plots_show_opens_with_every_picture(pipeline: Pipeline) -> None:
-    pipeline.run("dvc", "plots", "show", "--out", "page")
-    page = (pipeline.folder / "page/index.html").read_text()
+def test_plots_show_opens_with_every_picture(finished: Pipeline, tmp_path: Path) -> None:
+    finished.run("dvc", "plots", "show", "--out", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
     for model in MODELS:
         assert all(f"metrics_{model}_{name}_csv" in page for name in ("history", "predictions", "reliability", "roc"))
     assert "metrics_compare_csv" in page
     assert "metrics_curves_csv" in page
-    pictures = {path.name for path in (pipeline.folder / "page/static").iterdir()}
+    pictures = {path.name for path in (tmp_path / "static").iterdir()}
     pictures_of_each = ["confusion", "mistakes"]
     assert len(pictures) == len(["audit", "augmented", "curves", "suspects"]) + len(pictures_of_each) * len(MODELS)
 
@@ -249,8 +249,8 @@ def test_a_folder_that_takes_no_writing_is_named(pipeline: Pipeline, small_disk:
     assert "Traceback" not in answer
 
 
-def test_a_stage_run_by_hand_names_the_command(pipeline: Pipeline) -> None:
-    assert "A stage is run by DVC, which knows its params: dvc repro" in pipeline.run(
+def test_a_stage_run_by_hand_names_the_command(finished: Pipeline) -> None:
+    assert "A stage is run by DVC, which knows its params: dvc repro" in finished.run(
         "python", "stages/subset.py", code=1
     )
 
