@@ -145,10 +145,9 @@ def test_the_code_inside_is_what_runs(page: Page, do: Do) -> None:
     assert do("birds", "git", "status", "--porcelain") == ""
 
 
-def test_a_queued_experiment_leaves_every_file(page: Page, do: Do) -> None:
+def test_an_experiment_away_from_the_files_leaves_every_one(page: Page, do: Do) -> None:
     before = {path for path in page.birds.rglob("*") if not {".dvc", ".git", "__pycache__"} & set(path.parts)}
-    do("birds", "dvc", "exp", "run", "--queue", "--set-param", "compare.smoothing=0.5")
-    do("birds", "dvc", "exp", "run", "--run-all")
+    do("birds", "dvc", "exp", "run", "--temp", "--set-param", "compare.smoothing=0.5")
     assert "smoothing" in do("birds", "dvc", "exp", "show", "--csv")
     assert before <= set(page.birds.rglob("*"))
     assert do("birds", "git", "status", "--porcelain") == ""
