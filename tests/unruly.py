@@ -28,10 +28,11 @@ def main() -> None:
     complain(lambda: kill)
     complain(lambda: fail)
     complain(module.setup)
-    cluster.PATIENCE = 2
+    patience, cluster.PATIENCE = cluster.PATIENCE, 2
     os.environ["TF_NUM_INTRAOP_THREADS"] = "3"  # of nodes with a CPU each
     complain(lambda: print)
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    cluster.PATIENCE = patience
     facts = provenance.facts
     provenance.facts = lambda: facts() | {"processor": "avx9"}
     complain(lambda: print)
