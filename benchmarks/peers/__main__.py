@@ -1,6 +1,6 @@
 """python -m benchmarks.peers --photos FOLDER: seconds from 2,000 photos to a model, by smallset and by others.
 
-pip install torchvision fastai ultralytics. Their networks have random weights, which cost the same.
+pip install -c requirements.lock -e ".[peers]". Their networks have random weights, which cost the same.
 """
 
 import importlib
