@@ -45,8 +45,8 @@ def main(
 def prepare(folder: Path | None, scratch: Path, size: int, count: int) -> rounds.Setup:
     """The photos of both splits in `scratch`, and where to write."""
     folder = folder or pictures.draw(scratch / "drawn")
-    pictures.link(folder, scratch / "photos/train", count)
-    pictures.link(folder, scratch / "photos/validation", count // 2, skip=count // 2)
+    pictures.copy(folder, scratch / "photos/train", count)
+    pictures.copy(folder, scratch / "photos/validation", count // 2, skip=count // 2)
     rows = {"train": 2 * PARAMS.subset.train, "validation": 2 * PARAMS.subset.validation}
     return rounds.Setup(scratch / "photos", scratch, size, rows)
 

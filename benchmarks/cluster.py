@@ -43,7 +43,7 @@ def main(
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        pictures.link((photos or pictures.draw(folder / "drawn")).resolve(), folder / "photos/train", count)
+        pictures.copy((photos or pictures.draw(folder / "drawn")).resolve(), folder / "photos/train", count)
         for _ in range(number):
             rates = {way: rate(folder, way, size) for way in WAYS}
             rows.append(rates | {"ratio": rates["cluster"] / rates["one process"]})

@@ -51,7 +51,7 @@ def main(
 
 def prepare(folder: Path, source: Path, count: int, size: int, views: int) -> None:
     """A pipeline folder whose source is `count` photos, divided as the book's."""
-    pictures.link(source, folder / "photos", count)
+    pictures.copy(source, folder / "photos", count)
     for name in ("corrections.csv", "dvc.yaml", "stages", "src"):
         (folder / name).symlink_to(ROOT / name)
     yaml = YAML()

@@ -1,5 +1,6 @@
-"""The photos of a measurement: links to those of a folder, as many as wanted, or drawn pictures."""
+"""The photos of a measurement: copies of those of a folder, as many as wanted, or drawn pictures."""
 
+import shutil
 from pathlib import Path
 
 from smallset.sources import drawing
@@ -14,8 +15,8 @@ def draw(folder: Path) -> Path:
     return folder
 
 
-def link(folder: Path, target: Path, count: int, skip: int = 0) -> None:
-    """Link `count` photos, as many of each class, to `target`/<class>/ under new names.
+def copy(folder: Path, target: Path, count: int, skip: int = 0) -> None:
+    """Copy `count` photos, as many of each class, to `target`/<class>/ under new names.
 
     skip: how many of a class to pass over. When a class runs out, it starts again.
     """
@@ -25,4 +26,4 @@ def link(folder: Path, target: Path, count: int, skip: int = 0) -> None:
         (target / label.name).mkdir(parents=True)
         for number in range(count // len(classes)):
             source = sources[(skip + number) % len(sources)]
-            (target / label.name / f"{number}{source.suffix}").symlink_to(source)
+            shutil.copyfile(source, target / label.name / f"{number}{source.suffix}")

@@ -14,6 +14,7 @@ from smallset.bases import applications
 from smallset.networks import heads, models
 from smallset.photos import lists
 from smallset.pipeline import params
+from smallset.sources import filling
 from smallset.storage import bulk, files
 
 ROOT = Path(__file__).parents[1]
@@ -84,12 +85,15 @@ def test_growth_is_what_each_further_photo_costs() -> None:
     assert text.endswith("Peak memory 2.60 GiB, over the limit of 2.5 GiB.")
 
 
-def test_photos_are_linked_class_by_class_and_again_when_they_run_out(tmp_path: Path, drawn: lists.Photos) -> None:
-    pictures.link(drawn.folder, tmp_path / "many", count=14, skip=1)
+def test_photos_are_copied_class_by_class_and_again_when_they_run_out(tmp_path: Path, drawn: lists.Photos) -> None:
+    pictures.copy(drawn.folder, tmp_path / "many", count=14, skip=1)
     found = lists.find(tmp_path / "many")
     assert found.labels.tolist() == [0] * 7 + [1] * 7
-    names = [Path(path).resolve().name for path in found.paths()[:7]]
+    originals = {Path(path).read_bytes(): Path(path).name for path in drawn.paths()}
+    names = [originals[Path(path).read_bytes()] for path in found.paths()[:7]]
     assert [re.findall(r"\d+", name)[0] for name in names] == ["1", "2", "3", "4", "0", "1", "2"]
+    said = filling.copy_folder(str(tmp_path / "many"), None, tmp_path / "raw")  # as growth's pipeline takes them
+    assert said[0] == "Copied 14 photos of 2 classes."
 
 
 def test_both_sides_have_every_case_that_is_measured() -> None:

@@ -40,7 +40,7 @@ def main(
 ) -> None:
     """Measure each in turn, round by round."""
     with tempfile.TemporaryDirectory() as scratch:
-        setup = linked(photos, Path(scratch), count)
+        setup = copied(photos, Path(scratch), count)
         found: dict[str, list[rounds.Series]] = {name: [] for name in [*PEERS, *OURS]}
         for number in range(repeats):
             typer.echo(f"round {number + 1} of {repeats}", err=True)
@@ -51,11 +51,11 @@ def main(
     typer.echo(report(found))
 
 
-def linked(photos: Path, scratch: Path, count: int) -> rounds.Setup:
+def copied(photos: Path, scratch: Path, count: int) -> rounds.Setup:
     """The photos of both splits that an epoch is measured on."""
     share = count * VALIDATION // TRAIN
-    pictures.link(photos, scratch / "photos/train", count)
-    pictures.link(photos, scratch / "photos/validation", share, skip=count // 2)
+    pictures.copy(photos, scratch / "photos/train", count)
+    pictures.copy(photos, scratch / "photos/validation", share, skip=count // 2)
     return rounds.Setup(scratch / "photos", scratch, 224, {"train": count, "validation": share})
 
 
