@@ -92,6 +92,7 @@ def test_photos_are_copied_class_by_class_and_again_when_they_run_out(tmp_path: 
     originals = {Path(path).read_bytes(): Path(path).name for path in drawn.paths()}
     names = [originals[Path(path).read_bytes()] for path in found.paths()[:7]]
     assert [re.findall(r"\d+", name)[0] for name in names] == ["1", "2", "3", "4", "0", "1", "2"]
+    (tmp_path / "raw").mkdir()
     said = filling.copy_folder(str(tmp_path / "many"), None, tmp_path / "raw")  # as growth's pipeline takes them
     assert said[0] == "Copied 14 photos of 2 classes."
 
