@@ -28,11 +28,6 @@ def read(setup: Setup, split: str) -> tf.data.Dataset:
     ).with_options(options)
 
 
-def count(setup: Setup) -> int:
-    """Training photos."""
-    return sum(1 for _ in (setup.folder / "train").glob("*/*"))
-
-
 def vgg16(setup: Setup) -> keras.Model:
     """Listings 8.19 and 8.22, with random weights, which are as fast."""
     return keras.applications.VGG16(weights=None, include_top=False, input_shape=(setup.size, setup.size, 3))
@@ -71,8 +66,7 @@ def extraction(setup: Setup) -> Work:
             all_labels.append(labels)
         return np.concatenate(all_features), np.concatenate(all_labels)
 
-    photos = count(setup)
-    return Work(get_features_and_labels, photos, photos * arithmetic.flop(conv_base) / 1e9)
+    return Work(get_features_and_labels, setup.photos, setup.photos * arithmetic.flop(conv_base) / 1e9)
 
 
 def classifier(setup: Setup) -> Work:
@@ -124,7 +118,7 @@ def epoch(model: keras.Model, setup: Setup, optimizer: object) -> Work:
     """One epoch of fit, validation included, listing 8.11. Without the checkpoint on disk that the book writes."""
     model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
     train, validation = read(setup, "train"), read(setup, "validation")
-    return Work(lambda: model.fit(train, epochs=1, validation_data=validation), count(setup))
+    return Work(lambda: model.fit(train, epochs=1, validation_data=validation), setup.photos)
 
 
 CASES: dict[str, Callable[[Setup], Work]] = {

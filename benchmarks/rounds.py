@@ -25,6 +25,11 @@ class Setup:
     size: int  # px
     rows: dict[str, int]  # split to the chapter's photos, for what is cheap enough to be measured whole
 
+    @property
+    def photos(self) -> int:
+        """The training photos in `folder`."""
+        return sum(1 for _ in (self.folder / "train").glob("*/*"))
+
 
 @dataclass(frozen=True)
 class Work:

@@ -23,7 +23,7 @@ def work(setup: Setup) -> Work:
             data=str(setup.folder), epochs=AT_ONCE, imgsz=224, device="cpu", plots=False, project=str(setup.scratch)
         )
 
-    return Work(run, AT_ONCE * sum(1 for path in (setup.folder / "train").rglob("*") if path.is_file()))
+    return Work(run, AT_ONCE * setup.photos)
 
 
 CASES = {"all": work}
