@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import rounds, tables
 from smallset.measures import significance
+from smallset.pipeline import provenance
 from smallset.storage import files
 
 COLUMNS = ["set", "base", "model", "side", "depth", "accuracy", "low", "high", "loss", "val_loss", "seconds"]
@@ -25,7 +26,8 @@ WAY = {"linear": ["side", "larger", "linear"], "pooled": ["pooled"]}  # stages t
 ABOUT = """\
 Each row is a project that `smallset init` made of a set of photos, with another base: side and depth are what
 validation chose, `val_loss` what the choice of a base hangs on. Accuracy (with its 95 % interval) and loss are of the
-test photos. `seconds`: of the stages that lead to the model, after the splits. {about}"""
+test photos. `seconds`: of the stages that lead to the model, after the splits, on {threads}
+threads of a processor with {processor}."""
 
 
 def main(
@@ -91,7 +93,7 @@ def report(table: pd.DataFrame) -> str:
     losses = {name: table[name].map("{:.3f}".format) for name in ("loss", "val_loss")}
     shown = table.assign(accuracy=accuracy, **losses).drop(columns=["low", "high"]).astype(str)
     text = tables.table(list(shown.columns), shown.to_numpy().tolist())
-    return f"{ABOUT.format(about=f'Times are of {os.cpu_count()} CPU cores.')}\n\n{text}\n"
+    return f"{ABOUT.format_map(provenance.facts())}\n\n{text}\n"
 
 
 if __name__ == "__main__":
