@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import pictures, rounds, tables
-from smallset.pipeline import params
-from smallset.storage import files
+from smallset.pipeline import files, params
 
 ONE_SIDED = {"bank": ["ours"]}  # the book has no such step
 PARAMS = params.read(Path(__file__).parents[1] / "params.yaml")

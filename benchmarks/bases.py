@@ -16,9 +16,8 @@ import typer
 from ruamel.yaml import YAML
 
 from benchmarks import rounds, tables
-from smallset.measures import significance
-from smallset.pipeline import provenance
-from smallset.storage import files
+from smallset.evaluation import significance
+from smallset.pipeline import files, provenance
 
 COLUMNS = ["set", "base", "model", "side", "depth", "accuracy", "low", "high", "loss", "val_loss", "seconds"]
 BASES = "EfficientNetLite0,EfficientNetLite1,EfficientNetLite2,VGG16"

@@ -18,10 +18,9 @@ import pandas as pd
 import typer
 
 from benchmarks import ours, pictures, rounds, tables
-from smallset.frozen import caches, extraction
-from smallset.networks import inference
-from smallset.pipeline import cluster
-from smallset.storage import files
+from smallset.features import caches, extraction
+from smallset.models import engine
+from smallset.pipeline import cluster, files
 
 WAYS = {"one process": ("", "2"), "cluster": (cluster.address() or "auto", "1")}  # the cluster, threads a process
 START = 1 / 8  # of the photos
@@ -70,12 +69,12 @@ def extract(folder: Path, size: int) -> None:
     ours.prepare()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         setup = rounds.Setup(folder / "photos", Path(scratch), size, {})
-        trunk, found, backup = ours.parts(setup)[0], ours.photos(setup, "train"), ours.new_backup(setup)
+        trunk, found, checkpoint = ours.parts(setup)[0], ours.photos(setup, "train"), ours.new_backup(setup)
         views, outputs = extraction.PLAIN, [caches.create(setup.scratch / "train.npy", found, trunk.output_shape[1:])]
         if cluster.address():
-            print(steady(extraction.gathered(trunk, found, 0, views, outputs, backup, "train")))
+            print(steady(extraction.gathered(trunk, found, 0, views, outputs, checkpoint, "train")))
         else:
-            print(steady(extraction.extract(inference.compiled(trunk), found, 0, views, outputs, size)))
+            print(steady(extraction.extract(engine.compiled(trunk), found, 0, views, outputs, size)))
 
 
 def steady(done: Iterable[int]) -> float:

@@ -16,7 +16,7 @@ import typer
 from ruamel.yaml import YAML
 
 from benchmarks import pictures, rounds, tables
-from smallset.storage import files
+from smallset.pipeline import files
 
 ROOT = Path(__file__).parents[1]
 COUNTS = [1000, 5000, 25000]

@@ -10,12 +10,13 @@ import numpy as np
 
 from benchmarks import arithmetic
 from benchmarks.rounds import Setup, Work
-from smallset.bases import applications
-from smallset.frozen import caches, extraction
-from smallset.networks import heads, inference, models, runtime
-from smallset.photos import augmentation, images, lists
+from smallset.backbones import registry
+from smallset.datasets import lists
+from smallset.features import caches, extraction
+from smallset.images import augmentation, batches
+from smallset.models import convnets, engine, heads, precision
 from smallset.pipeline import params
-from smallset.storage.backups import Backup
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.training import fitting
 
 P = params.read(Path(__file__).parents[1] / "params.yaml")
@@ -27,24 +28,24 @@ def prepare() -> None:
 
     A stage traces its graphs once for thousands of photos; so that rounds of a few do not count it, they keep them.
     """
-    runtime.prepare(P.seed, P.precision)
-    inference.compiled = cache(inference.compiled)
+    precision.prepare(P.seed, P.precision)
+    engine.compiled = cache(engine.compiled)
 
 
 def parts(setup: Setup) -> tuple[keras.Model, keras.Model]:
     """VGG16 as trunk and top, with random weights, which are as fast."""
-    tensors = applications.plain("VGG16").get_weights()
-    return applications.split(applications.build("VGG16", tensors, setup.size), "VGG16", None)
+    tensors = registry.plain("VGG16").get_weights()
+    return registry.split(registry.build("VGG16", tensors, setup.size), "VGG16", None)
 
 
 def convnet(setup: Setup) -> Work:
     """An epoch of the stage convnet."""
-    return from_pixels(models.convnet(setup.size, 2, P.convnet), setup, P.convnet)
+    return from_pixels(convnets.convnet(setup.size, 2, P.convnet), setup, P.convnet)
 
 
 def convnet_augmented(setup: Setup) -> Work:
     """An epoch of the stage convnet_augmented."""
-    model = models.convnet(setup.size, 2, P.convnet_augmented)
+    model = convnets.convnet(setup.size, 2, P.convnet_augmented)
     return from_pixels(model, setup, P.convnet_augmented, P.augmentation)
 
 
@@ -53,11 +54,11 @@ def features(setup: Setup) -> Work:
     trunk, top = parts(setup)
     found = photos(setup, "train")
     activations, target = setup.scratch / "activations/photos.npy", setup.scratch / "features/photos.npy"
-    backup = new_backup(setup)
+    checkpoint = new_backup(setup)
 
     def run() -> None:
-        extraction.from_photos(trunk, found, {activations: extraction.PLAIN}, backup)
-        backup.remove()
+        extraction.from_photos(trunk, found, {activations: extraction.PLAIN}, checkpoint)
+        checkpoint.remove()
         extraction.from_cache(top, caches.read(activations, found), target)
 
     count = len(found.files)
@@ -71,12 +72,12 @@ def bank(setup: Setup) -> Work:
     found = photos(setup, "train")
     found = found.at(found.spread(len(found.files) // SHARE))
     activations, target = setup.scratch / "activations", setup.scratch / "features"
-    plain, views, backup = "plain.npy", "views.npy", new_backup(setup)
+    plain, views, checkpoint = "plain.npy", "views.npy", new_backup(setup)
 
     def run() -> None:
         wanted = {activations / plain: extraction.PLAIN, activations / views: drawn}
-        extraction.from_photos(trunk, found, wanted, backup)
-        backup.remove()
+        extraction.from_photos(trunk, found, wanted, checkpoint)
+        checkpoint.remove()
         for name in (plain, views):
             extraction.from_cache(top, caches.read(activations / name, found), target / name)
 
@@ -109,7 +110,7 @@ def fine_tune(setup: Setup) -> Work:
     counts = {split: len(lists.find(setup.folder / split).files) for split in setup.rows}
     train = random_cache(setup, "train", counts["train"], trunk.output_shape[1:], (P.activations.views,))
     validation = random_cache(setup, "validation", counts["validation"], trunk.output_shape[1:])
-    return epoch(models.chain([top, head], "tuned"), caches.load, train, validation, P.fine_tune, setup)
+    return epoch(convnets.chain([top, head], "tuned"), caches.load, train, validation, P.fine_tune, setup)
 
 
 def random_cache(
@@ -133,7 +134,7 @@ def from_pixels(
 ) -> Work:
     """An epoch on the photos."""
     train, validation = (photos(setup, split) for split in ("train", "validation"))
-    return epoch(model, partial(images.load, size=setup.size, augment=augment), train, validation, own, setup)
+    return epoch(model, partial(batches.load, size=setup.size, augment=augment), train, validation, own, setup)
 
 
 def photos(setup: Setup, split: str) -> lists.Photos:
@@ -149,15 +150,15 @@ def epoch(
     own: params.Training,
     setup: Setup,
 ) -> Work:
-    """An epoch as fitting.fit has it, validation and backup included, of a model that is compiled once."""
-    fitting.compiled(model, own, images.passing(len(train.labels), own.batch))
+    """An epoch as fitting.fit has it, validation and checkpoint included, of a model that is compiled once."""
+    fitting.compiled(model, own, batches.passing(len(train.labels), own.batch))
     callbacks = [*fitting.averaging(own), fitting.Progress(model, own, fitting.Run(P.seed, new_backup(setup)))]
 
     def run() -> None:
         model.fit(
             load(train, batch=own.batch, seed=P.seed),
             validation_data=load(validation, batch=own.batch),
-            steps_per_epoch=images.passing(len(train.labels), own.batch),
+            steps_per_epoch=batches.passing(len(train.labels), own.batch),
             callbacks=callbacks,
             shuffle=False,
             verbose=2,
@@ -166,9 +167,9 @@ def epoch(
     return Work(run, len(train.labels))
 
 
-def new_backup(setup: Setup) -> Backup:
+def new_backup(setup: Setup) -> Checkpoint:
     """What a run that was killed would go on from: writing it is part of the work."""
-    return Backup(Path(tempfile.mkdtemp(dir=setup.scratch)) / "backup.npz", "benchmark")
+    return Checkpoint(Path(tempfile.mkdtemp(dir=setup.scratch)) / "checkpoint.npz", "benchmark")
 
 
 CASES: dict[str, Callable[[Setup], Work]] = {

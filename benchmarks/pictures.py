@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from smallset.sources import drawing
+from smallset.datasets import synthetic
 
 DRAWN = 64  # pictures a class
 SIZE = 400  # px, about a photo's of dogs vs cats
@@ -11,7 +11,7 @@ SIZE = 400  # px, about a photo's of dogs vs cats
 
 def draw(folder: Path) -> Path:
     """Draw pictures to `folder`/<class>/, as large as photos, so that decoding costs as much; return the folder."""
-    drawing.draw(folder, DRAWN, SIZE, seed=0)
+    synthetic.draw(folder, DRAWN, SIZE, seed=0)
     return folder
 
 

@@ -16,8 +16,8 @@ import pandas as pd
 import typer
 
 from benchmarks import bases, tables
-from smallset.sources import corrections
-from smallset.storage import files
+from smallset.datasets import corrections
+from smallset.pipeline import files
 from smallset.web import queues, review
 
 MARKS = (0.5, 0.8)  # shares of the swapped labels, on the way to the aim, that have rows of their own

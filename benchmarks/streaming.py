@@ -16,9 +16,8 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks import tables
-from smallset.pipeline import params
-from smallset.storage import bulk, files
-from smallset.training import pooling
+from smallset.pipeline import bulk, files, params
+from smallset.training import linear_probe
 
 COUNTS = [250_000, 1_000_000]
 KNOWN = 20_000  # validation rows
@@ -58,11 +57,11 @@ def measured(count: int, width: int, classes: int) -> Measured:
     with timed("made", found):
         train, known = rows(count, width, classes, 0), rows(KNOWN, width, classes, 1)
     with timed("chosen", found):
-        few, table = pooling.choose(train.few(), known, P)
+        few, table = linear_probe.choose(train.few(), known, P)
     strength = float(table.C[table.chosen].iloc[0])
     with timed("solved", found):
-        whole = pooling.regression(train, strength, P, few[-1])
-    losses = {name: pooling.measures(one, known, P)["loss"] for name, one in (("few", few), ("all", whole))}
+        whole = linear_probe.regression(train, strength, P, few[-1])
+    losses = {name: linear_probe.measures(one, known, P)["loss"] for name, one in (("few", few), ("all", whole))}
     return found | losses | {"C": strength, "steps": int(whole[-1].n_iter_[0])}
 
 
@@ -70,7 +69,7 @@ def compared(count: int, width: int, classes: int, rounds: int) -> dict[str, lis
     """Seconds of scikit-learn on rows in memory and of the same rows from a file, in turn, and how far they differ."""
     memory, held = rows(count, width, classes, 0), bulk.HELD
     bulk.HELD = 0
-    file = pooling.Rows(bulk.gathered(iter([memory.inputs]), count), memory.labels)
+    file = linear_probe.Rows(bulk.gathered(iter([memory.inputs]), count), memory.labels)
     bulk.HELD = held
     memory = file.at(slice(None))
     found: dict[str, list[float]] = {"memory": [], "file": [], "apart": []}
@@ -78,19 +77,19 @@ def compared(count: int, width: int, classes: int, rounds: int) -> dict[str, lis
         solved = []
         for name, own in (("memory", memory), ("file", file)):
             started = time.perf_counter()
-            solved.append(pooling.regression(own, 0.01, P).predict_proba(memory.inputs))
+            solved.append(linear_probe.regression(own, 0.01, P).predict_proba(memory.inputs))
             found[name].append(time.perf_counter() - started)
         found["apart"].append(float(np.abs(solved[0] - solved[1]).max()))
     return found
 
 
-def rows(count: int, width: int, classes: int, seed: int) -> pooling.Rows:
+def rows(count: int, width: int, classes: int, seed: int) -> linear_probe.Rows:
     """Rows in the order of their classes, as photos are; the second seed's are of the same classes."""
     labels = np.arange(count) * classes // count
     random = np.random.default_rng(seed + 2)
     wrong = random.random(count) < WRONG
     given = np.where(wrong, random.integers(classes, size=count), labels)
-    return pooling.Rows(bulk.gathered(made(labels, width, classes, seed), count), given)
+    return linear_probe.Rows(bulk.gathered(made(labels, width, classes, seed), count), given)
 
 
 def made(labels: NDArray[np.int64], width: int, classes: int, seed: int) -> Iterator[NDArray[np.float32]]:

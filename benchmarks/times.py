@@ -9,8 +9,7 @@ import pandas as pd
 import typer
 
 from benchmarks import tables
-from smallset.pipeline import stage
-from smallset.storage import files
+from smallset.pipeline import files, stage
 
 BOOK, BEYOND, BARS = "the book's models", "beyond the book", "error bars"
 ABOUT = """\

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches, extraction
-from smallset.networks import runtime, saving
-from smallset.photos import augmentation, lists
-from smallset.pipeline import stage
-from smallset.storage import backups
+from smallset.datasets import lists
+from smallset.features import caches, extraction
+from smallset.images import augmentation
+from smallset.models import model_file, precision
+from smallset.pipeline import checkpoints, stage
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -17,17 +17,17 @@ VIEWS = Path("data/activations/views")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
-    trunk, size = saving.load(TRUNK), p.image.side
+    precision.prepare(p.seed, p.precision)
+    trunk, size = model_file.load(TRUNK), p.image.side
     train, validation = lists.splits(LISTS, SUBSET)
     views = [augmentation.view(p.augmentation, size, p.seed, number) for number in range(p.activations.views)]
-    backup = stage.backup(PHOTOS)
-    with backups.resumable(PHOTOS, backup) as plain, backups.resumable(VIEWS, backup) as bank:
-        extraction.from_photos(trunk, validation, {plain / "validation.npy": extraction.PLAIN}, backup)
+    checkpoint = stage.checkpoint(PHOTOS)
+    with checkpoints.resumable(PHOTOS, checkpoint) as plain, checkpoints.resumable(VIEWS, checkpoint) as bank:
+        extraction.from_photos(trunk, validation, {plain / "validation.npy": extraction.PLAIN}, checkpoint)
         wanted = {plain / "train.npy": extraction.PLAIN, bank / "train.npy": views}
-        extraction.from_photos(trunk, train, wanted, backup)
+        extraction.from_photos(trunk, train, wanted, checkpoint)
         caches.keep_pixels(plain, validation, size)
-    backup.remove()
+    checkpoint.remove()
 
 
 stage.run(main)

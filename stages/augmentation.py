@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from smallset.photos import augmentation, images, lists
+from smallset.datasets import lists
+from smallset.images import augmentation, batches
 from smallset.pipeline import stage
-from smallset.showing import plots
+from smallset.reports import figures
 
 TRAIN = Path("data/subset/train")
 LIST = Path("metrics/subset/train.csv")
@@ -18,10 +19,10 @@ def main() -> None:
     p = stage.load_params()
     found = lists.read(LIST, TRAIN)
     one = found.at(found.spread(1))
-    photo, size = images.pixels(one, p.image.side), p.image.side
+    photo, size = batches.pixels(one, p.image.side), p.image.side
     views = [augmentation.view(p.augmentation, size, p.seed, number) for number in range(DRAWS)]
     draws = [np.asarray(view(photo, one))[0] for view in views]
-    plots.save(plots.grid(draws, [""] * DRAWS, columns=3), PICTURE)
+    figures.save(figures.grid(draws, [""] * DRAWS, columns=3), PICTURE)
 
 
 stage.run(main)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.networks import heads, runtime, saving
-from smallset.photos import lists
+from smallset.datasets import lists
+from smallset.features import caches
+from smallset.models import heads, model_file, precision
 from smallset.pipeline import stage
 from smallset.training import fitting, transfer
 
@@ -18,16 +18,16 @@ MODEL = Path("models/augmented.keras")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
     data = caches.data(FEATURES / "views", FEATURES / "photos", train, validation)
     head = heads.book(data.train.views.shape[2:], len(train.classes), p.augmented.units, p.augmented.dropout)
-    base = [saving.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
-    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    base = [model_file.load(BASE / f"{part}.keras") for part in ("trunk", "top")]
+    run = fitting.Run(p.seed, stage.checkpoint(MODEL), HISTORY)
     model, fitted = transfer.fit_views(base, [head], data, p.augmented, run, p.augmentation)
     seen = train.digests + validation.digests
-    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
-    run.backup.remove()
+    model_file.save(model, MODEL, train.classes, fitted.temperature, seen)
+    run.checkpoint.remove()
 
 
 stage.run(main)

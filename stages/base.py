@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from smallset.bases import applications, weights
-from smallset.networks import runtime, saving
+from smallset.backbones import registry, weights
+from smallset.models import model_file, precision
 from smallset.pipeline import stage
 
 BASE = Path("models/base")
@@ -11,11 +11,11 @@ BASE = Path("models/base")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     tensors = weights.fetch(p.base.name, p.base.weights)
-    base = applications.build(p.base.name, tensors, p.image.side)
-    for part in applications.split(base, p.base.name, p.base.cut):
-        saving.save(part, BASE / f"{part.name}.keras")
+    base = registry.build(p.base.name, tensors, p.image.side)
+    for part in registry.split(base, p.base.name, p.base.cut):
+        model_file.save(part, BASE / f"{part.name}.keras")
 
 
 stage.run(main)

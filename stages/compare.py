@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-from smallset.measures import comparison, histories, significance
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.showing import curves, plots
-from smallset.storage import files
+from smallset.datasets import lists
+from smallset.evaluation import comparison, histories, significance
+from smallset.pipeline import files, stage
+from smallset.reports import curves, figures
 
 TEST = Path("data/subset/test")
 LIST = Path("metrics/subset/test.csv")
@@ -29,11 +28,11 @@ def main() -> None:
     files.write_csv(METRICS / "pairs.csv", pairs)
     files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs, seeds))
     files.write_csv(METRICS / "curves.csv", histories.curves(found.training))
-    plots.save(curves.draw(found.training, p.compare.smoothing), METRICS / "curves.png")
-    with files.whole(PLOTS / "confusion") as confusion, files.whole(PLOTS / "mistakes") as mistakes:
+    figures.save(curves.draw(found.training, p.compare.smoothing), METRICS / "curves.png")
+    with files.atomic_write(PLOTS / "confusion") as confusion, files.atomic_write(PLOTS / "mistakes") as mistakes:
         for name, rows in found.predictions.items():
-            plots.save(plots.confusion(rows, test.classes, name), confusion / f"{name}.png")
-            plots.save(plots.mistakes(rows, TEST), mistakes / f"{name}.png")
+            figures.save(figures.confusion(rows, test.classes, name), confusion / f"{name}.png")
+            figures.save(figures.mistakes(rows, TEST), mistakes / f"{name}.png")
 
 
 stage.run(main)

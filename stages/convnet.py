@@ -4,8 +4,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from smallset.networks import models, runtime, saving
-from smallset.photos import images, lists
+from smallset.datasets import lists
+from smallset.images import batches
+from smallset.models import convnets, model_file, precision
 from smallset.pipeline import stage
 from smallset.training import fitting
 
@@ -19,14 +20,14 @@ def main() -> None:
     name = sys.argv[1]
     p = stage.load_params()
     own = getattr(p, name)
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
-    model = models.convnet(p.image.side, len(train.classes), own)
-    run = fitting.Run(p.seed, stage.backup(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
-    fitted = fitting.fit(model, partial(images.load, size=p.image.side), train, validation, own, run)
+    model = convnets.convnet(p.image.side, len(train.classes), own)
+    run = fitting.Run(p.seed, stage.checkpoint(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
+    fitted = fitting.fit(model, partial(batches.load, size=p.image.side), train, validation, own, run)
     seen = train.digests + validation.digests
-    saving.save(model, MODELS / f"{name}.keras", train.classes, fitted.temperature, seen)
-    run.backup.remove()
+    model_file.save(model, MODELS / f"{name}.keras", train.classes, fitted.temperature, seen)
+    run.checkpoint.remove()
 
 
 stage.run(main)

@@ -3,8 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from smallset.networks import models, runtime, saving
-from smallset.photos import images, lists
+from smallset.datasets import lists
+from smallset.images import batches
+from smallset.models import convnets, model_file, precision
 from smallset.pipeline import stage
 from smallset.training import fitting
 
@@ -16,15 +17,15 @@ MODEL = Path("models/convnet_augmented.keras")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
-    model = models.convnet(p.image.side, len(train.classes), p.convnet_augmented)
-    load = partial(images.load, size=p.image.side, augment=p.augmentation)
-    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    model = convnets.convnet(p.image.side, len(train.classes), p.convnet_augmented)
+    load = partial(batches.load, size=p.image.side, augment=p.augmentation)
+    run = fitting.Run(p.seed, stage.checkpoint(MODEL), HISTORY)
     fitted = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
     seen = train.digests + validation.digests
-    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
-    run.backup.remove()
+    model_file.save(model, MODEL, train.classes, fitted.temperature, seen)
+    run.checkpoint.remove()
 
 
 stage.run(main)

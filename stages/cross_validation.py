@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.measures import cross_validation
-from smallset.networks import runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import files
-from smallset.training import pooling
+from smallset.datasets import lists
+from smallset.evaluation import cross_validation
+from smallset.features import caches
+from smallset.models import model_file, precision
+from smallset.pipeline import files, stage
+from smallset.training import linear_probe
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -20,11 +19,11 @@ TABLE = Path("metrics/cross_validation.csv")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     *seen, test = lists.splits(LISTS, SUBSET, ("train", "validation", "test"))
-    base = saving.load(BASE / "trunk.keras"), saving.load(BASE / "top.keras")
+    base = model_file.load(BASE / "trunk.keras"), model_file.load(BASE / "top.keras")
     cached = [caches.read(LARGER / f"{own.folder.name}.npy", own) for own in seen]
-    table = cross_validation.where_needed(base, cached, test, pooling.chosen(CHOICE), p.linear, p.seed)
+    table = cross_validation.where_needed(base, cached, test, linear_probe.chosen(CHOICE), p.linear, p.seed)
     files.write_csv(TABLE, table)
 
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from smallset.pipeline import stage
-from smallset.sources import filling
-from smallset.storage import files
+from smallset.datasets import filling
+from smallset.pipeline import files, stage
 
 RAW = Path("data/raw")
 DOWNLOADS = Path("data/downloads")
@@ -13,7 +12,7 @@ METRICS = Path("metrics/download.json")
 
 def main() -> None:
     p = stage.load_params()
-    with files.whole(RAW) as draft:
+    with files.atomic_write(RAW) as draft:
         draft.mkdir()
         record = filling.fill(draft, DOWNLOADS, p.download, p.seed)
     files.write_json(METRICS, record)

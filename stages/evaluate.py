@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-from smallset.measures import calibration, evaluation
-from smallset.networks import limits, runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import files
+from smallset.datasets import lists
+from smallset.evaluation import calibration, metrics
+from smallset.models import limits, model_file, precision
+from smallset.pipeline import files, stage
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -18,23 +17,23 @@ METRICS = Path("metrics")
 def main() -> None:
     name = sys.argv[1]
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     path = MODELS / f"{name}.keras"
-    known, temperature = limits.load(path), saving.temperature(path)
-    predict = evaluation.predictor(saving.load(path), known)
+    known, temperature = limits.load(path), model_file.temperature(path)
+    predict = metrics.predictor(model_file.load(path), known)
     _, validation, test = splits = lists.splits(LISTS, SUBSET, ("train", "validation", "test"))
-    evaluation.warn(saving.seen(path, test.digests))
+    metrics.warn(model_file.seen(path, test.digests))
     chosen, (probability, unlikeness) = predict(validation), predict(test)
     sides = calibration.both(probability, temperature)
-    beside = evaluation.choosing(validation.labels, chosen.probability) | evaluation.called_unlike(unlikeness, known)
-    files.write_json(METRICS / f"{name}.json", evaluation.measures(test.labels, probability) | beside)
+    beside = metrics.choosing(validation.labels, chosen.probability) | metrics.called_unlike(unlikeness, known)
+    files.write_json(METRICS / f"{name}.json", metrics.measures(test.labels, probability) | beside)
     files.write_csv(METRICS / name / "calibration.csv", calibration.scores(test.labels, sides, temperature))
     files.write_csv(METRICS / name / "reliability.csv", calibration.curves(test.labels, sides))
-    files.write_csv(METRICS / name / "classes.csv", evaluation.by_class(test, probability))
-    files.write_csv(METRICS / name / "predictions.csv", evaluation.predictions(test, probability))
-    files.write_csv(METRICS / name / "roc.csv", evaluation.roc(test, probability))
-    files.write_csv(METRICS / name / "sets.csv", evaluation.sets(test.labels, probability, known))
-    files.write_csv(METRICS / name / "unlike.csv", evaluation.oddest(splits, chosen.unlikeness, unlikeness, known))
+    files.write_csv(METRICS / name / "classes.csv", metrics.by_class(test, probability))
+    files.write_csv(METRICS / name / "predictions.csv", metrics.predictions(test, probability))
+    files.write_csv(METRICS / name / "roc.csv", metrics.roc(test, probability))
+    files.write_csv(METRICS / name / "sets.csv", metrics.sets(test.labels, probability, known))
+    files.write_csv(METRICS / name / "unlike.csv", metrics.oddest(splits, chosen.unlikeness, unlikeness, known))
 
 
 stage.run(main)

@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-from smallset.frozen import caches, extraction
-from smallset.networks import runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import files
+from smallset.datasets import lists
+from smallset.features import caches, extraction
+from smallset.models import model_file, precision
+from smallset.pipeline import files, stage
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -18,10 +17,10 @@ FEATURES = Path("data/features")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
-    top = saving.load(TOP)
+    precision.prepare(p.seed, p.precision)
+    top = model_file.load(TOP)
     found = {split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("train", "validation")}
-    with files.whole(FEATURES / "photos") as plain, files.whole(FEATURES / "views") as bank:
+    with files.atomic_write(FEATURES / "photos") as plain, files.atomic_write(FEATURES / "views") as bank:
         for kind, split, folder in (
             ("photos", "train", plain),
             ("photos", "validation", plain),

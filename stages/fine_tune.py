@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.networks import runtime, saving
-from smallset.photos import lists
+from smallset.datasets import lists
+from smallset.features import caches
+from smallset.models import model_file, precision
 from smallset.pipeline import stage
 from smallset.training import fitting, transfer
 
@@ -18,16 +18,16 @@ MODEL = Path("models/fine_tune.keras")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
     data = caches.data(ACTIVATIONS / "views", ACTIVATIONS / "photos", train, validation)
-    start = saving.load(START)
+    start = model_file.load(START)
     trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
-    run = fitting.Run(p.seed, stage.backup(MODEL), HISTORY)
+    run = fitting.Run(p.seed, stage.checkpoint(MODEL), HISTORY)
     model, fitted = transfer.fit_views([trunk], [top, head], data, p.fine_tune, run, p.augmentation)
     seen = train.digests + validation.digests
-    saving.save(model, MODEL, train.classes, fitted.temperature, seen)
-    run.backup.remove()
+    model_file.save(model, MODEL, train.classes, fitted.temperature, seen)
+    run.checkpoint.remove()
 
 
 stage.run(main)

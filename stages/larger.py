@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from smallset.photos import lists
-from smallset.pipeline import params, stage
-from smallset.storage import backups
+from smallset.datasets import lists
+from smallset.pipeline import checkpoints, params, stage
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -16,23 +15,23 @@ ROOMS = ("storage", "photos", "networks", "frozen")
 def main() -> None:
     p = stage.load_params().only(["seed", "precision", "larger"])
     data = [TRUNK, LISTS / "train.csv", LISTS / "validation.csv"]
-    backup = stage.backup(LARGER, p, [*data, *stage.code(ROOMS)])
-    if not backups.complete(LARGER, backup):
-        fill(p, backup)
+    checkpoint = stage.checkpoint(LARGER, p, [*data, *stage.code(ROOMS)])
+    if not checkpoints.complete(LARGER, checkpoint):
+        fill(p, checkpoint)
 
 
-def fill(p: params.Params, backup: backups.Backup) -> None:
-    from smallset.frozen import caches, extraction  # with TensorFlow, which takes seconds, mostly for nothing
-    from smallset.networks import runtime, saving
-    from smallset.photos import augmentation
+def fill(p: params.Params, checkpoint: checkpoints.Checkpoint) -> None:
+    from smallset.features import caches, extraction  # with TensorFlow, which takes seconds, mostly for nothing
+    from smallset.images import augmentation
+    from smallset.models import model_file, precision
 
-    runtime.prepare(p.seed, p.precision)
-    trunk = saving.load(TRUNK)
+    precision.prepare(p.seed, p.precision)
+    trunk = model_file.load(TRUNK)
     train, validation = lists.splits(LISTS, SUBSET)
     views = [None, augmentation.mirror] if p.larger.mirror else [None]
-    with backups.resumable(LARGER, backup) as folder:
-        extraction.from_photos(trunk, validation, {folder / "validation.npy": extraction.PLAIN}, backup)
-        extraction.from_photos(trunk, train, {folder / "train.npy": views}, backup)
+    with checkpoints.resumable(LARGER, checkpoint) as folder:
+        extraction.from_photos(trunk, validation, {folder / "validation.npy": extraction.PLAIN}, checkpoint)
+        extraction.from_photos(trunk, train, {folder / "train.npy": views}, checkpoint)
         caches.keep_pixels(folder, validation, trunk.input_shape[1])
 
 

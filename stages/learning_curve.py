@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.measures import learning_curve
-from smallset.networks import runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import files
-from smallset.training import pooling
+from smallset.datasets import lists
+from smallset.evaluation import learning_curve
+from smallset.features import caches
+from smallset.models import model_file, precision
+from smallset.pipeline import files, stage
+from smallset.training import linear_probe
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -20,12 +19,12 @@ TABLE = Path("metrics/learning_curve.csv")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
-    data, top = caches.data(LARGER, LARGER, train, validation), saving.load(TOP)
-    head = pooling.unsolved(top.output_shape[1:], len(train.classes))
-    rows, known = (pooling.rows(top, head, cache) for cache in (data.train, data.validation))
-    wrong = learning_curve.measure(rows, train, known, pooling.chosen(CHOICE), p.linear, p.seed)
+    data, top = caches.data(LARGER, LARGER, train, validation), model_file.load(TOP)
+    head = linear_probe.unsolved(top.output_shape[1:], len(train.classes))
+    rows, known = (linear_probe.rows(top, head, cache) for cache in (data.train, data.validation))
+    wrong = learning_curve.measure(rows, train, known, linear_probe.chosen(CHOICE), p.linear, p.seed)
     files.write_csv(TABLE, learning_curve.table(wrong, len(train.classes), p.seed))
 
 

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.networks import runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import files
-from smallset.training import pooling
+from smallset.datasets import lists
+from smallset.features import caches
+from smallset.models import model_file, precision
+from smallset.pipeline import files, stage
+from smallset.training import linear_probe
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -19,15 +18,15 @@ MODEL = Path("models/linear.keras")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
     data = caches.data(LARGER, LARGER, train, validation)
-    trunk, top = (saving.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
-    solved = pooling.fit(trunk, top, data, p.linear)
+    trunk, top = (model_file.load(BASE / f"{part}.keras") for part in ("trunk", "top"))
+    solved = linear_probe.fit(trunk, top, data, p.linear)
     files.write_csv(METRICS / "history.csv", solved.history)
     files.write_csv(METRICS / "choice.csv", solved.choice)
     seen = train.digests + validation.digests
-    saving.save(solved.model, MODEL, train.classes, solved.temperature, seen, vars(solved.limits))
+    model_file.save(solved.model, MODEL, train.classes, solved.temperature, seen, vars(solved.limits))
 
 
 stage.run(main)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.networks import runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import files
+from smallset.datasets import lists
+from smallset.features import caches
+from smallset.models import model_file, precision
+from smallset.pipeline import files, stage
 from smallset.training import depths, fitting
 
 SUBSET = Path("data/subset")
@@ -19,18 +18,18 @@ MODEL = Path("models/pooled.keras")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
+    precision.prepare(p.seed, p.precision)
     train, validation = lists.splits(LISTS, SUBSET)
     data = caches.data(LARGER, LARGER, train, validation)
-    start = saving.load(START)
+    start = model_file.load(START)
     parts = [start.get_layer(name) for name in ("trunk", "top", "head")]
-    run = fitting.Run(p.seed, stage.backup(MODEL), METRICS / "history.csv")
+    run = fitting.Run(p.seed, stage.checkpoint(MODEL), METRICS / "history.csv")
     tuned = depths.fit(parts, data, p.pooled, run)
     files.write_csv(METRICS / "history.csv", tuned.history)
     files.write_csv(METRICS / "choice.csv", tuned.choice)
     seen = train.digests + validation.digests
-    saving.save(tuned.model, MODEL, train.classes, tuned.temperature, seen, vars(tuned.limits))
-    run.backup.remove()
+    model_file.save(tuned.model, MODEL, train.classes, tuned.temperature, seen, vars(tuned.limits))
+    run.checkpoint.remove()
 
 
 stage.run(main)

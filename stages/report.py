@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from smallset.measures import since
-from smallset.networks import saving
-from smallset.pipeline import names, stage
-from smallset.showing import explanation, findings, pictures, report, results
-from smallset.storage import files
+from smallset.evaluation import diff
+from smallset.models import model_file
+from smallset.pipeline import files, stage, text
+from smallset.reports import findings, gradcam, report, results, thumbnails
 
 METRICS = Path("metrics")
 PARAMS = Path("params.yaml")
@@ -17,16 +16,16 @@ PAGE = Path("plots/report.html")
 
 
 def main() -> None:
-    print(names.lines(since.record(METRICS)))
-    found = results.read(METRICS, PARAMS, names.project(Path.cwd()))
+    print(text.lines(diff.record(METRICS)))
+    found = results.read(METRICS, PARAMS, text.project(Path.cwd()))
     name = found.best
-    model, classes = saving.classifier(MODELS / f"{name}.keras")
-    chosen = pictures.examples(found.predictions[name])
-    overlays = explanation.overlays(model, classes, chosen, SUBSET / "test", pictures.SIDE)
-    gallery = pictures.Gallery(
-        mistakes=pictures.mistakes(found.predictions, name, SUBSET / "test"),
-        heat=pictures.heat(name, chosen, overlays, SUBSET / "test"),
-        augmented=pictures.drawn(PLOTS / "augmented.png", "One training photo, augmented nine times"),
+    model, classes = model_file.classifier(MODELS / f"{name}.keras")
+    chosen = thumbnails.examples(found.predictions[name])
+    overlays = gradcam.overlays(model, classes, chosen, SUBSET / "test", thumbnails.SIDE)
+    gallery = thumbnails.Gallery(
+        mistakes=thumbnails.mistakes(found.predictions, name, SUBSET / "test"),
+        heat=thumbnails.heat(name, chosen, overlays, SUBSET / "test"),
+        augmented=thumbnails.drawn(PLOTS / "augmented.png", "One training photo, augmented nine times"),
     )
     odd = findings.all_of(found, SUBSET)
     files.write_text(PAGE, report.page(found, odd, gallery))

@@ -3,13 +3,12 @@
 import sys
 from pathlib import Path
 
-from smallset.frozen import caches
-from smallset.measures import suspects
-from smallset.networks import saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.showing import plots
-from smallset.storage import files
+from smallset.datasets import lists
+from smallset.evaluation import label_issues
+from smallset.features import caches
+from smallset.models import model_file
+from smallset.pipeline import files, stage
+from smallset.reports import figures
 
 SUBSET = Path("data/subset")
 LISTS = Path("metrics/subset")
@@ -22,9 +21,9 @@ def main() -> None:
     found = {split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("train", "validation")}
     folder, *top = map(Path, sys.argv[1:])
     cached = {split: caches.read(folder / f"{split}.npy", own) for split, own in found.items()}
-    table = suspects.find(cached, p.seed, *map(saving.load, top))
+    table = label_issues.find(cached, p.seed, *map(model_file.load, top))
     files.write_csv(TABLE, table)
-    plots.save(plots.suspects(table, SUBSET), PICTURE)
+    figures.save(figures.suspects(table, SUBSET), PICTURE)
 
 
 stage.run(main)

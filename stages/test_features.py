@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from smallset.frozen import caches, extraction
-from smallset.networks import runtime, saving
-from smallset.photos import lists
-from smallset.pipeline import stage
-from smallset.storage import backups
+from smallset.datasets import lists
+from smallset.features import caches, extraction
+from smallset.models import model_file, precision
+from smallset.pipeline import checkpoints, stage
 
 TEST = Path("data/subset/test")
 LIST = Path("metrics/subset/test.csv")
@@ -16,15 +15,15 @@ FEATURES = Path("data/test_features")
 
 def main() -> None:
     p = stage.load_params()
-    runtime.prepare(p.seed, p.precision)
-    test, top = lists.read(LIST, TEST), saving.load(BASE / "top.keras")
-    backup = stage.backup(FEATURES)
-    with backups.resumable(FEATURES, backup) as folder:
+    precision.prepare(p.seed, p.precision)
+    test, top = lists.read(LIST, TEST), model_file.load(BASE / "top.keras")
+    checkpoint = stage.checkpoint(FEATURES)
+    with checkpoints.resumable(FEATURES, checkpoint) as folder:
         for name, base in {"activations": BASE, "larger": BASE / "larger"}.items():
-            trunk = saving.load(base / "trunk.keras")
-            extraction.from_photos(trunk, test, {folder / f"{name}.npy": extraction.PLAIN}, backup)
+            trunk = model_file.load(base / "trunk.keras")
+            extraction.from_photos(trunk, test, {folder / f"{name}.npy": extraction.PLAIN}, checkpoint)
         extraction.from_cache(top, caches.read(folder / "activations.npy", test), folder / "features.npy")
-    backup.remove()
+    checkpoint.remove()
 
 
 stage.run(main)

@@ -18,14 +18,15 @@ import psutil
 from networks import limited
 from pipelines import short
 
-from smallset.frozen import caches, extraction
-from smallset.networks import runtime
-from smallset.photos import augmentation, images, lists
+from smallset.cli import remote_files, shards
+from smallset.cli.prediction import PLAIN
+from smallset.datasets import lists
+from smallset.features import caches, extraction
+from smallset.images import augmentation, batches
+from smallset.models import precision
 from smallset.pipeline import cluster, params
-from smallset.storage.backups import Backup
-from smallset.tools import places, sharding
-from smallset.tools.prediction import PLAIN
-from smallset.training import repeats
+from smallset.pipeline.checkpoints import Checkpoint
+from smallset.training import seeds
 
 P = short(params.HeadTraining, units=4, dropout=0.5)
 
@@ -37,37 +38,37 @@ def photos(folder: Path) -> lists.Photos:
 def extract(folder: Path) -> None:
     """Two views of each photo, in shards of 4."""
     extraction.SHARD = 4
-    runtime.prepare(0, "auto")
+    precision.prepare(0, "auto")
     inputs = keras.Input((32, 32, 3))
     trunk = keras.Model(inputs, keras.layers.Conv2D(8, 5, strides=3)(inputs / 255), name="trunk")
     turned = augmentation.view(params.read(Path(__file__).parents[1] / "params.yaml").augmentation, 32, 0, 0)
     wanted = {folder / "train.npy": extraction.PLAIN, folder / "views/train.npy": [turned, augmentation.mirror]}
-    extraction.from_photos(trunk, photos(folder), wanted, Backup(folder / ".part.train.npz", "one"))
+    extraction.from_photos(trunk, photos(folder), wanted, Checkpoint(folder / ".part.train.npz", "one"))
 
 
 def predict(folder: Path) -> None:
     """Labels, in shards of 4; the first run makes the model."""
-    sharding.LENGTH = 4
+    shards.LENGTH = 4
     model = folder.parent / "model.keras"
     if not model.exists():
         limited(model, photos(folder))
-    source, output = places.place(str(folder.parent / "photos")), places.place(str(folder / "labels"))
-    sharding.label(model, places.find(source), output, PLAIN)
+    source, output = remote_files.place(str(folder.parent / "photos")), remote_files.place(str(folder / "labels"))
+    shards.label(model, remote_files.find(source), output, PLAIN)
 
 
-def opened(path: Path, _: Backup) -> tuple[repeats.Plan, caches.Cache]:
+def opened(path: Path, _: Checkpoint) -> tuple[seeds.Plan, caches.Cache]:
     """A head on a cache that a job `extract` has made."""
     found = photos(path.parent)
     cache = caches.read(path, found)
-    return repeats.of_head(caches.Data(cache, cache, images.pixels(found, 8)), P), cache
+    return seeds.of_head(caches.Data(cache, cache, batches.pixels(found, 8)), P), cache
 
 
 def seeds(folder: Path) -> None:
-    runtime.prepare(0, "auto")
-    backup = Backup(folder / ".part.seeds.npz", "one")
-    found = repeats.shared(partial(opened, folder.parent / "extract-here/train.npy"), range(5, 9), backup)
+    precision.prepare(0, "auto")
+    checkpoint = Checkpoint(folder / ".part.seeds.npz", "one")
+    found = seeds.shared(partial(opened, folder.parent / "extract-here/train.npy"), range(5, 9), checkpoint)
     np.save(folder / "seeds.npy", found)
-    backup.remove()
+    checkpoint.remove()
 
 
 def here(folder: Path) -> None:

@@ -14,9 +14,8 @@ import yaml
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from smallset.photos import lists
-from smallset.sources import drawing
-from smallset.storage import bulk
+from smallset.datasets import lists, synthetic
+from smallset.pipeline import bulk
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +48,7 @@ def document() -> Any:
 @pytest.fixture
 def drawn(tmp_path: Path) -> lists.Photos:
     """Five drawn pictures of each class, 80 px."""
-    drawing.draw(tmp_path / "drawn", 5, 80, seed=0)
+    synthetic.draw(tmp_path / "drawn", 5, 80, seed=0)
     return lists.digested(lists.find(tmp_path / "drawn"))
 
 
@@ -70,11 +69,11 @@ def in_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[NDArra
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of four photos, and no waiting before a place is tried again."""
-    from smallset.tools import places, sharding
+    from smallset.cli import remote_files, shards
 
-    monkeypatch.setattr(sharding, "LENGTH", 4)
-    monkeypatch.setattr(sharding, "BATCH", 2)
-    monkeypatch.setattr(places, "WAITS", ())
+    monkeypatch.setattr(shards, "LENGTH", 4)
+    monkeypatch.setattr(shards, "BATCH", 2)
+    monkeypatch.setattr(remote_files, "WAITS", ())
 
 
 @pytest.fixture(scope="session")
@@ -82,21 +81,21 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .weights.h5 of VGG16 that was never trained: the right shapes, offline."""
     import keras
 
-    from smallset.bases import applications
+    from smallset.backbones import registry
 
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
-    applications.plain("VGG16").save_weights(path)
+    registry.plain("VGG16").save_weights(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def vgg16(random_weights: Path) -> "Callable[[int], keras.Model]":
     """VGG16's base with those weights, for photos of a given size."""
-    from smallset.bases import applications, weights
+    from smallset.backbones import registry, weights
 
     tensors = weights.from_file("VGG16", random_weights)
-    return lambda size: applications.build("VGG16", tensors, size)
+    return lambda size: registry.build("VGG16", tensors, size)
 
 
 @pytest.fixture

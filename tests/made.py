@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from smallset.measures import audit, comparison, cross_validation, evaluation, learning_curve, significance
-from smallset.networks import saving
-from smallset.photos import lists
-from smallset.pipeline import provenance
-from smallset.sources import drawing
-from smallset.storage import files
+from smallset.datasets import lists, synthetic
+from smallset.evaluation import comparison, cross_validation, duplicates, learning_curve, significance
+from smallset.models import model_file
+from smallset.pipeline import files, provenance
 
 MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune", "linear", "pooled"]
 SKILLS = [0.3, 0.6, 1.0, 1.4, 1.2, 0.8, 1.3]  # how far a model tells the classes apart: logits of mean ± skill
@@ -24,8 +22,8 @@ BINS = 15
 def pipeline(folder: Path, photos_each: int = 12, side: int = 96) -> lists.Photos:
     """All that the chapter's pipeline has when the report's turn comes; returns its test photos."""
     for number, split in enumerate(SPLITS):
-        drawing.draw(folder / "data/subset" / split, photos_each, side, seed=number)
-    drawing.draw(folder / "plots", 1, side, seed=9)
+        synthetic.draw(folder / "data/subset" / split, photos_each, side, seed=number)
+    synthetic.draw(folder / "plots", 1, side, seed=9)
     (folder / "plots/cat/cat.0.jpg").rename(folder / "plots/augmented.png")
     test = lists.find(folder / "data/subset/test")
     models(folder, test)
@@ -48,14 +46,14 @@ def models(folder: Path, test: lists.Photos) -> None:
         logits = random.normal(skill * (2 * test.labels - 1), 1.0)
         dog = 1 / (1 + np.exp(-2.2 * logits))
         probability = np.stack([1 - dog, dog], axis=1)
-        measures[name] = evaluation.measures(test.labels, probability) | {"brier": 0.1, "ece": 0.0312}
+        measures[name] = metrics.measures(test.labels, probability) | {"brier": 0.1, "ece": 0.0312}
         measures[name] |= {"val_accuracy": 0.9, "val_loss": 0.5 / skill, "unlike": 0.013}
         history[name] = training(1 if name == "linear" else 20, skill, random)
-        predictions[name] = evaluation.predictions(test, probability)
+        predictions[name] = metrics.predictions(test, probability)
         for kind, table in {
             "history": history[name],
             "predictions": predictions[name],
-            "roc": evaluation.roc(test, probability),
+            "roc": metrics.roc(test, probability),
             "reliability": reliability(random),
             "sets": pd.DataFrame({"coverage": [0.9, 0.95], "covered": [0.91, 0.951], "labels": 1.3, "single": 0.8}),
             "unlike": pd.DataFrame(
@@ -66,7 +64,7 @@ def models(folder: Path, test: lists.Photos) -> None:
             ),
         }.items():
             files.write_csv(metrics / name / f"{kind}.csv", table)
-        saving.save(network(name), folder / f"models/{name}.keras", test.classes)
+        model_file.save(network(name), folder / f"models/{name}.keras", test.classes)
     files.write_csv(metrics / "pairs.csv", significance.pairs(predictions))
     repeated = [name for name in MODELS[2:] if name != "linear"]  # a pipeline repeats no convnet
     runs = pd.DataFrame(
@@ -130,7 +128,7 @@ def data(folder: Path, photos_each: int) -> None:
     files.write_csv(metrics / "audit/pairs.csv", table)
     photos = pd.DataFrame({"file": [f"dog/dog.{number}.jpg" for number in range(photos_each)], "split": "train"})
     photos = photos.assign(width=96, height=96, aspect=1, luminance=0.5, blur=photos.index / photos_each)
-    photos = photos.assign(**dict.fromkeys(audit.FLAGS, False))
+    photos = photos.assign(**dict.fromkeys(duplicates.FLAGS, False))
     photos = photos.assign(blurred=photos.index > photos_each - 3, greyscale=True)
     files.write_csv(metrics / "audit/photos.csv", photos)
     suspects = {"rank": [1, 2], "file": ["cat/cat.0.jpg", "dog/dog.1.jpg"], "split": ["train", "validation"]}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from smallset.tools import initialising
+from smallset.cli import initialising
 
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch_states
 
-from smallset.bases import applications, lite, weights
+from smallset.backbones import efficientnet_lite, registry, weights
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
@@ -26,7 +26,7 @@ def pixels() -> np.ndarray:
 
 
 def test_the_base_has_the_books_weights(base: keras.Model) -> None:
-    trunk, top = applications.split(base, "VGG16", None)
+    trunk, top = registry.split(base, "VGG16", None)
     assert (base.count_params(), len(base.weights)) == (14_714_688, 26)
     assert (top.count_params(), len(top.trainable_weights)) == (7_079_424, 6)
     assert (trunk.count_params(), len(trunk.weights)) == (14_714_688 - 7_079_424, 20)
@@ -36,14 +36,14 @@ def test_the_base_has_the_books_weights(base: keras.Model) -> None:
 
 
 def test_the_shapes_are_the_books_at_180_px(vgg16: Callable[[int], keras.Model]) -> None:
-    trunk, top = applications.split(vgg16(180), "VGG16", None)
+    trunk, top = registry.split(vgg16(180), "VGG16", None)
     assert (trunk.output_shape, top.output_shape) == ((None, 11, 11, 512), (None, 5, 5, 512))
 
 
 def test_raw_pixels_give_what_keras_gives_for_preprocessed_ones(
     base: keras.Model, pixels: np.ndarray, random_weights: Path
 ) -> None:
-    plain = applications.plain("VGG16")
+    plain = registry.plain("VGG16")
     plain.load_weights(random_weights)
     expected = plain.predict(keras.applications.vgg16.preprocess_input(pixels.copy()), verbose=0)
     assert expected.std() > 0
@@ -51,7 +51,7 @@ def test_raw_pixels_give_what_keras_gives_for_preprocessed_ones(
 
 
 def test_top_after_trunk_is_the_base(base: keras.Model, pixels: np.ndarray) -> None:
-    trunk, top = applications.split(base, "VGG16", None)
+    trunk, top = registry.split(base, "VGG16", None)
     both = top.predict(trunk.predict(pixels, verbose=0), verbose=0)
     np.testing.assert_allclose(both, base.predict(pixels, verbose=0), rtol=1e-5)
 
@@ -67,10 +67,10 @@ FAMILIES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones(name: str, pixels: np.ndarray) -> None:
-    plain = applications.plain(name, input_shape=(78, 78, 3))
-    whole = applications.build(name, plain.get_weights(), 78)
-    expected = np.asarray(plain(applications.preprocess(name, pixels.copy())))
-    trunk, top = applications.split(whole, name, None)
+    plain = registry.plain(name, input_shape=(78, 78, 3))
+    whole = registry.build(name, plain.get_weights(), 78)
+    expected = np.asarray(plain(registry.preprocess(name, pixels.copy())))
+    trunk, top = registry.split(whole, name, None)
     found = top(trunk(pixels))
     assert expected.std() > 0
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
@@ -79,10 +79,10 @@ def test_each_family_gives_for_raw_pixels_what_keras_gives_for_preprocessed_ones
 
 def test_the_names_that_params_yaml_takes_are_those_of_keras_applications_and_the_lite_family_each_with_a_cut() -> None:
     models = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert set(params.BASES) == models | set(lite.NETWORKS)
+    assert set(params.BASES) == models | set(efficientnet_lite.NETWORKS)
     assert len(params.BASES) == len(set(params.BASES))
     for name in params.BASES:
-        assert sum(bool(re.fullmatch(family, name)) for family in applications.CUTS) == 1, name
+        assert sum(bool(re.fullmatch(family, name)) for family in registry.CUTS) == 1, name
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_names_that_params_yaml_takes_are_those_of_keras_applications_and_th
 )
 def test_a_base_that_cannot_be_made_is_named_with_the_cure(name: str, size: int, cut: str | None, message: str) -> None:
     with pytest.raises(SmallsetError, match=f"params.yaml: {message}"):
-        applications.split(applications.build(name, applications.plain(name).get_weights(), size), name, cut)
+        registry.split(registry.build(name, registry.plain(name).get_weights(), size), name, cut)
 
 
 def test_a_base_of_keras_hub_names_the_extra_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,15 +116,15 @@ def test_a_base_of_keras_hub_names_the_extra_where_it_is_missing(monkeypatch: py
     ],
 )
 def test_the_lite_networks_have_the_published_weights(name: str, weights: int, tensors: int, grid: int) -> None:
-    side = lite.NETWORKS[name].side
-    network = lite.network(name, (side, side, 3))
+    side = efficientnet_lite.NETWORKS[name].side
+    network = efficientnet_lite.network(name, (side, side, 3))
     assert (network.count_params(), len(network.weights)) == (weights, tensors)
     assert network.output_shape == (None, grid, grid, 1280)
 
 
 def test_a_lite_network_ends_its_trunk_with_the_last_stage_but_one_and_gives_0_to_6(pixels: np.ndarray) -> None:
-    base = applications.build("EfficientNetLite2", applications.plain("EfficientNetLite2").get_weights(), 78)
-    trunk, top = applications.split(base, "EfficientNetLite2", None)
+    base = registry.build("EfficientNetLite2", registry.plain("EfficientNetLite2").get_weights(), 78)
+    trunk, top = registry.split(base, "EfficientNetLite2", None)
     assert [part.layers[-1].name for part in (trunk, top)] == ["block5d_add", "top_conv"]
     found = top.predict(trunk.predict(pixels, verbose=0), verbose=0)
     assert found.shape == (2, 3, 3, 1280)
@@ -132,7 +132,7 @@ def test_a_lite_network_ends_its_trunk_with_the_last_stage_but_one_and_gives_0_t
 
 
 def test_a_lite_network_scales_pixels_itself() -> None:
-    network = lite.network("EfficientNetLite0", (32, 32, 3))
+    network = efficientnet_lite.network("EfficientNetLite0", (32, 32, 3))
     scaled = keras.Model(network.input, network.get_layer("rescaling").output)
     found = np.asarray(scaled(np.full((1, 32, 32, 3), 255, np.float32)))
     np.testing.assert_allclose(found, (255 - 127) / 128, rtol=1e-6)
@@ -140,8 +140,8 @@ def test_a_lite_network_scales_pixels_itself() -> None:
 
 @pytest.mark.parametrize("layer", ["stem_conv", "block3b_dwconv"])
 def test_a_saved_state_of_torch_gives_kernels_with_their_normalization_folded_in(layer: str) -> None:
-    state, network = torch_states.of_lite("EfficientNetLite0"), lite.network("EfficientNetLite0")
-    network.set_weights(lite.from_torch(state))
+    state, network = torch_states.of_lite("EfficientNetLite0"), efficientnet_lite.network("EfficientNetLite0")
+    network.set_weights(efficientnet_lite.from_torch(state))
     folded = network.get_layer(layer)
     plain = type(folded).from_config(folded.get_config() | {"use_bias": False, "activation": None})
     kernel, *normalization = (state[name] for name in state if name.startswith(f"{layer}.") and "num" not in name)

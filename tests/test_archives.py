@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from smallset.datasets import archives
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import archives
 
 
 def make_zip(target: Path | io.BytesIO, names: Iterable[str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from smallset.datasets import folders
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import arrangements
 
 JPEG = b"\xff\xd8\xff\xe0"
 
@@ -25,17 +25,17 @@ def named(pattern: str, count: int = 10) -> list[str]:
 
 
 def labels(folder: Path) -> dict[str, str]:
-    own, _ = arrangements.read(folder, None)
+    own, _ = folders.read(folder, None)
     return dict(zip(own["source"], own["label"], strict=True))
 
 
 def splits(folder: Path) -> dict[str, str]:
-    own, _ = arrangements.read(folder, None)
+    own, _ = folders.read(folder, None)
     return dict(zip(own["source"], own["split"], strict=True))
 
 
 def said(folder: Path) -> str:
-    return "\n".join(arrangements.read(folder, None)[1])
+    return "\n".join(folders.read(folder, None)[1])
 
 
 def test_plain_class_folders_need_no_words(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_split_that_there_is_not_is_drawn_from_the_training_photos(
 
 def test_a_test_folder_without_classes_is_left_out_and_all_splits_are_drawn(tmp_path: Path) -> None:
     put(tmp_path, *named("train/cat.{}.jpg"), *named("train/dog.{}.jpg"), *named("test1/{}.jpg"))
-    own, words = arrangements.read(tmp_path, None)
+    own, words = folders.read(tmp_path, None)
     assert {*own} == {"source", "file", "label"}
     assert own["label"].value_counts().to_dict() == {"cat": 10, "dog": 10}
     assert "Left out: 10 photos of test1, which has no classes." in words
@@ -121,7 +121,7 @@ def test_a_split_may_have_one_class_alone_and_that_is_an_error_with_all_that_are
     with pytest.raises(
         SmallsetError, match="no photo of dog in test; of ox in test. Add some there, or name no splits"
     ):
-        arrangements.read(tmp_path, None)
+        folders.read(tmp_path, None)
 
 
 def test_splits_may_lie_in_the_class_folders(tmp_path: Path) -> None:
@@ -182,13 +182,13 @@ def test_names_that_are_not_of_classes_are_not_taken_for_such(tmp_path: Path, na
     with pytest.raises(
         SmallsetError, match="expected two classes or more, found none. Sort the photos into one folder"
     ):
-        arrangements.read(tmp_path, None)
+        folders.read(tmp_path, None)
 
 
 def test_a_class_folder_s_own_name_leads_to_the_folder_above(tmp_path: Path) -> None:
     put(tmp_path, "own/cat/1.jpg", "own/dog/1.jpg")
     with pytest.raises(SmallsetError, match=f"If the classes are cat, dog, name {tmp_path}/own"):
-        arrangements.read(tmp_path / "own/cat", None)
+        folders.read(tmp_path / "own/cat", None)
 
 
 def test_a_table_beside_the_photos_is_read(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_table_above_the_photos_is_read_and_what_is_to_be_handed_in_is_not(tmp
     put(tmp_path, *named("train/{}.jpg"), *named("test/1{}.jpg"))
     (tmp_path / "train.csv").write_text("\n".join(["id,label", *(f"{n},{'ab'[n % 2]}" for n in range(10))]))
     (tmp_path / "sample_submission.csv").write_text("\n".join(["id,label", *(f"1{n},a" for n in range(10))]))
-    own, words = arrangements.read(tmp_path, None)
+    own, words = folders.read(tmp_path, None)
     assert [*own["source"]] == named("train/{}.jpg")
     assert "Left out: 10 photos of test, which has no classes." in words
 
@@ -214,7 +214,7 @@ def test_tables_that_do_not_fit_are_named_where_nothing_else_tells_the_classes(t
     put(tmp_path, "1.jpg", "2.jpg")
     (tmp_path / "labels.csv").write_text("file,label\n1.jpg,cat\n3.jpg,dog\n")
     with pytest.raises(SmallsetError, match=r"If labels.csv is one, name it with --table\."):
-        arrangements.read(tmp_path, None)
+        folders.read(tmp_path, None)
 
 
 def test_photos_in_no_class_folder_and_folders_in_class_folders_are_said(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_photos_in_no_class_folder_and_folders_in_class_folders_are_said(tmp_pat
 )
 def test_folders_that_are_not_clear_are_errors(tmp_path: Path, names: list[str], message: str) -> None:
     with pytest.raises(SmallsetError, match=message):
-        arrangements.read(put(tmp_path, *names), None)
+        folders.read(put(tmp_path, *names), None)
 
 
 def test_class_folders_of_other_encodings_are_named_by_their_bytes(tmp_path: Path) -> None:
@@ -253,14 +253,14 @@ def test_class_folders_of_other_encodings_are_named_by_their_bytes(tmp_path: Pat
     with pytest.raises(
         SmallsetError, match=r"expected names fit for a folder, of UTF-8, .*'\\xb0\\xb3' .*; '\\xb0\\xed"
     ):
-        arrangements.read(tmp_path, None)
+        folders.read(tmp_path, None)
 
 
 def test_two_spellings_of_one_letter_are_one_class_and_one_place(tmp_path: Path) -> None:
     whole, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     put(tmp_path, f"train/{whole}/{whole}.jpg", f"train/{apart}/{apart}.jpg", "train/dog/1.jpg", "train/dog/2.jpg")
     put(tmp_path, f"val/{apart}/1.jpg", "val/dog/3.jpg", f"test/{whole}/2.jpg", "test/dog/4.jpg")
-    own, _ = arrangements.read(tmp_path, None)
+    own, _ = folders.read(tmp_path, None)
     assert {*own["label"]} == {whole, "dog"}
     assert len({unicodedata.normalize("NFC", place) for place in own["file"]}) == len(own)
 
@@ -272,13 +272,13 @@ def test_all_groups_that_cross_splits_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         SmallsetError, match="groups cross splits: '0' is in test, train, validation; '1' is in test, tr"
     ):
-        arrangements.read(tmp_path, tmp_path / "table.csv")
+        folders.read(tmp_path, tmp_path / "table.csv")
 
 
 def test_a_group_is_drawn_whole_for_a_split_that_there_is_not(tmp_path: Path) -> None:
     put(tmp_path, *named("{}.jpg", 60))
     rows = [f"{n}.jpg,{'ab'[n % 2]},{'test' if n >= 50 else 'train'},{n // 5}" for n in range(60)]
     (tmp_path / "table.csv").write_text("\n".join(["file,label,split,group", *rows]))
-    own, _ = arrangements.read(tmp_path, tmp_path / "table.csv")
+    own, _ = folders.read(tmp_path, tmp_path / "table.csv")
     assert own.groupby("group")["split"].nunique().eq(1).all()
     assert 5 <= (own["split"] == "validation").sum() <= 15

@@ -15,11 +15,10 @@ import yaml
 from PIL import Image, ImageEnhance, ImageFilter
 from pipelines import ROOT
 
-from smallset.measures import audit
-from smallset.photos import lists
+from smallset.datasets import lists, splits, synthetic
+from smallset.evaluation import duplicates
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import drawing, splits
-from smallset.storage import files
 
 NEAR = 8
 TRAIN, TEST = "train/cat/cat.0.jpg", "test/cat/copy.png"
@@ -38,16 +37,16 @@ TRANSPOSED = {
 def subset(tmp_path: Path) -> Path:
     """Drawn pictures, all different: 5 of each class for training, 3 for validation, 3 for the test."""
     for seed, (split, count) in enumerate({"train": 5, "validation": 3, "test": 3}.items()):
-        drawing.draw(tmp_path / "data/subset" / split, count, 80, seed)
+        synthetic.draw(tmp_path / "data/subset" / split, count, 80, seed)
     return tmp_path / "data/subset"
 
 
-def look(subset: Path) -> audit.Looks:
-    return audit.look({split: lists.find(subset / split) for split in splits.SPLITS})
+def look(subset: Path) -> duplicates.Looks:
+    return duplicates.look({split: lists.find(subset / split) for split in splits.SPLITS})
 
 
 def pairs(subset: Path) -> pd.DataFrame:
-    return audit.pairs(look(subset), NEAR)
+    return duplicates.pairs(look(subset), NEAR)
 
 
 def names(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -59,8 +58,8 @@ def names(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def test_different_pictures_are_no_pairs(tmp_path: Path) -> None:
     for seed, split in enumerate(splits.SPLITS):
-        drawing.draw(tmp_path / split, 20, 80, seed)
-    table = audit.pairs(look(tmp_path), 16)
+        synthetic.draw(tmp_path / split, 20, 80, seed)
+    table = duplicates.pairs(look(tmp_path), 16)
     assert table.empty
     assert [*table.columns] == [
         *["kind", "transform", "distance", "correlation", "file", "split", "class"],
@@ -106,7 +105,7 @@ def test_of_several_copies_each_is_paired_with_one_for_the_test(subset: Path) ->
     assert set(names(found)) == {(TRAIN, copies[2]), (copies[0], copies[2]), (copies[1], copies[2])}
     assert found["crosses_splits"].all()
     assert found["crosses_classes"].tolist() == [True, False, False]  # a dog that is a cat in the test comes first
-    excluded = audit.exclusions(found, {"cat/bad.jpg": "does not decode", "dog/x.jpg": splits.EXCLUDED})
+    excluded = duplicates.exclusions(found, {"cat/bad.jpg": "does not decode", "dog/x.jpg": splits.EXCLUDED})
     assert excluded == ["dog/x.jpg", "dog/again.jpg", "cat/cat.0.jpg", "cat/other.jpg"]
 
 
@@ -119,7 +118,7 @@ def test_pictures_of_one_colour_are_alike_only_when_they_are_equal(subset: Path)
 def test_many_near_copies_of_a_photo_stay_few_rows_and_those_across_splits_are_among_them(
     subset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "MOST", 2)
+    monkeypatch.setattr(duplicates, "MOST", 2)
     with Image.open(subset / TRAIN) as image:
         for side in range(70, 78):
             image.resize((side, side)).save(subset / f"train/cat/{side}.png")
@@ -136,7 +135,7 @@ def leaks(count: int) -> pd.DataFrame:
         for number in range(count + 1)
     ]
     crossing = [True] * count + [False]
-    words = audit.likeness("near", "mirrored")
+    words = duplicates.likeness("near", "mirrored")
     return pd.DataFrame(rows).assign(
         words=words, split="train", other_split="test", crosses_splits=crossing, crosses_classes=False
     )
@@ -144,24 +143,24 @@ def leaks(count: int) -> pd.DataFrame:
 
 def test_a_leak_is_one_message_with_the_photos_and_a_line_to_paste() -> None:
     with pytest.raises(SmallsetError) as raised:
-        audit.judge(leaks(12), {"dog/d.jpg": splits.EXCLUDED}, "error")
+        duplicates.judge(leaks(12), {"dog/d.jpg": splits.EXCLUDED}, "error")
     first, *lines = str(raised.value).splitlines()
     assert first.startswith("12 pairs of photos alike in two splits (metrics/audit/pairs.csv, plots/audit.png)")
     assert lines[0] == "- train cat/0.jpg and test cat/x0.jpg: nearly the same picture, mirrored"
     assert lines[9:11] == ["- train cat/9.jpg and test cat/x9.jpg: nearly the same picture, mirrored", "- and 2 more"]
     assert yaml.safe_load(lines[-2])["exclude"] == ["dog/d.jpg", *(f"cat/{number}.jpg" for number in range(12))]
-    assert lines[-1] == "Or let them be: set audit.leakage: warning."
-    assert audit.judge(leaks(1), {}, "warning").startswith("Warning: 1 pair of photos alike in two splits")
-    assert "- train cat/0.jpg and test cat/x0.jpg" in audit.judge(leaks(1), {}, "warning")
+    assert lines[-1] == "Or let them be: set duplicates.leakage: warning."
+    assert duplicates.judge(leaks(1), {}, "warning").startswith("Warning: 1 pair of photos alike in two splits")
+    assert "- train cat/0.jpg and test cat/x0.jpg" in duplicates.judge(leaks(1), {}, "warning")
     odd = leaks(1).assign(file="cat/\x1b[2J\n.jpg")
-    assert r"- train cat/\x1b[2J\n.jpg and" in audit.judge(odd, {}, "warning")
-    assert yaml.safe_load(audit.judge(odd, {}, "warning").splitlines()[-1])["exclude"] == ["cat/\x1b[2J\n.jpg"]
-    assert audit.judge(leaks(0), {}, "error") == "No photo was found in two splits."
+    assert r"- train cat/\x1b[2J\n.jpg and" in duplicates.judge(odd, {}, "warning")
+    assert yaml.safe_load(duplicates.judge(odd, {}, "warning").splitlines()[-1])["exclude"] == ["cat/\x1b[2J\n.jpg"]
+    assert duplicates.judge(leaks(0), {}, "error") == "No photo was found in two splits."
 
 
 def test_photos_unlike_the_rest_are_flagged(tmp_path: Path) -> None:
     for seed, split in enumerate(splits.SPLITS):
-        drawing.draw(tmp_path / split, 12, 80, seed)
+        synthetic.draw(tmp_path / split, 12, 80, seed)
     with Image.open(tmp_path / "train/cat/cat.0.jpg") as image:
         for flag, odd in {
             "dark": ImageEnhance.Brightness(image).enhance(0.1),
@@ -171,12 +170,12 @@ def test_photos_unlike_the_rest_are_flagged(tmp_path: Path) -> None:
             "extreme_aspect": image.resize((200, 80)),
         }.items():
             odd.save(tmp_path / f"train/dog/{flag}.jpg")
-    table = audit.flagged(look(tmp_path).table)
-    for flag in audit.FLAGS:
+    table = duplicates.flagged(look(tmp_path).table)
+    for flag in duplicates.FLAGS:
         flagged = table.loc[table[flag], "file"].tolist()
         assert f"dog/{flag}.jpg" in flagged
-        assert set(flagged) <= {f"dog/{other}.jpg" for other in audit.FLAGS}
-    counts = audit.summary(table, leaks(1), {"cat/a.jpg": "empty", "cat/b.jpg": "empty"})
+        assert set(flagged) <= {f"dog/{other}.jpg" for other in duplicates.FLAGS}
+    counts = duplicates.summary(table, leaks(1), {"cat/a.jpg": "empty", "cat/b.jpg": "empty"})
     assert counts["photos"] == {"train": 29, "validation": 24, "test": 24}
     assert counts["pairs"] == {"bytes": 0, "pixels": 0, "near": 2, "crosses_splits": 1, "crosses_classes": 0}
     assert counts["left_out"] == {"empty": 2}
@@ -186,21 +185,21 @@ def test_photos_unlike_the_rest_are_flagged(tmp_path: Path) -> None:
 def test_no_photo_is_blurred_for_being_small(side: int) -> None:
     random = np.random.default_rng(0)
     sharp = [Image.fromarray(random.integers(0, 2, (side, side), np.uint8) * 200) for _ in range(3)]
-    blur = [audit.blur(np.asarray(image, np.float64)) for image in sharp]
-    soft = [audit.blur(np.asarray(image.filter(ImageFilter.GaussianBlur(3)), np.float64)) for image in sharp]
-    assert max(blur) < audit.SOFT < min(soft)
+    blur = [duplicates.blur(np.asarray(image, np.float64)) for image in sharp]
+    soft = [duplicates.blur(np.asarray(image.filter(ImageFilter.GaussianBlur(3)), np.float64)) for image in sharp]
+    assert max(blur) < duplicates.SOFT < min(soft)
 
 
 def test_white_on_black_is_not_dark() -> None:
     table = pd.DataFrame({"luminance": [0.1] * 9 + [0.02], "blur": 0.2, "width": 28, "height": 28, "aspect": 1.0})
-    flags = audit.flagged(table.assign(bytes="", pixels="", greyscale=True))
+    flags = duplicates.flagged(table.assign(bytes="", pixels="", greyscale=True))
     assert flags["dark"].tolist() == [False] * 9 + [True]
 
 
 def test_measures_are_in_their_units() -> None:
     pixels = np.zeros((100, 200, 3), np.uint8)
     pixels[:, 100:] = 255
-    found = audit.measures(pixels, Image.fromarray(pixels).resize((audit.THUMBNAIL, audit.THUMBNAIL)))
+    found = duplicates.measures(pixels, Image.fromarray(pixels).resize((duplicates.THUMBNAIL, duplicates.THUMBNAIL)))
     assert (found["width"], found["height"], found["aspect"], found["greyscale"]) == (200, 100, 2, True)
     assert found["luminance"] == pytest.approx(0.5, abs=0.01)
 

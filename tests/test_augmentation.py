@@ -11,7 +11,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from pipelines import ROOT
 
-from smallset.photos import augmentation, lists
+from smallset.datasets import lists
+from smallset.images import augmentation
 from smallset.pipeline import params
 
 SIDE, DRAWS = 100, 400

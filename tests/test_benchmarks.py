@@ -10,12 +10,10 @@ import pandas as pd
 import pytest
 
 from benchmarks import arithmetic, bases, growth, pictures, rounds, streaming, tables
-from smallset.bases import applications
-from smallset.networks import heads, models
-from smallset.photos import lists
-from smallset.pipeline import params
-from smallset.sources import filling
-from smallset.storage import bulk, files
+from smallset.backbones import registry
+from smallset.datasets import filling, lists
+from smallset.models import convnets, heads
+from smallset.pipeline import bulk, files, params
 
 ROOT = Path(__file__).parents[1]
 P = params.read(ROOT / "params.yaml")
@@ -34,7 +32,7 @@ def results() -> dict[str, dict[str, rounds.Series]]:
 
 def test_vgg16_at_180_px_takes_974_gmac_of_which_block5_is_a_twelfth(vgg16: Callable[[int], keras.Model]) -> None:
     base = vgg16(180)
-    trunk, top = applications.split(base, "VGG16", None)
+    trunk, top = registry.split(base, "VGG16", None)
     assert arithmetic.flop(base) / 2e9 == pytest.approx(9.74, abs=0.005)
     assert arithmetic.flop(trunk) + arithmetic.flop(top) == arithmetic.flop(base)
     assert arithmetic.flop(top) / arithmetic.flop(base) == pytest.approx(0.088, abs=0.0005)
@@ -42,7 +40,7 @@ def test_vgg16_at_180_px_takes_974_gmac_of_which_block5_is_a_twelfth(vgg16: Call
 
 def test_a_head_takes_a_multiply_add_for_each_weight_but_the_biases() -> None:
     head = heads.book((5, 5, 512), 2, 256, 0.5)
-    assert arithmetic.flop(models.chain([head], "whole")) == 2 * (3_277_313 - 257)
+    assert arithmetic.flop(convnets.chain([head], "whole")) == 2 * (3_277_313 - 257)
 
 
 def test_a_spread_is_the_median_and_both_ends() -> None:

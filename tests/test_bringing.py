@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from smallset.cli import bringing
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import bringing
 
 ROOT = Path(__file__).parents[1]
 LEAN, CHAPTER = False, True

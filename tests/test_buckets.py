@@ -20,17 +20,14 @@ import pytest
 from networks import limited
 from typer.testing import CliRunner
 
-from smallset.photos import lists
-from smallset.sources import drawing
-from smallset.tools import cli, places, sharding
+from smallset.cli import app, remote_files, shards
+from smallset.datasets import lists, synthetic
 
 for package in ("pyarrow", "s3fs", "moto", "flask_cors"):
     pytest.importorskip(package)
 pytestmark = pytest.mark.slow
 
-PREDICT = (
-    "from smallset.tools import cli, sharding; sharding.LENGTH = 4; sharding.BATCH = 2; cli.app(prog_name='smallset')"
-)
+PREDICT = "from smallset.tools import cli, sharding; shards.LENGTH = 4; shards.BATCH = 2; app.app(prog_name='smallset')"
 MANY = 120  # photos; so many that a run is killed before its end
 NAMES = [
     "a b.jpg",
@@ -74,16 +71,16 @@ def rights(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"AWS_{name}", value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sharding, "LENGTH", 4)
-    monkeypatch.setattr(sharding, "BATCH", 2)
-    monkeypatch.setattr(places, "WAITS", ())
+    monkeypatch.setattr(shards, "LENGTH", 4)
+    monkeypatch.setattr(shards, "BATCH", 2)
+    monkeypatch.setattr(remote_files, "WAITS", ())
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> lists.Photos:
     folder = tmp_path_factory.mktemp("photos")
-    drawing.draw(folder / "drawn", 3, 40, seed=0)
+    synthetic.draw(folder / "drawn", 3, 40, seed=0)
     drawn = lists.find(folder / "drawn")
     (folder / "many").mkdir()
     for number, path in zip(range(MANY), itertools.cycle(drawn.paths()), strict=False):
@@ -116,12 +113,12 @@ def filled(store: Any, bucket: str, photos: lists.Photos) -> str:
 
 
 def predict(model: Path, source: object, target: str) -> Any:
-    return CliRunner().invoke(cli.app, ["predict", str(model), str(source), "--output", target])
+    return CliRunner().invoke(app.app, ["predict", str(model), str(source), "--output", target])
 
 
 def contents(target: str) -> dict[str, bytes]:
     """What is in a folder, by name."""
-    place = places.place(target)
+    place = remote_files.place(target)
     return {name: place.read(name) or b"" for name in sorted(place.names())}
 
 
@@ -139,7 +136,7 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
     command = [sys.executable, "-c", PREDICT, "predict", str(model), source, "--output", target]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(done := sharding.finished(places.place(target))) < 3:
+    while len(done := shards.finished(remote_files.place(target))) < 3:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -161,7 +158,7 @@ def test_evaluate_gives_the_measures_of_a_local_run(
     sources = [photos.folder, f"s3://{bucket}/photos/"]
     targets = [str(tmp_path / "tables"), f"s3://{bucket}/labels/"]
     local, there = (
-        CliRunner().invoke(cli.app, ["evaluate", str(model), str(source), "--output", target, "--batch", "2"])
+        CliRunner().invoke(app.app, ["evaluate", str(model), str(source), "--output", target, "--batch", "2"])
         for source, target in zip(sources, targets, strict=True)
     )
     assert (local.exit_code, there.exit_code) == (0, 0), there.output
@@ -176,14 +173,14 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
         store.pipe_file(f"{bucket}/odd/{name}", Path(path).read_bytes())
     for name in ("bad.jpg", "zero.png", "notes.txt", ".hidden.jpg"):
         store.pipe_file(f"{bucket}/odd/{name}", b"" if name == "zero.png" else b"no photo")
-    find = places.find
+    find = remote_files.find
 
-    def late(source: places.Place) -> places.Photos:
+    def late(source: remote_files.Place) -> remote_files.Photos:
         found = find(source)
         store.rm_file(f"{bucket}/odd/gone.jpg")
         return found
 
-    monkeypatch.setattr(places, "find", late)
+    monkeypatch.setattr(remote_files, "find", late)
     answer = predict(model, f"s3://{bucket}/odd/", f"s3://{bucket}/labels")
     assert answer.exit_code == 1, answer.output
     shards = [file for name, file in contents(f"s3://{bucket}/labels").items() if name.endswith(".parquet")]
@@ -231,7 +228,7 @@ def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
     allow(server, "inf")
     assert answer.exit_code == 2
     assert "PermissionError" in answer.stderr
-    assert 0 < len(sharding.finished(places.place(target))) < MANY / 4
+    assert 0 < len(shards.finished(remote_files.place(target))) < MANY / 4
     assert predict(model, source, target).exit_code == 0
     shards = [file for name, file in contents(target).items() if name.endswith(".parquet")]
     rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards)

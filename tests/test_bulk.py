@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from smallset.storage import bulk
+from smallset.pipeline import bulk
 
 InFile = Callable[[NDArray[Any]], bulk.Rows]
 

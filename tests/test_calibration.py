@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smallset.measures import calibration
+from smallset.evaluation import calibration
 
 RANDOM = np.random.default_rng(0)
 DOG = RANDOM.uniform(size=30_000)

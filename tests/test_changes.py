@@ -8,9 +8,8 @@ import pytest
 import yaml
 from pipelines import Pipeline
 
-from smallset.photos import lists
-from smallset.pipeline import changes
-from smallset.sources import drawing
+from smallset.datasets import lists, synthetic
+from smallset.evaluation import changes
 
 SEEN = ": the models of that run have seen these"
 BEFORE = {
@@ -105,7 +104,7 @@ def pipeline(tmp_path: Path) -> Pipeline:
     document = yaml.safe_load((tmp_path / "params.yaml").read_text())
     document["subset"] = {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2}
     pipeline.write_params(document)
-    drawing.draw(tmp_path / "photos", 40, 48, seed=1)
+    synthetic.draw(tmp_path / "photos", 40, 48, seed=1)
     return pipeline
 
 
@@ -127,7 +126,7 @@ def test_dvc_sees_new_photos_no_other_one_moves_and_subset_says_what_has_changed
     assert changes.SAME in answer
     assert pipeline.run("git", "status", "--porcelain") == ""
 
-    drawing.draw(pipeline.folder / "more", 40, 48, seed=2)
+    synthetic.draw(pipeline.folder / "more", 40, 48, seed=2)
     for number in range(20):
         shutil.copy(pipeline.folder / f"more/cat/cat.{number}.jpg", photos / f"cat/new.{number}.jpg")
     (pipeline.folder / "more/dog").rename(photos / "fox")

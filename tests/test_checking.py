@@ -13,8 +13,8 @@ from dvc.repo import Repo
 from pipelines import IDENTITY
 from typer.testing import CliRunner, Result
 
-from smallset.storage import files
-from smallset.tools import checking, cli, locks
+from smallset.cli import app, checking, locks
+from smallset.pipeline import files
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what DVC is built on
 
@@ -74,7 +74,7 @@ def git(*arguments: str) -> None:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.app, ["check", *arguments])
+    return CliRunner().invoke(app.app, ["check", *arguments])
 
 
 def healed(place: str) -> None:

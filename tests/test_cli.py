@@ -12,10 +12,11 @@ from networks import convnet, limited
 from typer.testing import CliRunner, Result
 
 from smallset import tools
-from smallset.measures import evaluation
-from smallset.networks import saving
-from smallset.photos import decoding, lists
-from smallset.tools import cli
+from smallset.cli import app
+from smallset.datasets import lists
+from smallset.evaluation import metrics
+from smallset.images import decoding
+from smallset.models import model_file
 
 COMMANDS = ("predict", "sort", "suggest", "explain", "evaluate", "since", "init", "update", "check", "export")
 
@@ -23,12 +24,12 @@ COMMANDS = ("predict", "sort", "suggest", "explain", "evaluate", "since", "init"
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.keras"
-    saving.save(convnet(78, 2), path, ("cat", "dog"))
+    model_file.save(convnet(78, 2), path, ("cat", "dog"))
     return path
 
 
 def run(*arguments: object, stdin: str | bytes = "") -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=stdin)
+    return CliRunner().invoke(app.app, [str(argument) for argument in arguments], input=stdin)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -45,14 +46,14 @@ def test_every_command_has_help_with_its_exit_codes(command: str) -> None:
 def test_help_comes_without_tensorflow() -> None:
     script = (
         "import sys; from typer.testing import CliRunner; from smallset.tools import cli;"
-        "assert CliRunner().invoke(cli.app, ['predict', '--help']).exit_code == 0;"
+        "assert CliRunner().invoke(app.app, ['predict', '--help']).exit_code == 0;"
         "assert not {'tensorflow', 'keras', 'pandas', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_predict_prints_results_alone_on_stdout_in_a_process_of_its_own(model: Path, drawn: lists.Photos) -> None:
-    script = "from smallset.tools.cli import app; app()"
+    script = "from smallset.cli.app import app; app()"
     command = [sys.executable, "-c", script, "predict", str(model), drawn.paths()[0], "--top", "9"]
     done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
     (row,) = csv.DictReader(done.stdout.splitlines())
@@ -71,7 +72,7 @@ def test_predict_names_what_does_not_decode_and_goes_on(model: Path, drawn: list
     assert "고양이 7.jpg: does not decode as a photo: it begins with b'no photo', as no format" in done.stderr
     assert "Not counted: 1 of type .xmp (cat/1.jpg.xmp)." in done.stderr
     found = {row["file"]: float(row["probability"]) for row in rows if not row["error"]}
-    expected = evaluation.predictor(saving.load(model))(drawn).probability.max(1)
+    expected = metrics.predictor(model_file.load(model))(drawn).probability.max(1)
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-5)
 
 
@@ -122,8 +123,8 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
 def test_evaluate_prints_what_the_stage_writes(model: Path, drawn: lists.Photos, tmp_path: Path) -> None:
     done = run("evaluate", model, drawn.folder, "--output", tmp_path / "out")
     assert done.exit_code == 0
-    probability = evaluation.predictor(saving.load(model))(drawn).probability
-    assert json.loads(done.stdout) == pytest.approx(evaluation.measures(drawn.labels, probability), abs=2e-6)
+    probability = metrics.predictor(model_file.load(model))(drawn).probability
+    assert json.loads(done.stdout) == pytest.approx(metrics.measures(drawn.labels, probability), abs=2e-6)
     assert done.stdout.startswith('{\n  "accuracy": ')
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["classes.csv", "predictions.csv"]
 
@@ -145,7 +146,7 @@ def test_evaluate_wants_the_classes_of_the_model(model: Path, drawn: lists.Photo
 
 def test_evaluate_says_how_many_photos_the_model_has_seen(model: Path, drawn: lists.Photos) -> None:
     assert "Warning" not in run("evaluate", model, drawn.folder).stderr
-    saving.save(convnet(78, 2), model, ("cat", "dog"), digests=drawn.digests[:3])  # as of another seed's split
+    model_file.save(convnet(78, 2), model, ("cat", "dog"), digests=drawn.digests[:3])  # as of another seed's split
     (drawn.folder / "cat/cat.0.jpg").rename(drawn.folder / "cat/renamed.jpg")
     (drawn.folder / "cat/cat.1.jpg").rename(drawn.folder / "dog/cat.1.jpg")
     done = run("evaluate", model, drawn.folder)

@@ -17,12 +17,10 @@ import psutil
 import pytest
 import yaml
 
-from smallset.networks import saving
-from smallset.photos import lists
-from smallset.pipeline import cluster
+from smallset.datasets import lists, synthetic
+from smallset.models import model_file
+from smallset.pipeline import cluster, files
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import drawing
-from smallset.storage import files
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = "127.0.0.1:6399"
@@ -146,13 +144,13 @@ def nodes() -> Iterator[Nodes]:
 def folder(tmp_path_factory: pytest.TempPathFactory, nodes: Nodes) -> Path:
     """Photos, and what each job makes of them in one process without a cluster."""
     folder = tmp_path_factory.mktemp("jobs")
-    drawing.draw(folder / "photos", 10, 40, seed=0)
+    synthetic.draw(folder / "photos", 10, 40, seed=0)
     nodes.job("here", folder / "here", where="")
     return folder
 
 
 def md5s(folder: Path) -> dict[str, str]:
-    """Of a job's results, without drafts and backups."""
+    """Of a job's results, without drafts and checkpoints."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".part"))
     return {str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest() for path in found}  # noqa: S324
 
@@ -211,13 +209,13 @@ def test_a_stage_under_dvc_ends_with_the_same_lock(nodes: Nodes, tmp_path: Path)
     for name in ("stages", "src"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    drawing.draw(tmp_path / "data/subset/test", 5, 40, seed=0)
+    synthetic.draw(tmp_path / "data/subset/test", 5, 40, seed=0)
     found = lists.digested(lists.find(tmp_path / "data/subset/test"))
     files.write_csv(tmp_path / "metrics/subset/test.csv", found.table())
     for name, depth in {"trunk": 3, "larger/trunk": 3, "top": 6}.items():
         inputs = keras.Input((8, 8, depth))
         part = keras.Model(inputs, keras.layers.Conv2D(6, 3, padding="same")(inputs), name=Path(name).name)
-        saving.save(part, tmp_path / f"models/base/{name}.keras")
+        model_file.save(part, tmp_path / f"models/base/{name}.keras")
     dvc = [sys.executable, "-m", "dvc"]
     nodes.run(*dvc, "init", "--no-scm", "--quiet", cwd=tmp_path)
     nodes.run("env", f"PYTHONPATH={tmp_path / 'src'}", *dvc, "repro", where="", cwd=tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset.measures import comparison, histories, significance
+from smallset.evaluation import comparison, histories, significance
 from smallset.pipeline.errors import SmallsetError
 
 A = {"accuracy": 0.75, "loss": 0.5, "brier": 0.2, "ece": 0.1, "ece_noise": 0.3, "auc": 0.8, "n": 4}

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from smallset.photos import lists
-from smallset.pipeline import params
+from smallset.datasets import corrections, lists, splits
+from smallset.datasets.corrections import KEEP, LEAVE_OUT, RELABEL, Correction, Corrections
+from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import corrections, splits
-from smallset.sources.corrections import KEEP, LEAVE_OUT, RELABEL, Correction, Corrections
-from smallset.storage import files
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 SIZES: dict[str, Any] = {

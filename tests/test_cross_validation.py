@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from smallset.measures import cross_validation
-from smallset.photos.lists import Photos
+from smallset.datasets.lists import Photos
+from smallset.evaluation import cross_validation
 from smallset.pipeline import params
-from smallset.training import pooling
+from smallset.training import linear_probe
 
 P = params.Linear(C=None, class_weights="balanced", calibrate=True)
 
@@ -20,11 +20,11 @@ def photos(count: int, group: int = 1) -> Photos:
     return Photos(Path("all"), ("a", "b"), tuple(map(str, range(count))), np.arange(count) // group % 2, (), groups)
 
 
-def rows(found: Photos, seed: int, group: int = 1) -> pooling.Rows:
+def rows(found: Photos, seed: int, group: int = 1) -> linear_probe.Rows:
     """What tells the classes apart four times in five, the photos of a group alike."""
     random = np.random.default_rng(seed)
     skill = random.normal(0.84 * (2 * found.labels - 1))[np.arange(len(found.files)) // group * group]
-    return pooling.Rows(
+    return linear_probe.Rows(
         np.stack([skill, *random.normal(size=(4, len(skill)))], axis=1).astype(np.float32), found.labels
     )
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pipelines import ROOT
 
-from smallset.tools import cli
+from smallset.cli import app
 
 SOURCES = [*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
@@ -22,7 +22,7 @@ def test_a_stage_that_is_to_be_run_is_in_every_graph(graph: str) -> None:
 
 def test_a_command_of_smallset_that_is_to_be_run_is_there() -> None:
     commands = {
-        command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback
+        command.name or command.callback.__name__ for command in app.app.registered_commands if command.callback
     }
     named = set(re.findall(r"(?:Run: |`)smallset ([a-z]+)", TEXT))
     assert "check" in named

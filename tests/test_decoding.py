@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smallset.photos import decoding, lists
+from smallset.datasets import lists
+from smallset.images import decoding
 from smallset.pipeline.errors import SmallsetError
 
 

@@ -19,15 +19,14 @@ import trying
 from PIL import Image
 from typer.testing import CliRunner
 
-from smallset.networks import limits, saving
-from smallset.photos import lists
-from smallset.sources import drawing
-from smallset.tools import cli, prediction
+from smallset.cli import app, prediction
+from smallset.datasets import lists, synthetic
+from smallset.models import limits, model_file
 
 pytest.importorskip("starlette")
 testclient = pytest.importorskip("starlette.testclient")
 
-from smallset.web import demo, serving  # noqa: E402
+from smallset.web import demo, server  # noqa: E402
 
 PORT, TOKEN = 8123, "token"
 OWN = {"origin": f"http://127.0.0.1:{PORT}"}
@@ -37,7 +36,7 @@ OWN = {"origin": f"http://127.0.0.1:{PORT}"}
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that knows its limits."""
     folder = tmp_path_factory.mktemp("model")
-    drawing.draw(folder / "drawn", 5, 80, seed=0)
+    synthetic.draw(folder / "drawn", 5, 80, seed=0)
     return networks.limited(folder / "pooled.keras", lists.digested(lists.find(folder / "drawn")))
 
 
@@ -49,7 +48,7 @@ def known(model: Path) -> demo.Known:
 @pytest.fixture
 def client(known: demo.Known) -> Any:
     """Who has opened the address with the token."""
-    app = serving.application(demo.routes("pooled", known), PORT, TOKEN)
+    app = server.application(demo.routes("pooled", known), PORT, TOKEN)
     client = testclient.TestClient(app, base_url=f"http://127.0.0.1:{PORT}")
     client.get(f"/?token={TOKEN}")
     return client
@@ -62,7 +61,7 @@ def asked(client: Any, content: bytes, name: str = "a.jpg") -> Any:
 def test_the_answer_is_what_predict_says(client: Any, model: Path, tmp_path: Path) -> None:
     ends = limits.needed(model)
     about = prediction.Asked(ends, coverage=0.95)
-    network, classes = saving.classifier(model)
+    network, classes = model_file.classifier(model)
     paths = trying.photos(tmp_path / "photos")
     for said in prediction.answers(network, map(str, paths), 8, limits=ends):
         given = asked(client, Path(said.path).read_bytes()).json()
@@ -109,8 +108,8 @@ def test_nobody_else_gets_an_answer(client: Any) -> None:
 
 def test_a_model_without_limits_says_so_and_classes_are_text(tmp_path: Path) -> None:
     name = '<b onclick="x">'
-    saving.save(networks.convnet(78, 3), tmp_path / "m.keras", (name, "b", "c"))
-    app = serving.application(demo.routes("m", demo.known(tmp_path / "m.keras")), PORT, TOKEN)
+    model_file.save(networks.convnet(78, 3), tmp_path / "m.keras", (name, "b", "c"))
+    app = server.application(demo.routes("m", demo.known(tmp_path / "m.keras")), PORT, TOKEN)
     client = testclient.TestClient(app, base_url=f"http://127.0.0.1:{PORT}")
     client.get(f"/?token={TOKEN}")
     page = client.get("/").text
@@ -130,7 +129,7 @@ def test_without_the_extra_the_cure_is_named(model: Path, monkeypatch: pytest.Mo
     monkeypatch.delattr(sys.modules["smallset.web"], "demo")
     monkeypatch.delattr(sys.modules["smallset.web"], "serving")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    done = CliRunner().invoke(cli.app, ["demo", str(model)])
+    done = CliRunner().invoke(app.app, ["demo", str(model)])
     assert done.exit_code == 2
     assert 'pip install "smallset[web]"' in done.stderr
 
@@ -143,7 +142,7 @@ def running(known: demo.Known) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        app = serving.application(demo.routes("pooled", known), port, TOKEN)
+        app = server.application(demo.routes("pooled", known), port, TOKEN)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from pipelines import short
 
-from smallset.frozen import caches, extraction
-from smallset.measures import evaluation
-from smallset.networks import saving
-from smallset.photos import images, lists
-from smallset.pipeline import params
-from smallset.storage import files
-from smallset.storage.backups import Backup
-from smallset.training import depths, fitting, pooling
+from smallset.datasets import lists
+from smallset.evaluation import metrics
+from smallset.features import caches, extraction
+from smallset.images import batches
+from smallset.models import model_file
+from smallset.pipeline import files, params
+from smallset.pipeline.checkpoints import Checkpoint
+from smallset.training import depths, fitting, linear_probe
 
 SIDE = 8
 P = short(params.Tuning, depth=None)
@@ -44,11 +44,11 @@ def start(tmp_path: Path, drawn: lists.Photos) -> Start:
     inputs = keras.Input(trunk.output_shape[1:])
     top = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs), name="top")
     path = tmp_path / "larger/validation.npy"
-    extraction.from_photos(trunk, drawn, {path: extraction.PLAIN}, Backup(tmp_path / "extracted.npz", ""))
+    extraction.from_photos(trunk, drawn, {path: extraction.PLAIN}, Checkpoint(tmp_path / "extracted.npz", ""))
     cache = caches.read(path, drawn)
-    data = caches.Data(cache, cache, images.pixels(drawn, SIDE))
-    linear = pooling.fit(trunk, top, data, params.Linear(C=0.01, class_weights=None, calibrate=False))
-    saving.save(linear.model, tmp_path / "linear.keras", drawn.classes)
+    data = caches.Data(cache, cache, batches.pixels(drawn, SIDE))
+    linear = linear_probe.fit(trunk, top, data, params.Linear(C=0.01, class_weights=None, calibrate=False))
+    model_file.save(linear.model, tmp_path / "linear.keras", drawn.classes)
     return tmp_path / "linear.keras", data
 
 
@@ -56,8 +56,8 @@ def tuned(start: Start, history: Path | None = None, **changes: Any) -> depths.T
     """A run of the stage `pooled`."""
     path, data = start
     keras.utils.set_random_seed(0)
-    parts = [saving.load(path).get_layer(name) for name in ("trunk", "top", "head")]
-    run = fitting.Run(0, Backup(path.with_name(".part.pooled.npz"), repr(changes)), history)
+    parts = [model_file.load(path).get_layer(name) for name in ("trunk", "top", "head")]
+    run = fitting.Run(0, Checkpoint(path.with_name(".part.pooled.npz"), repr(changes)), history)
     return depths.fit(parts, data, P.model_copy(update=changes), run)
 
 
@@ -86,7 +86,7 @@ def lowest(tried: Sequence[depths.Trial]) -> pd.DataFrame:
 
 def trial(depth: str, right: list[float]) -> depths.Trial:
     """One that gives the right class of two these probabilities."""
-    known = pooling.Rows(np.zeros((len(right), 1), np.float32), np.zeros(len(right), np.int64))
+    known = linear_probe.Rows(np.zeros((len(right), 1), np.float32), np.zeros(len(right), np.int64))
     fitted = fitting.Fitted(1.0, pd.DataFrame({"epoch": []}))
     return depths.Trial(depth, fitted, [], known, np.stack([right, 1 - np.array(right)], axis=1))
 
@@ -108,12 +108,12 @@ def test_where_nothing_is_gained_the_model_is_that_of_linear(start: Start, monke
     monkeypatch.setattr(depths, "preferred", lambda tried: PREFERRED(tried).assign(chosen=[True, False, False]))
     found = tuned(start)
     assert len(found.history) == P.epochs
-    for one, other in zip(found.model.get_weights(), saving.load(start[0]).get_weights(), strict=True):
+    for one, other in zip(found.model.get_weights(), model_file.load(start[0]).get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_the_whole_trains_the_trunk_and_the_top_does_not_and_normalisation_stays(start: Start) -> None:
-    before = saving.load(start[0]).get_layer("trunk")
+    before = model_file.load(start[0]).get_layer("trunk")
     for depth, changed in (("top", 0), ("whole", 2)):  # kernel and bias; a BatchNormalization has four more
         after = tuned(start, depth=depth).model.get_layer("trunk")
         pairs = zip(before.get_weights(), after.get_weights(), strict=True)
@@ -123,7 +123,7 @@ def test_the_whole_trains_the_trunk_and_the_top_does_not_and_normalisation_stays
 @pytest.mark.parametrize("depth", ["top", "whole"])
 def test_its_limits_are_those_of_the_trained_features(start: Start, drawn: lists.Photos, depth: str) -> None:
     found = tuned(start, depth=depth)
-    said = evaluation.predictor(found.model, found.limits)(drawn)
+    said = metrics.predictor(found.model, found.limits)(drawn)
     np.testing.assert_allclose(np.sort(said.unlikeness), found.limits.usual, atol=2e-2)
     doubt = 1 - said.probability[np.arange(10), drawn.labels]
     np.testing.assert_allclose(np.sort(doubt), found.limits.doubt, atol=5e-3)
@@ -154,7 +154,7 @@ def test_a_run_that_was_killed_in_the_second_depth_ends_the_same(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tuned(start)
-    Backup(start[0].with_name(".part.pooled.npz"), "").remove()
+    Checkpoint(start[0].with_name(".part.pooled.npz"), "").remove()
     assert not list(start[0].parent.glob(".part*"))
     plain, epochs = fitting.Progress.on_epoch_end, []
 

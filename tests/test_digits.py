@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset.photos import decoding, lists
+from smallset.datasets import digits, lists
+from smallset.images import decoding
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import digits
 
 RANDOM = np.random.default_rng(0)
 ARRAYS: dict[str, Any] = {

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from smallset.photos import decoding, lists
-from smallset.sources import drawing, filling
-from smallset.storage import files
+from smallset.datasets import filling, lists, synthetic
+from smallset.images import decoding
+from smallset.pipeline import files
 
 TRAINING = 200
 
@@ -17,14 +17,14 @@ TRAINING = 200
 def test_one_seed_draws_the_same_bytes_another_seed_others(tmp_path: Path) -> None:
     digests = []
     for number, seed in enumerate((1, 1, 2)):
-        drawing.draw(tmp_path / str(number), 3, 48, seed)
+        synthetic.draw(tmp_path / str(number), 3, 48, seed)
         digests.append(filling.digest(lists.find(tmp_path / str(number))))
     assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.slow
 def test_a_linear_model_on_pixels_stays_under_80_percent(tmp_path: Path) -> None:
-    drawing.draw(tmp_path, 2 * TRAINING, 48, seed=1337)
+    synthetic.draw(tmp_path, 2 * TRAINING, 48, seed=1337)
     found = lists.find(tmp_path)
     pixels = np.array([decoding.decode(path).ravel() for path in found.paths()], np.float32) / 255
     train = np.arange(len(pixels)) % 2 == 0
@@ -34,7 +34,7 @@ def test_a_linear_model_on_pixels_stays_under_80_percent(tmp_path: Path) -> None
 
 
 def test_a_picture_has_the_size_that_was_asked_for(tmp_path: Path) -> None:
-    drawing.draw(tmp_path, 1, 100, seed=0)
+    synthetic.draw(tmp_path, 1, 100, seed=0)
     with Image.open(tmp_path / "cat/cat.0.jpg") as image:
         assert (image.size, image.mode) == ((100, 100), "RGB")
     assert files.sha256(tmp_path / "cat/cat.0.jpg") != files.sha256(tmp_path / "dog/dog.0.jpg")

@@ -11,10 +11,9 @@ import pytest
 from networks import convnet, limited
 from typer.testing import CliRunner, Result
 
-from smallset.networks import saving
-from smallset.photos import lists
-from smallset.sources import drawing
-from smallset.tools import cli, places, prediction, sharding
+from smallset.cli import app, prediction, remote_files, shards
+from smallset.datasets import lists, synthetic
+from smallset.models import model_file
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -29,14 +28,14 @@ def model(tmp_path: Path, drawn: lists.Photos) -> Path:
 def photos(tmp_path: Path) -> Path:
     """Class folders with photos that the model does not know, one that does not decode, and one beside the folders."""
     folder = tmp_path / "photos"
-    drawing.draw(folder, 6, 40, seed=7)
+    synthetic.draw(folder, 6, 40, seed=7)
     (folder / "dog/x.jpg").write_bytes(b"no photo")
     shutil.copy(folder / "cat/cat.1.jpg", folder / "loose.jpg")
     return folder
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app.app, [str(argument) for argument in arguments])
 
 
 def refuse(*_: Any) -> Any:
@@ -60,9 +59,9 @@ def test_any_place_gives_the_numbers_of_a_local_run(tmp_path: Path, model: Path,
         assert "dog/x.jpg: does not decode" in done.stderr
         assert "Not counted: 1 in no class folder (loose.jpg)." in done.stderr
         assert "Not checked: whether the model was trained on some of these photos" in done.stderr
-        output = places.place(target)
+        output = remote_files.place(target)
         assert output.read("classes.csv") == (tmp_path / "tables/classes.csv").read_bytes()
-        assert sharding.finished(output) == {f"0000{number}.parquet" for number in range(4)}
+        assert shards.finished(output) == {f"0000{number}.parquet" for number in range(4)}
 
 
 def test_what_predict_has_labelled_is_only_read_whatever_it_was_asked(
@@ -74,7 +73,7 @@ def test_what_predict_has_labelled_is_only_read_whatever_it_was_asked(
     monkeypatch.setattr(prediction, "load", refuse)
     done = run("evaluate", model, photos, "--output", tmp_path / "labels")
     assert (done.exit_code, json.loads(done.stdout)) == (1, measures), done.stderr
-    saving.save(convnet(78, 2), model, ("cat", "dog"))
+    model_file.save(convnet(78, 2), model, ("cat", "dog"))
     done = run("evaluate", model, photos, "--output", tmp_path / "labels")
     assert done.exit_code == 2
     assert "has labels of another model" in done.stderr

@@ -13,11 +13,11 @@ import pytest
 import tensorflow as tf
 from networks import convnet, limited
 
-from smallset.networks import heads, limits, models, saving
-from smallset.photos import lists
+from smallset.cli import exporting
+from smallset.datasets import lists
+from smallset.models import convnets, heads, limits, model_file
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import exporting
-from smallset.training import pooling
+from smallset.training import linear_probe
 
 CLASSES = ("cat", "dog", "고양이")
 FORMATS: list[exporting.Format] = ["onnx", "litert", "savedmodel"]
@@ -30,7 +30,7 @@ def book(shape: tuple[int, ...]) -> keras.Model:
 
 
 def pooled(shape: tuple[int, ...]) -> keras.Model:
-    head = pooling.unsolved(shape, 2)
+    head = linear_probe.unsolved(shape, 2)
     head.set_weights([0.01 * weights for weights in head.get_weights()])  # else it is certain
     return head
 
@@ -41,11 +41,11 @@ def composition(head: Callable[[tuple[int, ...]], keras.Model] = book) -> keras.
     x = keras.applications.vgg16.preprocess_input(pixels)
     x = keras.layers.Conv2D(8, 3, strides=2, activation="gelu")(x)
     trunk = keras.Model(pixels, keras.layers.BatchNormalization()(x), name="trunk")
-    return models.chain([trunk, head(trunk.output_shape[1:])], "smallset")
+    return convnets.chain([trunk, head(trunk.output_shape[1:])], "smallset")
 
 
 def saved(folder: Path, model: keras.Model) -> Path:
-    saving.save(model, folder / "model.keras", CLASSES[: max(2, model.output_shape[1])])
+    model_file.save(model, folder / "model.keras", CLASSES[: max(2, model.output_shape[1])])
     return folder / "model.keras"
 
 
@@ -108,9 +108,9 @@ def test_how_unlike_a_photo_is_travels_along(to: exporting.Format, drawn: lists.
     path = limited(tmp_path / "model.keras", lists.digested(drawn))
     text = exporting.export(path, to, None, None, int8=False)
     assert "output: unlikeness, float32 (n, 1); above 1 a photo is unlike" in text
-    known, size = limits.needed(path), saving.load(path).input_shape[1]
+    known, size = limits.needed(path), model_file.load(path).input_shape[1]
     pixels = np.random.default_rng(0).uniform(0, 255, (3, size, size, 3)).astype(np.float32)
-    expected = limits.answering(saving.load(path), known)(pixels)[:, 2]
+    expected = limits.answering(model_file.load(path), known)(pixels)[:, 2]
     run = {"onnx": exporting.from_onnx, "litert": exporting.from_litert, "savedmodel": exporting.from_saved}[to]
     found = run(tmp_path / FILES[to])(pixels)[:, -1]
     np.testing.assert_allclose(found, expected / known.end(), rtol=2e-2)  # answering is in bfloat16

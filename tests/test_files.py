@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset.storage import backups, files
-from smallset.storage.backups import Backup
+from smallset.pipeline import checkpoints, files
+from smallset.pipeline.checkpoints import Checkpoint
 
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "sub" / "out.txt"
     files.write_text(target, "old")
-    with pytest.raises(RuntimeError), files.whole(target) as draft:
+    with pytest.raises(RuntimeError), files.atomic_write(target) as draft:
         draft.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
@@ -23,19 +23,19 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     target = tmp_path / "out"
     for name in ("a", "b"):
-        with files.whole(target) as draft:
+        with files.atomic_write(target) as draft:
             draft.mkdir()
             (draft / name).touch()
     assert [path.name for path in target.iterdir()] == ["b"]
 
 
 def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
-    with files.whole(tmp_path / "out") as draft:
+    with files.atomic_write(tmp_path / "out") as draft:
         name = draft.name
         draft.mkdir()
     (tmp_path / name).mkdir()
     (tmp_path / name / "stale").touch()
-    with files.whole(tmp_path / "out") as draft:
+    with files.atomic_write(tmp_path / "out") as draft:
         draft.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not list((tmp_path / "out").iterdir())
@@ -47,7 +47,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     (elsewhere / "x").touch()
     for name in ("out", ".part.out", ".part.old.out"):
         (tmp_path / name).symlink_to(elsewhere)
-    with files.whole(tmp_path / "out") as draft:
+    with files.atomic_write(tmp_path / "out") as draft:
         draft.mkdir()
     assert (tmp_path / "out").is_dir()
     assert not (tmp_path / "out").is_symlink()
@@ -56,20 +56,20 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
 
 
 def test_what_a_backup_s_run_has_made_is_complete_until_another_run_begins(tmp_path: Path) -> None:
-    first, second = (Backup(tmp_path / "x.npz", name) for name in ("first", "second"))
+    first, second = (Checkpoint(tmp_path / "x.npz", name) for name in ("first", "second"))
     out = tmp_path / "out"
-    assert not backups.complete(out, first)
-    with backups.resumable(out, first) as draft:
+    assert not checkpoints.complete(out, first)
+    with checkpoints.resumable(out, first) as draft:
         draft.mkdir()
         first.write({"rows": np.array(3)})
-        assert not backups.complete(out, first)
-    assert backups.complete(out, first)
-    assert not backups.complete(out, second)
-    files.part(out).mkdir()
+        assert not checkpoints.complete(out, first)
+    assert checkpoints.complete(out, first)
+    assert not checkpoints.complete(out, second)
+    files.draft_path(out).mkdir()
     second.write({"rows": np.array(1)})  # killed half-way, beside what the first one left
-    assert not backups.complete(out, second)
+    assert not checkpoints.complete(out, second)
     files.remove(out)
-    assert not backups.complete(out, first)
+    assert not checkpoints.complete(out, first)
 
 
 def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
@@ -80,32 +80,32 @@ def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_backup_is_of_the_same_inputs_and_undamaged_or_nothing(tmp_path: Path) -> None:
-    backup = Backup(tmp_path / "x.npz", "one")
-    assert backup.read() == {}
-    backup.write({"a": np.arange(3)})
-    assert backup.read()["a"].tolist() == [0, 1, 2]
-    assert Backup(backup.path, "other").read() == {}
-    backup.path.write_bytes(backup.path.read_bytes()[:-30])
-    assert backup.read() == {}
-    backup.remove()
+    checkpoint = Checkpoint(tmp_path / "x.npz", "one")
+    assert checkpoint.read() == {}
+    checkpoint.write({"a": np.arange(3)})
+    assert checkpoint.read()["a"].tolist() == [0, 1, 2]
+    assert Checkpoint(checkpoint.path, "other").read() == {}
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-30])
+    assert checkpoint.read() == {}
+    checkpoint.remove()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_draft_of_a_run_that_was_killed_is_left_to_the_next_one_if_its_backup_is(tmp_path: Path) -> None:
-    target, backup = tmp_path / "out", Backup(tmp_path / "x.npz", "one")
+    target, checkpoint = tmp_path / "out", Checkpoint(tmp_path / "x.npz", "one")
 
     def begin(kept: bool) -> None:
-        with pytest.raises(KeyboardInterrupt), backups.resumable(target, backup) as draft:
+        with pytest.raises(KeyboardInterrupt), checkpoints.resumable(target, checkpoint) as draft:
             draft.mkdir(exist_ok=True)
             (draft / "first").touch()
             if kept:
-                backup.write({"done": np.array(1)})
+                checkpoint.write({"done": np.array(1)})
             raise KeyboardInterrupt
 
     for kept in (False, True):
         begin(kept)
         assert not target.exists()
-        with backups.resumable(target, backup) as draft:
+        with checkpoints.resumable(target, checkpoint) as draft:
             assert draft.exists() is kept
             draft.mkdir(exist_ok=True)
         assert (target / "first").exists() is kept

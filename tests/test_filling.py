@@ -7,11 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from smallset.photos import lists
-from smallset.pipeline import params
+from smallset.datasets import filling, lists, names, splits
+from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import filling, naming, splits
-from smallset.storage import files
 
 JPEG = b"\xff\xd8\xff\xe0"
 NOWHERE = "http://127.0.0.1:9/archive.zip"  # the discard port: refused at once
@@ -147,7 +145,7 @@ def test_a_table_without_splits_or_groups_needs_no_index(document: Any, tmp_path
 )
 def test_names_are_made_unique(sources_: list[str], expected: list[str]) -> None:
     found = pd.DataFrame({"source": sources_, "label": "cat"})
-    assert naming.places(found) == [f"cat/{name}" for name in expected]
+    assert names.places(found) == [f"cat/{name}" for name in expected]
 
 
 def test_two_spellings_of_one_letter_are_one_class(document: Any, tmp_path: Path) -> None:

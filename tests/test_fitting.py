@@ -13,12 +13,12 @@ import tensorflow as tf
 from networks import BOOK
 from numpy.typing import NDArray
 
-from smallset.networks import models
-from smallset.photos import images, lists
-from smallset.pipeline import params
+from smallset.datasets import lists
+from smallset.images import batches
+from smallset.models import convnets
+from smallset.pipeline import checkpoints, params
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import backups
-from smallset.storage.backups import Backup
 from smallset.training import fitting
 
 P = params.Training(
@@ -44,14 +44,14 @@ def points(counts: tuple[int, ...] = (32, 32)) -> Points:
 
 def load(data: Points, batch: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
     def gather(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = images.rows(int(number), len(data.labels), batch, seed)
+        rows = batches.rows(int(number), len(data.labels), batch, seed)
         return data.x[rows], data.labels[rows, None].astype(np.float32)
 
     def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = tf.numpy_function(gather, [number], (tf.float32, tf.float32))
         return tf.ensure_shape(x, (None, 4)), tf.ensure_shape(y, (None, 1))
 
-    return images.numbers(len(data.labels), batch, seed, start).map(shaped)
+    return batches.numbers(len(data.labels), batch, seed, start).map(shaped)
 
 
 def model() -> keras.Model:
@@ -62,11 +62,11 @@ def model() -> keras.Model:
 
 
 def fit(folder: Path, network: keras.Model, data: Points | None = None, **changes: Any) -> pd.DataFrame:
-    backup = Backup(folder / "backup.npz", "one")
+    checkpoint = Checkpoint(folder / "checkpoint.npz", "one")
     p = P.model_copy(update=changes)
     history = folder / "history.csv"
-    fitting.fit(network, load, data or points(), data or points(), p, fitting.Run(0, backup, history))
-    backup.remove()
+    fitting.fit(network, load, data or points(), data or points(), p, fitting.Run(0, checkpoint, history))
+    checkpoint.remove()
     return pd.read_csv(history)
 
 
@@ -154,12 +154,12 @@ def train(folder: Path, document: Any, found: lists.Photos, **changes: Any) -> t
     """A tiny convnet with everything that draws at random: augmentation, dropout, order; and averaged weights."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    load = partial(images.load, size=SIZE, augment=params.parse(document).augmentation)
-    network = models.convnet(SIZE, 2, BOOK.model_copy(update={"dropout": 0.5}))
+    load = partial(batches.load, size=SIZE, augment=params.parse(document).augmentation)
+    network = convnets.convnet(SIZE, 2, BOOK.model_copy(update={"dropout": 0.5}))
     p = P.model_copy(update={"batch": 4, "epochs": 4, "learning_rate": 1e-3, "ema_momentum": 0.9} | changes)
-    backup = Backup(folder / "backup.npz", str(p))
+    checkpoint = Checkpoint(folder / "checkpoint.npz", str(p))
     history = folder / "history.csv"
-    fitting.fit(network, load, found, found, p, fitting.Run(1, backup, history))
+    fitting.fit(network, load, found, found, p, fitting.Run(1, checkpoint, history))
     return network, pd.read_csv(history)
 
 
@@ -184,19 +184,19 @@ def test_a_run_that_was_killed_goes_on_to_the_bit(
     optimizer: str,
 ) -> None:
     whole, expected = train(tmp_path / "whole", document, drawn, steps=steps, optimizer=optimizer)
-    write = Backup.write
+    write = Checkpoint.write
 
-    def kill(backup: Backup, arrays: backups.Arrays) -> None:
+    def kill(checkpoint: Checkpoint, arrays: checkpoints.Arrays) -> None:
         if len(arrays["history"]) == 3:
             raise KilledError
-        write(backup, arrays)
+        write(checkpoint, arrays)
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(Backup, "write", kill)
+        patch.setattr(Checkpoint, "write", kill)
         train(tmp_path, document, drawn, steps=steps, optimizer=optimizer)
     epochs: list[int] = []
-    monkeypatch.setattr(Backup, "write", lambda _, arrays: epochs.append(len(arrays["history"])))
-    assert len(pd.read_csv(tmp_path / "history.csv")) == 2  # the epochs that the backup has
+    monkeypatch.setattr(Checkpoint, "write", lambda _, arrays: epochs.append(len(arrays["history"])))
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 2  # the epochs that the checkpoint has
     resumed, history = train(tmp_path, document, drawn, steps=steps, optimizer=optimizer)
     assert epochs == [3, 4]
     assert history.equals(expected)
@@ -207,21 +207,21 @@ def test_a_run_that_was_killed_goes_on_to_the_bit(
 
 
 def ending(folder: Path, killed: int | None = None, **changes: Any) -> tuple[keras.Model, pd.DataFrame, list[int]]:
-    """A training on points with patience, killed once `killed` epochs are in the backup; and the epochs it wrote."""
+    """A training on points with patience, killed once `killed` epochs are in the checkpoint; and the epochs it wrote."""
     keras.backend.clear_session()
-    network, write, written = model(), Backup.write, []
+    network, write, written = model(), Checkpoint.write, []
     p = P.model_copy(update={"epochs": 12, "patience": 2, "ema_momentum": 0.5, "calibrate": True} | changes)
-    backup = Backup(folder / "backup.npz", "one")
+    checkpoint = Checkpoint(folder / "checkpoint.npz", "one")
 
-    def kill(backup: Backup, arrays: backups.Arrays) -> None:
-        write(backup, arrays)
+    def kill(checkpoint: Checkpoint, arrays: checkpoints.Arrays) -> None:
+        write(checkpoint, arrays)
         written.append(len(arrays["history"]))
         if written[-1] == killed:
             raise KilledError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Backup, "write", kill)
-        fitting.fit(network, load, points(), points(), p, fitting.Run(0, backup, folder / "history.csv"))
+        patch.setattr(Checkpoint, "write", kill)
+        fitting.fit(network, load, points(), points(), p, fitting.Run(0, checkpoint, folder / "history.csv"))
     return network, pd.read_csv(folder / "history.csv"), written
 
 

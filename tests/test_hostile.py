@@ -17,11 +17,11 @@ from networks import convnet
 from PIL import Image
 from pipelines import ROOT
 
-from smallset.networks import models, saving
-from smallset.photos import decoding
+from smallset.datasets import archives, folders
+from smallset.images import decoding
+from smallset.models import convnets, model_file
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import archives, arrangements
 
 pytestmark = pytest.mark.slow
 
@@ -78,14 +78,14 @@ def test_photos(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # Keras's own words about odd layers
 def test_models(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
-    saving.save(convnet(78, 3), path, ["a", "b", "c"])
+    model_file.save(convnet(78, 3), path, ["a", "b", "c"])
     good, pixels = path.read_bytes(), np.full((2, 78, 78, 3), 90, np.float32)
 
     def predict() -> object:
-        network, names = saving.classifier(path)
+        network, names = model_file.classifier(path)
         if network.input_shape[1] != 78:
             return None
-        rows = models.per_class(np.asarray(network(pixels)))
+        rows = convnets.per_class(np.asarray(network(pixels)))
         assert rows.shape == (2, len(names))
         return rows
 
@@ -110,7 +110,7 @@ def test_tables(tmp_path: Path) -> None:
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:
         table.write_bytes(hostile.spoilt(good, random))
-        return lambda: arrangements.read(tmp_path / "photos", table)
+        return lambda: folders.read(tmp_path / "photos", table)
 
     _, refused = outcomes(map(attempt, draws(2)))
     assert refused

@@ -13,13 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from smallset.bases import applications, hub, opening, weights
-from smallset.networks import inference, saving
-from smallset.photos import images, lists
+from smallset.backbones import hub, opening, registry, weights
+from smallset.cli import app, exporting
+from smallset.datasets import lists
+from smallset.images import batches
+from smallset.models import engine, model_file
 from smallset.pipeline.errors import SmallsetError
-from smallset.showing import explanation
-from smallset.tools import cli, exporting
-from smallset.training import pooling, transfer
+from smallset.reports import gradcam
+from smallset.training import linear_probe, transfer
 
 keras_hub = pytest.importorskip("keras_hub", reason='needs the extra: pip install -e ".[hub]"')
 
@@ -117,7 +118,7 @@ def saved(folder: Path, backbone: Backbone) -> str:
 
 
 def built(name: str, size: int = SIDE) -> keras.Model:
-    return applications.build(name, weights.fetch(name, "imagenet"), size)
+    return registry.build(name, weights.fetch(name, "imagenet"), size)
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +165,15 @@ def test_top_after_trunk_is_the_base_and_both_are_saved(
     family: str, bases: dict[str, tuple[str, keras.Model]], pixels: NDArray[np.float32], tmp_path: Path
 ) -> None:
     (name, base), known = bases[family], FAMILIES[family]
-    assert applications.end_of_trunk(base, name).endswith(known.end)
-    parts = applications.split(base, name, None)
+    assert registry.end_of_trunk(base, name).endswith(known.end)
+    parts = registry.split(base, name, None)
     assert [len(part.output_shape) for part in parts] == [4, 4]
     assert sum(part.count_params() for part in parts) == base.count_params()
     assert bool(parts[1].weights) == (family != "swin")
     for part in parts:
-        saving.save(part, tmp_path / f"{part.name}.keras")
-    trunk, top = (saving.load(tmp_path / f"{part}.keras") for part in ("trunk", "top"))
-    found = inference.compiled(top)(inference.compiled(trunk)(pixels))
+        model_file.save(part, tmp_path / f"{part.name}.keras")
+    trunk, top = (model_file.load(tmp_path / f"{part}.keras") for part in ("trunk", "top"))
+    found = engine.compiled(top)(engine.compiled(trunk)(pixels))
     np.testing.assert_allclose(found, base(pixels), rtol=1e-4, atol=1e-5)
 
 
@@ -183,9 +184,9 @@ def whole(
     """Of each family the file of a model with a head, as the pipeline joins and saves it, and the model."""
     folder, found = tmp_path_factory.mktemp("models"), {}
     for family, (name, base) in bases.items():
-        trunk, top = applications.split(base, name, None)
-        model = transfer.join([trunk], [top, pooling.unsolved(top.output_shape[1:], 3)])
-        saving.save(model, folder / f"{family}.keras", ("a", "b", "c"))
+        trunk, top = registry.split(base, name, None)
+        model = transfer.join([trunk], [top, linear_probe.unsolved(top.output_shape[1:], 3)])
+        model_file.save(model, folder / f"{family}.keras", ("a", "b", "c"))
         found[family] = folder / f"{family}.keras", model
     return found
 
@@ -215,17 +216,17 @@ def test_a_saved_model_predicts_and_explains(
 ) -> None:
     path, model = whole[family]
     photo, picture = drawn.paths()[0], tmp_path / "heat.png"
-    done = CliRunner().invoke(cli.app, ["predict", str(path), photo])
+    done = CliRunner().invoke(app.app, ["predict", str(path), photo])
     assert done.exit_code == 0, done.output
     row = next(csv.DictReader(done.stdout.splitlines()))
-    resized = images.pixels(drawn.at(np.array([0])), SIDE)
+    resized = batches.pixels(drawn.at(np.array([0])), SIDE)
     probabilities = np.asarray(model(resized, training=False))[0]
     assert row["label"] == "abc"[probabilities.argmax()]
     assert float(row["probability"]) == pytest.approx(probabilities.max(), rel=1e-3)
-    done = CliRunner().invoke(cli.app, ["explain", str(path), photo, "--output", str(picture)])
+    done = CliRunner().invoke(app.app, ["explain", str(path), photo, "--output", str(picture)])
     assert done.exit_code == 0, done.output
     assert picture.is_file()
-    maps = [explanation.heatmap(saving.load(path), resized, label).values for label in range(3)]
+    maps = [gradcam.heatmap(model_file.load(path), resized, label).values for label in range(3)]
     assert maps[0].shape == (FAMILIES[family].grid,) * 2
     assert np.max(maps) == 1
 
@@ -234,7 +235,7 @@ def test_a_trained_top_leaves_the_normalisation_inside_of_blocks_as_it_is(
     pixels: NDArray[np.float32], tmp_path: Path
 ) -> None:
     name = saved(tmp_path / "efficientnet", efficientnet("fused"))
-    trunk, top = applications.split(built(name), name, None)
+    trunk, top = registry.split(built(name), name, None)
     assert not [layer for layer in top.layers if layer.name.startswith("block") and layer.name.endswith("bn")]
     transfer.join([trunk], [top])
     before = [weight.numpy() for weight in top.non_trainable_weights]

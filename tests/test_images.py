@@ -5,20 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smallset.photos import augmentation, decoding, images, lists
+from smallset.datasets import lists
+from smallset.images import augmentation, batches, decoding
 from smallset.pipeline import params
 
 SIZE = 78
 
 
 def labels(found: lists.Photos, seed: int | None, epochs: int = 1) -> list[list[float]]:
-    batches = images.load(found, SIZE, 4, seed).take(epochs * images.passing(len(found.files), 4))
+    batches = batches.load(found, SIZE, 4, seed).take(epochs * batches.passing(len(found.files), 4))
     every = [float(label) for _, batch in batches for label in batch[:, 0]]
     return np.reshape(every, (epochs, -1)).tolist()
 
 
 def test_batches_hold_rgb_pixels_in_0_to_255(drawn: lists.Photos) -> None:
-    batches = list(images.load(drawn, SIZE, 4))
+    batches = list(batches.load(drawn, SIZE, 4))
     assert [batch[0].shape.as_list() for batch in batches] == [
         [4, SIZE, SIZE, 3],
         [4, SIZE, SIZE, 3],
@@ -30,7 +31,7 @@ def test_batches_hold_rgb_pixels_in_0_to_255(drawn: lists.Photos) -> None:
 
 
 def test_a_photo_of_the_right_size_is_left_as_it_is(drawn: lists.Photos) -> None:
-    np.testing.assert_array_equal(images.pixels(drawn.at(drawn.spread(1)), 80)[0], decoding.decode(drawn.paths()[0]))
+    np.testing.assert_array_equal(batches.pixels(drawn.at(drawn.spread(1)), 80)[0], decoding.decode(drawn.paths()[0]))
 
 
 def test_the_order_is_new_in_each_epoch_and_the_same_for_one_seed(drawn: lists.Photos) -> None:
@@ -42,23 +43,23 @@ def test_the_order_is_new_in_each_epoch_and_the_same_for_one_seed(drawn: lists.P
 
 
 def test_batches_go_on_at_any_number(drawn: lists.Photos) -> None:
-    endless = [np.asarray(batch) for batch, _ in images.load(drawn, SIZE, 4, 1).take(8)]
+    endless = [np.asarray(batch) for batch, _ in batches.load(drawn, SIZE, 4, 1).take(8)]
     assert [len(batch) for batch in endless] == [4, 4, 2, 4, 4, 2, 4, 4]
     for start in (1, 5):
-        for batch, (other, _) in zip(endless[start:], images.load(drawn, SIZE, 4, 1, start), strict=False):
+        for batch, (other, _) in zip(endless[start:], batches.load(drawn, SIZE, 4, 1, start), strict=False):
             np.testing.assert_array_equal(batch, other)
 
 
 def test_augmentation_changes_photos_in_training_alone(document: Any, drawn: lists.Photos) -> None:
     p = params.parse(document).augmentation
-    pixels = images.pixels(drawn, SIZE)
-    [(plain, _)] = images.load(drawn, SIZE, 10, augment=p)
+    pixels = batches.pixels(drawn, SIZE)
+    [(plain, _)] = batches.load(drawn, SIZE, 10, augment=p)
     np.testing.assert_array_equal(plain, pixels)
 
     def passes(seed: int) -> list[np.ndarray]:
         """Two passes, each in the order of the photos again."""
-        orders = [np.argsort(images.rows(turn, 10, 10, seed)) for turn in (0, 1)]
-        batches = images.load(drawn, SIZE, 10, seed, augment=p).take(2)
+        orders = [np.argsort(batches.rows(turn, 10, 10, seed)) for turn in (0, 1)]
+        batches = batches.load(drawn, SIZE, 10, seed, augment=p).take(2)
         return [np.asarray(batch)[order] for (batch, _), order in zip(batches, orders, strict=True)]
 
     once, twice = passes(1)
@@ -72,4 +73,4 @@ def test_augmentation_changes_photos_in_training_alone(document: Any, drawn: lis
 def test_a_photo_that_broke_since_the_subset_was_made_is_named(drawn: lists.Photos) -> None:
     (drawn.folder / "cat/cat.0.jpg").write_bytes(b"")
     with pytest.raises(Exception, match=r"cat.0.jpg: does not decode"):
-        images.pixels(drawn, SIZE)
+        batches.pixels(drawn, SIZE)

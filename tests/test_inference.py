@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import convnet
 
-from smallset.networks import inference
+from smallset.models import engine
 
 SIDE = 78
 
@@ -17,7 +17,7 @@ SIDE = 78
 def test_a_compiled_network_gives_what_keras_gives(rows: int, capsys: pytest.CaptureFixture[str]) -> None:
     network = convnet(SIDE, 3)
     pixels = np.random.default_rng(0).uniform(0, 255, (rows, SIDE, SIDE, 3)).astype(np.float32)
-    np.testing.assert_allclose(inference.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
+    np.testing.assert_allclose(engine.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
     assert "TensorFlow runs it" not in capsys.readouterr().err
 
 
@@ -28,15 +28,15 @@ def test_what_openvino_cannot_run_tensorflow_runs(
         raise RuntimeError("Exception from somewhere:\nthe shapes conflict\n\n")
 
     network = convnet(SIDE, 3)
-    monkeypatch.setattr(inference, "openvino", failing)
+    monkeypatch.setattr(engine, "openvino", failing)
     pixels = np.ones((2, SIDE, SIDE, 3), np.float32)
-    np.testing.assert_allclose(inference.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
+    np.testing.assert_allclose(engine.compiled(network)(pixels), network(pixels, training=False), atol=1e-5)
     assert "convnet: TensorFlow runs it, since OpenVINO does not: the shapes conflict" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells on which cores a thread may run")
 def test_no_thread_keeps_to_a_core_that_another_process_would_take_as_well() -> None:
-    step, pixels = inference.compiled(convnet(SIDE, 3)), np.ones((256, SIDE, SIDE, 3), np.float32)
+    step, pixels = engine.compiled(convnet(SIDE, 3)), np.ones((256, SIDE, SIDE, 3), np.float32)
     with ThreadPoolExecutor() as pool:
         work = pool.submit(step, pixels)
         seen = set[frozenset[int]]()

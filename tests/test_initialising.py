@@ -11,9 +11,9 @@ import pytest
 import yaml
 from projects import create, draw, identify, run
 
-from smallset.pipeline import params
+from smallset.cli import bringing, initialising
+from smallset.pipeline import git, params
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import bringing, git, initialising
 
 ROOT = Path(__file__).parents[1]
 SEED = 1337

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallset.measures import learning_curve
-from smallset.photos.lists import Photos
+from smallset.datasets.lists import Photos
+from smallset.evaluation import learning_curve
 from smallset.pipeline import params
-from smallset.training import pooling
+from smallset.training import linear_probe
 
 P = params.Linear(C=None, class_weights="balanced", calibrate=True)
 SIZES = np.array([20.0, 40, 100, 200, 400])
@@ -53,11 +53,11 @@ def test_fewer_photos_are_whole_draws_of_all_views_and_all_of_them_come_last() -
     found = Photos(Path("train"), ("a", "b", "c"), tuple(map(str, range(120))), labels)
     centres = np.eye(3, 20) * 2
     train, validation = (
-        pooling.Rows((centres[one] + random.normal(size=(len(one), 20))).astype(np.float32), one)
+        linear_probe.Rows((centres[one] + random.normal(size=(len(one), 20))).astype(np.float32), one)
         for one in (np.tile(labels, 2), labels)
     )
     wrong = learning_curve.measure(train, found, validation, 0.01, P, seed=0)
     assert {size: several.shape for size, several in wrong.items()} == {30: (5, 120), 60: (5, 120), 120: (1, 120)}
-    solved = pooling.regression(train, 0.01, P)
+    solved = linear_probe.regression(train, 0.01, P)
     np.testing.assert_array_equal(wrong[120][0], solved.predict(validation.inputs) != labels)
     assert wrong[30].mean() > wrong[120].mean()

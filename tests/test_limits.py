@@ -8,10 +8,10 @@ import pytest
 from networks import convnet
 from numpy.typing import NDArray
 
-from smallset.networks import limits, saving
-from smallset.networks.limits import Limits
+from smallset.models import limits, model_file
+from smallset.models.limits import Limits
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
 
 CLASSES = 5
 
@@ -67,14 +67,14 @@ def test_the_labels_that_stay_hold_the_right_one_as_often_as_was_asked_for() -> 
 def test_they_are_kept_in_the_model_file_to_the_byte_and_older_files_have_none(tmp_path: Path) -> None:
     model = convnet(78, 2)
     for name in ("a", "b"):
-        saving.save(model, tmp_path / f"{name}.keras", ("cat", "dog"), beside=vars(fitted()))
+        model_file.save(model, tmp_path / f"{name}.keras", ("cat", "dog"), beside=vars(fitted()))
     assert files.sha256(tmp_path / "a.keras") == files.sha256(tmp_path / "b.keras")
-    assert saving.load(tmp_path / "a.keras").count_params() == model.count_params()
+    assert model_file.load(tmp_path / "a.keras").count_params() == model.count_params()
     found = limits.needed(tmp_path / "a.keras")
     assert {name: values.tobytes() for name, values in vars(found).items()} == {
         name: np.asarray(values).tobytes() for name, values in vars(fitted()).items()
     }
-    saving.save(model, tmp_path / "old.keras", ("cat", "dog"))
+    model_file.save(model, tmp_path / "old.keras", ("cat", "dog"))
     assert limits.load(tmp_path / "old.keras") is None
     with pytest.raises(SmallsetError, match="old.keras: does not know what its photos have in common"):
         limits.needed(tmp_path / "old.keras")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallset.photos import lists
+from smallset.datasets import lists
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
 
 
 def test_photos_are_in_numeric_order_with_their_labels(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from smallset.datasets import filling
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import filling
 
 NOWHERE = "http://127.0.0.1:9/archive.zip"  # the discard port: refused at once
 

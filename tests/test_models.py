@@ -5,7 +5,7 @@ import pytest
 from networks import BOOK, convnet
 from pipelines import ROOT
 
-from smallset.networks import heads, models
+from smallset.models import convnets, heads
 from smallset.pipeline import params
 
 
@@ -24,7 +24,7 @@ def test_the_convnets_have_the_weights_that_the_books_print(
     pipeline: str, key: str, classes: int, weights: int
 ) -> None:
     p = params.read(ROOT / pipeline / "params.yaml")
-    model = models.convnet(p.image.side, classes, getattr(p, key))
+    model = convnets.convnet(p.image.side, classes, getattr(p, key))
     assert model.count_params() == weights
     assert model.output_shape == (None, 1 if classes == 2 else classes)
 
@@ -37,20 +37,20 @@ def test_the_head_has_3277313_weights() -> None:
 def test_the_smallest_size_leaves_the_convnet_a_pixel(pooled: int, smallest: int) -> None:
     p = BOOK.model_copy(update={"pooled": pooled})
     assert p.smallest == smallest
-    assert models.convnet(smallest, 2, p).layers[-3].output.shape[1:3] == (1, 1)
+    assert convnets.convnet(smallest, 2, p).layers[-3].output.shape[1:3] == (1, 1)
     with pytest.raises(ValueError, match="output size would be zero or negative"):
-        models.convnet(smallest - 1, 2, p)
+        convnets.convnet(smallest - 1, 2, p)
 
 
 def test_a_grey_convnet_sees_no_color() -> None:
-    model = models.convnet(28, 10, BOOK.model_copy(update={"filters": [4], "pooled": 1, "color": "grey"}))
+    model = convnets.convnet(28, 10, BOOK.model_copy(update={"filters": [4], "pooled": 1, "color": "grey"}))
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 28, 28, 3)).astype(np.float32)
     np.testing.assert_allclose(model(pixels), model(pixels[..., ::-1]), rtol=1e-5)
 
 
 def test_a_chain_shares_the_weights_of_its_parts() -> None:
     network, features = convnet(78, 2), np.ones((2, 78, 78, 3), np.float32)
-    chain = models.chain([network], "chain")
+    chain = convnets.chain([network], "chain")
     np.testing.assert_array_equal(chain(features), network(features))
     network.layers[-1].bias.assign([9.0])
     np.testing.assert_array_equal(chain(features), network(features))

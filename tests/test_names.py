@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smallset.pipeline import names
+from smallset.pipeline import text
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ from smallset.pipeline import names
     ],
 )
 def test_what_would_not_be_seen_is_an_escape(name: str, seen: str) -> None:
-    assert names.visible(name) == seen
-    assert names.lines(f"{name}\nnext").endswith("\nnext")
+    assert text.visible(name) == seen
+    assert text.lines(f"{name}\nnext").endswith("\nnext")
 
 
 def test_numbers_have_their_noun() -> None:
-    assert [names.counted(number, "photo") for number in (0, 1, 2, 1000)] == [
+    assert [text.counted(number, "photo") for number in (0, 1, 2, 1000)] == [
         "0 photos",
         "1 photo",
         "2 photos",
@@ -42,4 +42,4 @@ def test_numbers_have_their_noun() -> None:
     ],
 )
 def test_a_project_is_called_as_its_folder_in_an_experiment_too(folder: str, name: str) -> None:
-    assert names.project(Path(folder)) == name
+    assert text.project(Path(folder)) == name

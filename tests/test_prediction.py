@@ -13,12 +13,12 @@ import keras
 import numpy as np
 import pytest
 
-from smallset.measures import evaluation
-from smallset.networks import models
-from smallset.networks.limits import Limits
-from smallset.photos import lists
+from smallset.cli import prediction
+from smallset.datasets import lists
+from smallset.evaluation import metrics
+from smallset.models import convnets
+from smallset.models.limits import Limits
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import prediction
 
 JPEG = b"\xff\xd8\xff\xe0"
 CLASSES = ("cat", "dog", "고양이")
@@ -40,7 +40,7 @@ def test_answers_are_the_probabilities_of_the_evaluation(drawn: lists.Photos, ou
     answers = list(prediction.answers(model, drawn.paths(), batch=4))
     assert [answer.path for answer in answers] == drawn.paths()
     rows = np.stack([answer.probability for answer in answers])
-    np.testing.assert_allclose(rows, evaluation.predictor(model)(drawn).probability, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(rows, metrics.predictor(model)(drawn).probability, rtol=0, atol=1e-6)
 
 
 def test_a_file_that_does_not_decode_is_an_answer_and_the_others_stay(drawn: lists.Photos) -> None:
@@ -229,4 +229,4 @@ def test_a_path_in_csv_is_the_same_path_and_no_formula(name: str) -> None:
 def test_values_that_are_no_probabilities_are_one_error() -> None:
     for values in ([[288.0]], [[np.nan]], [[0.2, 0.3]], [[-0.5, 1.5]]):
         with pytest.raises(SmallsetError, match="The model gives no probabilities: expected values in 0..1"):
-            models.per_class(np.array(values))
+            convnets.per_class(np.array(values))

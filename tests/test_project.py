@@ -21,14 +21,14 @@ import pytest
 import yaml
 from projects import IDENTITY, make_tiny, run
 
-from smallset.sources import drawing
-from smallset.tools import bringing
+from smallset.cli import bringing
+from smallset.datasets import synthetic
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 MODELS = ["linear", "pooled"]
-FACES = {"heron": drawing.cat, "robin": drawing.dog, "wren": drawing.cat}
+FACES = {"heron": synthetic.cat, "robin": synthetic.dog, "wren": synthetic.cat}
 PHOTOS = 20  # a class, of which each split has some
 NEW = 3
 
@@ -70,7 +70,7 @@ def draw(pictures: Path) -> None:
     for label, (name, face) in enumerate(FACES.items()):
         (pictures / "birds" / name).mkdir(parents=True)
         for number in range(PHOTOS):
-            picture = drawing.picture(face, 80, np.random.default_rng([label, number]))
+            picture = synthetic.picture(face, 80, np.random.default_rng([label, number]))
             picture.save(pictures / f"birds/{name}/bird.{number}.jpg")
             (pictures / f"walks/walk-{number}").mkdir(parents=True, exist_ok=True)
             picture.save(pictures / f"walks/walk-{number}/{name}.jpg")
@@ -78,7 +78,7 @@ def draw(pictures: Path) -> None:
     pd.DataFrame(rows).to_csv(pictures / "walks.csv", index=False)
     (pictures / "new").mkdir()
     for number in range(NEW):
-        drawing.picture(drawing.dog, 80, np.random.default_rng([9, number])).save(pictures / f"new/{number}.jpg")
+        synthetic.picture(synthetic.dog, 80, np.random.default_rng([9, number])).save(pictures / f"new/{number}.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_project_installs_its_own_smallset(page: Page, home: Path) -> None:
         sys.executable,
         "-m",
         "typer",
-        "smallset.tools.cli",
+        "smallset.cli.app",
         "run",
         "init",
         "x",

@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pipelines import ROOT
 
+from smallset.datasets import archives, splits
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import archives, splits
 
 DOCUMENT = yaml.safe_load((ROOT / "params.yaml").read_text())
 KEYS = [(key, name) for key, value in DOCUMENT.items() if isinstance(value, dict) for name in value]

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from pipelines import short
 
-from smallset.frozen import caches, extraction
-from smallset.measures import evaluation
-from smallset.networks import heads, models, saving
-from smallset.photos import images, lists
+from smallset.datasets import lists
+from smallset.evaluation import metrics
+from smallset.features import caches, extraction
+from smallset.images import batches
+from smallset.models import convnets, heads, model_file
 from smallset.pipeline import params
-from smallset.storage.backups import Backup
-from smallset.training import depths, fitting, pooling, repeats, transfer
+from smallset.pipeline.checkpoints import Checkpoint
+from smallset.training import depths, fitting, linear_probe, seeds, transfer
 
 SHAPE = (2, 2, 4)
 P = short(params.HeadTraining, epochs=3, units=4, dropout=0.5)
@@ -38,18 +39,18 @@ def cache(tmp_path: Path, drawn: lists.Photos, trunk: keras.Model) -> caches.Cac
 
 
 def extracted(part: keras.Model, found: lists.Photos, path: Path) -> caches.Cache:
-    extraction.from_photos(part, found, {path: extraction.PLAIN}, Backup(path.with_suffix(".npz"), ""))
+    extraction.from_photos(part, found, {path: extraction.PLAIN}, Checkpoint(path.with_suffix(".npz"), ""))
     return caches.read(path, found)
 
 
 def data(cache: caches.Cache) -> caches.Data:
     """Training and validation on the same rows."""
-    return caches.Data(cache, cache, images.pixels(cache.photos, 8))
+    return caches.Data(cache, cache, batches.pixels(cache.photos, 8))
 
 
 @pytest.fixture
-def backup(tmp_path: Path) -> Backup:
-    return Backup(tmp_path / "backups/.part.runs.npz", "one")
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    return Checkpoint(tmp_path / "backups/.part.runs.npz", "one")
 
 
 @pytest.fixture
@@ -59,23 +60,23 @@ def top() -> keras.Model:
     return keras.Model(inputs, keras.layers.Conv2D(4, 1, activation="relu")(inputs), name="top")
 
 
-def test_each_run_depends_on_its_seed_alone(cache: caches.Cache, backup: Backup) -> None:
-    plan = repeats.of_head(data(cache), P)
-    found = repeats.probabilities(plan, cache, range(6, 8), backup)
+def test_each_run_depends_on_its_seed_alone(cache: caches.Cache, checkpoint: Checkpoint) -> None:
+    plan = seeds.of_head(data(cache), P)
+    found = seeds.probabilities(plan, cache, range(6, 8), checkpoint)
     assert found.shape == (2, 10, 2)
     np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-6)
     assert not np.array_equal(found[0], found[1])
-    other = repeats.probabilities(plan, cache, range(7, 9), replace(backup, fingerprint="other"))
+    other = seeds.probabilities(plan, cache, range(7, 9), replace(checkpoint, fingerprint="other"))
     np.testing.assert_array_equal(other[0], found[1])
-    backup.remove()
-    assert not list(backup.path.parent.iterdir())
+    checkpoint.remove()
+    assert not list(checkpoint.path.parent.iterdir())
 
 
-def test_without_other_seeds_or_views_there_is_no_run(cache: caches.Cache, backup: Backup) -> None:
-    assert repeats.probabilities(repeats.of_head(data(cache), P), cache, range(6, 6), backup).shape == (0, 10, 2)
+def test_without_other_seeds_or_views_there_is_no_run(cache: caches.Cache, checkpoint: Checkpoint) -> None:
+    assert seeds.probabilities(seeds.of_head(data(cache), P), cache, range(6, 6), checkpoint).shape == (0, 10, 2)
     none = replace(data(cache), train=replace(cache, values=cache.views[:0]))
-    assert repeats.probabilities(repeats.of_head(none, P), cache, range(6, 8), backup).shape == (0, 10, 2)
-    assert not backup.path.parent.exists()
+    assert seeds.probabilities(seeds.of_head(none, P), cache, range(6, 8), checkpoint).shape == (0, 10, 2)
+    assert not checkpoint.path.parent.exists()
 
 
 class Killed(Exception):  # noqa: N818
@@ -88,23 +89,23 @@ def test_runs_that_were_killed_go_on_and_end_the_same(
     trunk: keras.Model,
     top: keras.Model,
     cache: caches.Cache,
-    backup: Backup,
+    checkpoint: Checkpoint,
     model: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def runs() -> list[list[float]]:
-        head = repeats.of_head(data(cache), P)
+        head = seeds.of_head(data(cache), P)
         plan = {
             "classifier": lambda: head,
-            "fine_tune": lambda: repeats.of_fine_tune(top, head, data(cache), P, backup),
-            "pooled": lambda: repeats.of_pooled(solved(trunk, top, cache), "top", data(cache), POOLED),
-            "whole": lambda: repeats.of_pooled(solved(trunk, top, cache), "whole", data(cache), POOLED),
+            "fine_tune": lambda: seeds.of_fine_tune(top, head, data(cache), P, checkpoint),
+            "pooled": lambda: seeds.of_pooled(solved(trunk, top, cache), "top", data(cache), POOLED),
+            "whole": lambda: seeds.of_pooled(solved(trunk, top, cache), "whole", data(cache), POOLED),
         }[model]()
-        return repeats.probabilities(plan, cache, range(6, 8), backup).tolist()
+        return seeds.probabilities(plan, cache, range(6, 8), checkpoint).tolist()
 
     weights = top.get_weights()
     whole = runs()
-    backup.remove()
+    checkpoint.remove()
     top.set_weights(weights)
     epochs = []
 
@@ -131,23 +132,23 @@ def test_the_saved_model_s_seed_gives_the_saved_model(
     trunk: keras.Model,
     top: keras.Model,
     cache: caches.Cache,
-    backup: Backup,
+    checkpoint: Checkpoint,
     model: str,
 ) -> None:
     p = P.model_copy(update={"dropout": 0.0}) if model == "fine_tune" else P  # a head that is loaded draws anew
-    features = extracted(models.chain([trunk, top], "base"), drawn, tmp_path / "base/test.npy")
-    head = repeats.of_head(data(features), p)
+    features = extracted(convnets.chain([trunk, top], "base"), drawn, tmp_path / "base/test.npy")
+    head = seeds.of_head(data(features), p)
     plan, test = {
         "classifier": (head, features),
-        "fine_tune": (repeats.of_fine_tune(top, head, data(cache), P, backup), cache),
-        "pooled": (repeats.of_pooled(solved(trunk, top, cache), "top", data(cache), POOLED), cache),
-        "whole": (repeats.of_pooled(solved(trunk, top, cache), "whole", data(cache), POOLED), cache),
+        "fine_tune": (seeds.of_fine_tune(top, head, data(cache), P, checkpoint), cache),
+        "pooled": (seeds.of_pooled(solved(trunk, top, cache), "top", data(cache), POOLED), cache),
+        "whole": (seeds.of_pooled(solved(trunk, top, cache), "whole", data(cache), POOLED), cache),
     }[model]
     weights = top.get_weights()
-    same, other = repeats.probabilities(plan, test, range(5, 7), backup)
+    same, other = seeds.probabilities(plan, test, range(5, 7), checkpoint)
     top.set_weights(weights)
     saved = stages(trunk, top, cache, features, p, tmp_path / "model.keras")[model]()
-    expected = evaluation.predictor(saved)(drawn).probability
+    expected = metrics.predictor(saved)(drawn).probability
     np.testing.assert_allclose(same, expected, atol=1e-3)
     assert np.abs(other - expected).max() > 5e-3
 
@@ -157,13 +158,13 @@ def test_pooled_s_top_is_trained_again_but_for_its_normalisation(trunk: keras.Mo
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1)(inputs))
     parts = solved(trunk, keras.Model(inputs, x, name="top"), cache)
     assert not parts[1].trainable_weights
-    part = repeats.of_pooled(parts, "top", data(cache), POOLED).build(0)
+    part = seeds.of_pooled(parts, "top", data(cache), POOLED).build(0)
     assert [weight.shape for weight in part.trainable_weights] == [(1, 1, 4, 4), (4,), (8, 1), (1,)]
 
 
 def solved(trunk: keras.Model, top: keras.Model, cache: caches.Cache) -> Parts:
     """Trunk, top and head as the stage linear saves them: not to be trained the two, to be trained the head."""
-    model = pooling.fit(trunk, top, data(cache), LINEAR).model
+    model = linear_probe.fit(trunk, top, data(cache), LINEAR).model
     return [model.get_layer(name) for name in ("trunk", "top", "head")]
 
 
@@ -179,7 +180,7 @@ def stages(
 
     def fit(frozen: Parts, tuned: Parts, cache: caches.Cache, p: params.Training) -> keras.Model:
         keras.utils.set_random_seed(5)
-        run = fitting.Run(5, Backup(path.with_suffix(".npz"), str(tuned)))
+        run = fitting.Run(5, Checkpoint(path.with_suffix(".npz"), str(tuned)))
         model, _ = transfer.fit(frozen, tuned, data(cache), p, run)
         return model
 
@@ -188,18 +189,18 @@ def stages(
         return fit([trunk, top], [heads.book(SHAPE, 2, book.units, book.dropout)], features, book)
 
     def fine_tune() -> keras.Model:
-        saving.save(classifier(), path)
-        start = saving.load(path)
+        model_file.save(classifier(), path)
+        start = model_file.load(path)
         trunk, *tuned = (start.get_layer(name) for name in ("trunk", "top", "head"))
         return fit([trunk], tuned, cache, P)
 
     def pooled(depth: str) -> keras.Model:
-        saving.save(pooling.fit(trunk, top, data(cache), LINEAR).model, path)
-        start = saving.load(path)
+        model_file.save(linear_probe.fit(trunk, top, data(cache), LINEAR).model, path)
+        start = model_file.load(path)
         parts = [start.get_layer(name) for name in ("trunk", "top", "head")]
         keras.utils.set_random_seed(5)
         p = POOLED.model_copy(update={"depth": depth})
-        return depths.fit(parts, data(cache), p, fitting.Run(5, Backup(path.with_suffix(".npz"), depth))).model
+        return depths.fit(parts, data(cache), p, fitting.Run(5, Checkpoint(path.with_suffix(".npz"), depth))).model
 
     own = {"pooled": partial(pooled, "top"), "whole": partial(pooled, "whole")}
     return {"classifier": classifier, "fine_tune": fine_tune} | own

@@ -19,20 +19,19 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
 
-from smallset.networks import models
-from smallset.photos import metadata
-from smallset.pipeline import names
+from smallset.cli import prediction
+from smallset.images import metadata
+from smallset.models import convnets
+from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.showing import charts, findings, pictures, report, results
-from smallset.storage import files
-from smallset.tools import prediction
+from smallset.reports import charts, findings, report, results, thumbnails
 
 ROOT = Path(__file__).parents[1]
 STYLE = (ROOT / "src/smallset/showing/templates/report.css").read_text(encoding="utf-8")
 NASTY = '<b onclick="x">&|*_`[i](u)\n\x1b[31m'  # a name that is markup, and a command to a terminal
 SEEN = '<b onclick="x">&|*_`[i](u)\\n\\x1b[31m'
 PLAIN = '\\<b onclick="x"\\>\\&\\|\\*\\_\\`\\[i\\](u)\\\\n\\\\x1b\\[31m'
-NOTHING = pictures.Gallery({}, [], None)
+NOTHING = thumbnails.Gallery({}, [], None)
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +165,9 @@ def test_the_surest_mistakes_are_shown_and_where_the_best_model_looks(folder: Pa
     wrong = rows[rows.actual != rows.predicted].sort_values("probability", ascending=False)
     captions = [flat(caption) for caption in page.select("#mistakes figcaption")]
     row = wrong.iloc[0]
-    assert captions[0] == f"{row.file} {row.actual}, taken for {row.predicted}: {pictures.sure(row.probability)}"
-    assert len(page.select("#mistakes .pair.wrong")) == min(len(wrong), pictures.EXAMPLES)
-    assert len(page.select("#mistakes .pair:not(.wrong)")) == pictures.EXAMPLES
+    assert captions[0] == f"{row.file} {row.actual}, taken for {row.predicted}: {thumbnails.sure(row.probability)}"
+    assert len(page.select("#mistakes .pair.wrong")) == min(len(wrong), thumbnails.EXAMPLES)
+    assert len(page.select("#mistakes .pair:not(.wrong)")) == thumbnails.EXAMPLES
     folded = page.select("#mistakes details h3")
     assert [heading.text for heading in folded] == [name for name in made.MODELS if name != found.best]
 
@@ -183,7 +182,7 @@ def test_the_report_is_one_file_that_anyone_can_read(folder: Path) -> None:
     assert not re.search(r"url\(|@import|https?:", STYLE)
     assert page.find_all("img")
     assert all(str(tag["alt"]).strip() for tag in page.find_all("img"))
-    assert all(int(str(tag[side])) <= pictures.SIDE for tag in page.find_all("img") for side in ("width", "height"))
+    assert all(int(str(tag[side])) <= thumbnails.SIDE for tag in page.find_all("img") for side in ("width", "height"))
     assert all(tag["aria-label"] for tag in page.find_all("svg", role="img"))
     levels = [int(tag.name[1]) for tag in page.find_all(re.compile("^h[1-6]$"))]
     assert levels.count(1) == 1
@@ -288,8 +287,8 @@ def test_a_class_may_have_any_name(copy: Path, name: str) -> None:
     assert found.classes == sorted(["cat", name])
     page = parsed(report.page(found, [], NOTHING))
     shown = [[flat(cell) for cell in row.find_all(["th", "td"])] for row in page.select("#data tbody tr")]
-    assert [names.visible(name), "7"] in shown
-    assert names.visible(name) in [flat(cell) for cell in page.select("#errors .matrix thead th")]
+    assert [text.visible(name), "7"] in shown
+    assert text.visible(name) in [flat(cell) for cell in page.select("#errors .matrix thead th")]
 
 
 def test_of_many_classes_the_commonest_confusions_are_listed() -> None:
@@ -302,7 +301,12 @@ def test_of_many_classes_the_commonest_confusions_are_listed() -> None:
 
 
 def test_no_probability_is_1() -> None:
-    assert [pictures.sure(value) for value in (1, 0.99996, 0.9999, 0.5)] == ["> 0.9999", "> 0.9999", "0.9999", "0.5000"]
+    assert [thumbnails.sure(value) for value in (1, 0.99996, 0.9999, 0.5)] == [
+        "> 0.9999",
+        "> 0.9999",
+        "0.9999",
+        "0.5000",
+    ]
 
 
 def test_a_chart_puts_values_at_their_px() -> None:
@@ -376,7 +380,7 @@ def test_the_card_s_code_gives_what_predict_gives(
     exec(card.split("```python\n")[1].split("```")[0], space)  # noqa: S102 - as it stands
     [answer] = prediction.answers(space["model"], ["photo.jpg"], 1)
     assert not answer.error
-    found = models.per_class(space["model"].predict(space["pixels"], verbose=0))
+    found = convnets.per_class(space["model"].predict(space["pixels"], verbose=0))
     np.testing.assert_allclose(found[0], answer.probability, rtol=0, atol=2e-6)
     _, pixels, _ = next(iter(prediction.load(["photo.jpg"], 48, 1)))
     np.testing.assert_allclose(np.array(space["pixels"]), pixels, atol=1e-3)

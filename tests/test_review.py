@@ -18,17 +18,15 @@ import trying
 import yaml
 from pipelines import Pipeline
 
-from smallset.photos import lists
-from smallset.pipeline import stage
+from smallset.datasets import corrections, lists, synthetic
+from smallset.pipeline import files, stage
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import corrections, drawing
-from smallset.storage import files
 
 pytest.importorskip("starlette")
 uvicorn = pytest.importorskip("uvicorn")
 testclient = pytest.importorskip("starlette.testclient")
 
-from smallset.web import queues, review, serving, thumbnails  # noqa: E402
+from smallset.web import queues, review, server, thumbnails  # noqa: E402
 
 PORT, TOKEN = 8124, "token"
 OWN = {"origin": f"http://127.0.0.1:{PORT}"}
@@ -39,7 +37,7 @@ def results(folder: Path) -> None:
     """What a pipeline leaves: suspects, pairs, what is unlike, mistakes, what is left out; a name is markup."""
     made.data(folder, 6)
     for number, split in enumerate(made.SPLITS):
-        drawing.draw(folder / "data/subset" / split, 6, 48, seed=number)
+        synthetic.draw(folder / "data/subset" / split, 6, 48, seed=number)
     shutil.copytree(folder / "data/subset/train", folder / "photos")
     (folder / "photos/cat/cat.666.jpg").write_bytes(b"no photo")
     train = folder / "data/subset/train/dog"
@@ -73,7 +71,7 @@ def desk(left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> review.
 
 @pytest.fixture
 def client(desk: review.Desk) -> Any:
-    app = serving.application(review.routes(desk, "mine"), PORT, TOKEN)
+    app = server.application(review.routes(desk, "mine"), PORT, TOKEN)
     client = testclient.TestClient(app, base_url=f"http://127.0.0.1:{PORT}")
     client.get(f"/?token={TOKEN}")
     return client
@@ -245,7 +243,7 @@ def test_pictures_are_made_here_once_and_a_name_is_never_markup(client: Any) -> 
 
 
 def test_thumbnails_take_no_more_than_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawing.draw(tmp_path / "photos", 4, 48, seed=0)
+    synthetic.draw(tmp_path / "photos", 4, 48, seed=0)
     monkeypatch.setattr(thumbnails, "EVERY", 2)
     monkeypatch.setattr(thumbnails, "MOST", 1)
     kept = thumbnails.Thumbnails(tmp_path / "kept")
@@ -277,7 +275,7 @@ def running(name: str) -> Iterator[str]:
         listening.listen()
         port = listening.getsockname()[1]
         config = uvicorn.Config(
-            serving.application(review.routes(review.Desk(), name), port, TOKEN),
+            server.application(review.routes(review.Desk(), name), port, TOKEN),
             log_level="error",
             lifespan="off",
             ws="none",
@@ -303,7 +301,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     document = yaml.safe_load((tmp_path / "params.yaml").read_text())
     document["subset"] = {"by": "fraction", "train": 0.6, "validation": 0.2, "test": 0.2}
     pipeline.write_params(document)
-    drawing.draw(tmp_path / "photos", 30, 48, seed=1)
+    synthetic.draw(tmp_path / "photos", 30, 48, seed=1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "graph", lambda: graph["stages"])
     return pipeline

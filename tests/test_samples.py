@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallset.measures import samples
-from smallset.photos.lists import Photos
+from smallset.datasets.lists import Photos
+from smallset.evaluation import samples
 
 
 def photos(counts: tuple[int, ...], group: int = 0) -> Photos:

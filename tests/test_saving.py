@@ -14,28 +14,28 @@ import numpy as np
 import pytest
 from networks import convnet
 
-from smallset.bases import applications
-from smallset.networks import heads, models, saving
+from smallset.backbones import registry
+from smallset.models import convnets, heads, model_file
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
 
 
 def test_a_model_built_and_saved_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)
-        saving.save(convnet(78, 2), tmp_path / f"{name}.keras")
+        model_file.save(convnet(78, 2), tmp_path / f"{name}.keras")
     assert files.sha256(tmp_path / "a.keras") == files.sha256(tmp_path / "b.keras")
 
 
 def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallset(
     tmp_path: Path, vgg16: Callable[[int], keras.Model]
 ) -> None:
-    trunk, top = applications.split(vgg16(78), "VGG16", None)
-    whole = models.chain([trunk, top, heads.book(top.output_shape[1:], 3, 4, 0.5)], "smallset")
+    trunk, top = registry.split(vgg16(78), "VGG16", None)
+    whole = convnets.chain([trunk, top, heads.book(top.output_shape[1:], 3, 4, 0.5)], "smallset")
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
     np.save(tmp_path / "pixels.npy", pixels)
-    saving.save(whole, tmp_path / "model.keras")
+    model_file.save(whole, tmp_path / "model.keras")
     script = (
         "import sys, keras, numpy as np; model = keras.saving.load_model('model.keras');"
         "np.save('probability.npy', model.predict(np.load('pixels.npy'), verbose=0));"
@@ -48,15 +48,15 @@ def test_a_saved_model_gives_the_same_probabilities_in_a_process_without_smallse
 def test_a_truncated_file_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "convnet.keras"
     (tmp_path / "models/base").mkdir(parents=True)
-    saving.save(convnet(78, 2), path)
+    model_file.save(convnet(78, 2), path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(SmallsetError, match=r"convnet.keras: not a whole model file: .*\n?.*Get the file again"):
-        saving.load(path)
+        model_file.load(path)
     path.rename(tmp_path / "models/base/trunk.keras")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").touch()
     with pytest.raises(SmallsetError, match=r"Run: smallset check --fix$"):
-        saving.load(Path("models/base/trunk.keras"))
+        model_file.load(Path("models/base/trunk.keras"))
 
 
 def repacked(path: Path, change: Callable[[str, bytes], bytes], kind: int = zipfile.ZIP_STORED) -> Path:
@@ -81,39 +81,39 @@ def test_a_model_file_takes_no_more_memory_than_its_size(tmp_path: Path) -> None
             weights.flush()
             return weights.id.get_file_image()
 
-    saving.save(convnet(78, 2), tmp_path / "a.keras", ("cat", "dog"))
-    saving.save(convnet(78, 2), tmp_path / "b.keras", ("cat", "dog"))
+    model_file.save(convnet(78, 2), tmp_path / "a.keras", ("cat", "dog"))
+    model_file.save(convnet(78, 2), tmp_path / "b.keras", ("cat", "dog"))
     repacked(tmp_path / "a.keras", blown, zipfile.ZIP_DEFLATED)
     assert (tmp_path / "a.keras").stat().st_size < 10**7
     for path, found in ((tmp_path / "a.keras", "found 1[0-9,]*"), (repacked(tmp_path / "b.keras", hollow), "found 0")):
         with pytest.raises(SmallsetError, match=rf"not a whole model file: .*expected .* bytes.* {found}"):
-            saving.load(path)
+            model_file.load(path)
         with pytest.raises(SmallsetError, match="not a model file"):
-            saving.classes(path)
+            model_file.classes(path)
 
 
 def test_a_model_file_that_carries_code_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs)).save(tmp_path / "code.keras")
     with pytest.raises(SmallsetError, match=r"code.keras: not a whole model file: .*Lambda"):
-        saving.load(tmp_path / "code.keras")
+        model_file.load(tmp_path / "code.keras")
 
 
 def test_a_model_with_layers_of_keras_hub_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras_hub", None)  # as where it is not installed
-    saving.save(convnet(78, 2), tmp_path / "plain.keras")
+    model_file.save(convnet(78, 2), tmp_path / "plain.keras")
     with zipfile.ZipFile(tmp_path / "plain.keras") as plain, zipfile.ZipFile(tmp_path / "hub.keras", "w") as file:
         for name in plain.namelist():
             content = plain.read(name).replace(b'"module": "keras.layers"', b'"module": "keras_hub.src.models.vit"')
             file.writestr(name, content)
     with pytest.raises(SmallsetError, match=r'hub.keras: has layers of keras-hub.* pip install "smallset\[hub\]"$'):
-        saving.load(tmp_path / "hub.keras")
+        model_file.load(tmp_path / "hub.keras")
 
 
 def test_nothing_in_the_file_holds_a_date(tmp_path: Path) -> None:
-    saving.save(convnet(78, 2), tmp_path / "x.keras")
+    model_file.save(convnet(78, 2), tmp_path / "x.keras")
     with zipfile.ZipFile(tmp_path / "x.keras") as archive:
-        assert {info.date_time for info in archive.infolist()} == {saving.EPOCH}
+        assert {info.date_time for info in archive.infolist()} == {model_file.EPOCH}
         assert b"1980-01-01" in archive.read("metadata.json")
 
 
@@ -121,27 +121,27 @@ def test_the_file_knows_its_photos_in_whatever_order_they_come(tmp_path: Path) -
     digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
     for name, order in {"a": digests[:3], "b": digests[2::-1]}.items():
         keras.utils.set_random_seed(0)
-        saving.save(convnet(78, 2), tmp_path / f"{name}.keras", ["a", "b"], digests=order)
-    assert saving.seen(tmp_path / "a.keras", digests) == [True, True, True, False]
+        model_file.save(convnet(78, 2), tmp_path / f"{name}.keras", ["a", "b"], digests=order)
+    assert model_file.seen(tmp_path / "a.keras", digests) == [True, True, True, False]
     metadata = [zipfile.ZipFile(tmp_path / f"{name}.keras").read("metadata.json") for name in ("a", "b")]
     assert metadata[0] == metadata[1]
 
 
 def test_the_classes_are_in_the_file_in_the_order_of_the_outputs(tmp_path: Path) -> None:
     path = tmp_path / "x.keras"
-    saving.save(convnet(78, 3), path, ["가", "b c", "a"], 2.5)
-    assert saving.classes(path) == ("가", "b c", "a")
-    assert saving.temperature(path) == 2.5
-    assert saving.seen(path, ["0" * 64]) == [False]
+    model_file.save(convnet(78, 3), path, ["가", "b c", "a"], 2.5)
+    assert model_file.classes(path) == ("가", "b c", "a")
+    assert model_file.temperature(path) == 2.5
+    assert model_file.seen(path, ["0" * 64]) == [False]
     convnet(78, 3).save(path)
     with pytest.raises(SmallsetError, match=r"x.keras: not a model file with the names of its classes"):
-        saving.classes(path)
+        model_file.classes(path)
 
 
 def written(path: Path, outputs: Callable[[keras.KerasTensor], object], side: tuple[int, ...] = (16, 16, 3)) -> Path:
     """A model of two classes, whatever it takes and gives."""
     inputs = keras.Input(side)
-    saving.save(keras.Model(inputs, outputs(inputs)), path, ["cat", "dog"])
+    model_file.save(keras.Model(inputs, outputs(inputs)), path, ["cat", "dog"])
     return path
 
 
@@ -164,7 +164,7 @@ def test_a_model_that_is_no_classifier_of_photos_is_one_error(tmp_path: Path) ->
     }
     for message, path in bad.items():
         with pytest.raises(SmallsetError, match=f"{path.name}: not a whole model file: .*{message}"):
-            saving.classifier(path)
+            model_file.classifier(path)
 
 
 @pytest.mark.parametrize(
@@ -186,4 +186,4 @@ def test_a_file_that_claims_something_else_is_one_error(
     path = written(tmp_path / "x.keras", lambda x: keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
     repacked(path, lambda name, content: content.replace(before, after) if name == member else content)
     with pytest.raises(SmallsetError, match=message):
-        saving.classifier(path)
+        model_file.classifier(path)

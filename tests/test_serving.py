@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from smallset.pipeline.errors import SmallsetError
-from smallset.web import serving
+from smallset.web import server
 
 PORT, TOKEN = 4711, "let-me-in"
 HERE = f"http://127.0.0.1:{PORT}"
@@ -23,7 +23,7 @@ def answer(request: Request) -> Response:
 
 def client(base: str = HERE, cookie: bool = True) -> TestClient:
     routes = [Route("/", answer), Route("/act", answer, methods=["GET", "POST"])]
-    own = TestClient(serving.application(routes, PORT, TOKEN), base_url=base)
+    own = TestClient(server.application(routes, PORT, TOKEN), base_url=base)
     if cookie:
         assert own.get("/", params={"token": TOKEN}, headers={"host": f"127.0.0.1:{PORT}"}).status_code == 200
     return own
@@ -108,7 +108,7 @@ def test_an_error_is_told_in_its_words() -> None:
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "smallset.web.serving")
+    monkeypatch.delitem(sys.modules, "smallset.web.server")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(SmallsetError, match=r'pip install "smallset\[web\]"'):
-        __import__("smallset.web.serving")
+        __import__("smallset.web.server")

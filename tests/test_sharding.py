@@ -16,10 +16,10 @@ import pytest
 from networks import limited
 from typer.testing import CliRunner
 
-from smallset.networks import saving
-from smallset.photos import lists
+from smallset.cli import app, prediction, remote_files, shards
+from smallset.datasets import lists
+from smallset.models import model_file
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import cli, places, prediction, sharding
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -42,8 +42,8 @@ def bucket(drawn: lists.Photos) -> str:
 
 
 def label(model: Path, source: object, target: object) -> dict[str, Any]:
-    photos, output = places.find(places.place(str(source))), places.place(str(target))
-    return sharding.label(model, photos, output, cli._asked(model, None, 0.9))
+    photos, output = remote_files.find(remote_files.place(str(source))), remote_files.place(str(target))
+    return shards.label(model, photos, output, app._asked(model, None, 0.9))
 
 
 def md5s(folder: Path) -> dict[str, str]:
@@ -55,12 +55,12 @@ def test_rows_are_the_answers_and_what_cannot_be_read_has_its_error(
 ) -> None:
     (drawn.folder / "dog/x.jpg").write_text("no photo")
     done = CliRunner().invoke(
-        cli.app, ["predict", str(model), str(drawn.folder), "--output", str(tmp_path / "out"), "--coverage", "0.9"]
+        app.app, ["predict", str(model), str(drawn.folder), "--output", str(tmp_path / "out"), "--coverage", "0.9"]
     )
     assert done.exit_code == 1
     rows = pd.concat(pd.read_parquet(path) for path in sorted((tmp_path / "out").glob("*.parquet")))
-    asked = cli._asked(model, None, 0.9)
-    answers = prediction.answers(saving.load(model), drawn.paths(), 2, limits=asked.limits)
+    asked = app._asked(model, None, 0.9)
+    answers = prediction.answers(model_file.load(model), drawn.paths(), 2, limits=asked.limits)
     expected = [prediction.best(answer, drawn.classes, 1)[0] for answer in answers]
     good = rows[rows["error"].isna()]
     assert list(zip(good["label"], good["probability"], strict=True)) == expected
@@ -78,15 +78,15 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes_and_computes_no_shard_agai
     tmp_path: Path, model: Path, drawn: lists.Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label(model, drawn.folder, tmp_path / "whole")
-    write = places.Place.write
+    write = remote_files.Place.write
 
-    def cut(self: places.Place, file: str, content: bytes) -> None:
+    def cut(self: remote_files.Place, file: str, content: bytes) -> None:
         if file.startswith("00001"):
             raise KeyboardInterrupt
         write(self, file, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(places.Place, "write", cut)
+        patch.setattr(remote_files.Place, "write", cut)
         label(model, drawn.folder, tmp_path / "cut")
     assert {*md5s(tmp_path / "cut")} == {"00000.parquet", "manifest.json"}
     (tmp_path / "cut/.part.00000.parquet").write_bytes(b"PAR1")
@@ -138,7 +138,7 @@ def test_a_place_that_fails_ends_the_run_and_no_shard_is_wrong(
     monkeypatch.setattr(type(system), "cat_file", failing)
     with pytest.raises(SmallsetError, match=r"dog\.3\.jpg: ConnectionError: the line is dead\. The same command goes"):
         label(model, f"{bucket}/photos", f"{bucket}/labels")
-    assert sharding.finished(places.place(f"{bucket}/labels")) == {"00000.parquet", "00001.parquet"}
+    assert shards.finished(remote_files.place(f"{bucket}/labels")) == {"00000.parquet", "00001.parquet"}
 
 
 def test_a_place_that_fails_for_a_while_is_tried_again(
@@ -158,7 +158,7 @@ def test_a_place_that_fails_for_a_while_is_tried_again(
 
     for name in ("cat_file", "pipe_file"):
         monkeypatch.setattr(type(system), name, failing(getattr(type(system), name)))
-    monkeypatch.setattr(places, "WAITS", (0, 0))
+    monkeypatch.setattr(remote_files, "WAITS", (0, 0))
     assert label(model, f"{bucket}/photos", f"{bucket}/labels")["counts"]["unread"] == 0
     assert min(tries[path] for path in tries if path.endswith((".jpg", ".parquet"))) >= 3
 
@@ -176,7 +176,7 @@ def test_forbidden_photos_have_rows_unless_all_is_forbidden(
 
     monkeypatch.setattr(type(system), "cat_file", forbidden)
     assert label(model, f"{bucket}/photos", f"{bucket}/labels")["counts"]["unread"] == 2
-    monkeypatch.setattr(places.Place, "answers", lambda _: False)
+    monkeypatch.setattr(remote_files.Place, "answers", lambda _: False)
     with pytest.raises(SmallsetError, match=r"cat\.3\.jpg: PermissionError: Forbidden"):
         label(model, f"{bucket}/photos", f"{bucket}/other")
 
@@ -190,7 +190,7 @@ def test_names_that_are_no_text_are_written(tmp_path: Path, model: Path, drawn: 
     system, folder = fsspec.url_to_fs(f"{bucket}/odd")
     system.pipe_file(f"{folder}/new\nline.jpg", content)
     label(model, f"{bucket}/odd", f"{bucket}/labels")
-    rows = pd.read_parquet(io.BytesIO(places.place(f"{bucket}/labels").read("00000.parquet") or b""))
+    rows = pd.read_parquet(io.BytesIO(remote_files.place(f"{bucket}/labels").read("00000.parquet") or b""))
     assert rows["file"].tolist() == ["new\nline.jpg"]
     assert rows["error"].isna().all()
 

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset.networks import inference
-from smallset.photos import lists
-from smallset.pipeline import params
+from smallset.datasets import lists
+from smallset.models import engine
+from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
-from smallset.training import pooling, sides
+from smallset.training import linear_probe, sides
 
 P = params.Linear(C=None, class_weights="balanced", calibrate=False)
 
@@ -47,9 +46,9 @@ def test_of_many_photos_evenly_spaced_ones_of_each_class_are_tried(
 ) -> None:
     seen: list[tuple[str, ...]] = []
 
-    def rows(_: inference.Step, found: lists.Photos, __: int) -> pooling.Rows:
+    def rows(_: engine.Step, found: lists.Photos, __: int) -> linear_probe.Rows:
         seen.append(found.files)
-        return pooling.Rows(np.eye(len(found.files), dtype=np.float32), found.labels)
+        return linear_probe.Rows(np.eye(len(found.files), dtype=np.float32), found.labels)
 
     monkeypatch.setattr(sides, "SIDES", (24, 32))
     monkeypatch.setattr(sides, "rows", rows)

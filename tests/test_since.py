@@ -12,11 +12,10 @@ import pytest
 from pipelines import IDENTITY
 from typer.testing import CliRunner
 
-from smallset.measures import since
-from smallset.pipeline import changes, committed
+from smallset.cli import app
+from smallset.evaluation import changes, diff
+from smallset.pipeline import committed, files
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
-from smallset.tools import cli
 
 METRICS = Path("metrics")
 FIRST = {f"cat/{number}.jpg": "cat" for number in range(10)} | {f"dog/{number}.jpg": "dog" for number in range(10)}
@@ -61,14 +60,14 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 def noted() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((METRICS / since.FILE).read_text())
+    content: dict[str, Any] = json.loads((METRICS / diff.FILE).read_text())
     return content
 
 
 def test_models_are_compared_on_the_photos_that_both_runs_have(write: Write) -> None:
     write(FIRST, linear={"cat/0.jpg", "dog/0.jpg"}, pooled={"cat/1.jpg"})
-    assert since.record(METRICS) == "No earlier run to compare the results with."
-    assert noted() == since.NOTHING
+    assert diff.record(METRICS) == "No earlier run to compare the results with."
+    assert noted() == diff.NOTHING
     commit()
     new = {f"dog/new {number}.jpg": "dog" for number in range(5)}
     gone = {"cat/9.jpg", "dog/9.jpg"}
@@ -76,7 +75,7 @@ def test_models_are_compared_on_the_photos_that_both_runs_have(write: Write) -> 
     now["cat/8.jpg"] = "dog"  # labelled anew: no longer the same question
     linear, pooled = {"dog/0.jpg", "dog/new 1.jpg", "cat/8.jpg"}, {f"cat/{number}.jpg" for number in (1, 2, 3, 4)}
     write(now, linear=linear, pooled=pooled)
-    said = since.record(METRICS)
+    said = diff.record(METRICS)
     first, second, best = noted()["models"]
     assert noted()["test_photos"] == {"before": 20, "now": 23, "both": 17}
     assert (first["before"], first["now"]) == (pytest.approx(15 / 17, abs=1e-6), pytest.approx(16 / 17, abs=1e-6))
@@ -98,7 +97,7 @@ def test_labels_that_were_put_right_are_counted_beside_the_doubts_that_are_left(
     commit()
     write(FIRST | {"cat/0.jpg": "dog", "cat/1.jpg": "dog"}, linear=set())
     doubt(0.4, 0.6)
-    said = since.record(METRICS)
+    said = diff.record(METRICS)
     assert noted()["labels"] == [
         "3 labels in doubt before, 1 now",
         "2 of the 20 test photos that both runs have got another label: on these the models are not compared",
@@ -106,41 +105,41 @@ def test_labels_that_were_put_right_are_counted_beside_the_doubts_that_are_left(
     assert f"- {noted()['labels'][1]}\nOn the 18 test photos that both runs have" in said
     commit()
     older = {key: value for key, value in noted().items() if key != "labels"}
-    files.write_json(METRICS / since.FILE, older)  # as an older smallset has noted it
+    files.write_json(METRICS / diff.FILE, older)  # as an older smallset has noted it
     commit()
-    assert "On the 18 test photos" in since.record(METRICS)
+    assert "On the 18 test photos" in diff.record(METRICS)
 
 
 def test_a_difference_beyond_chance_is_named(write: Write) -> None:
     write(FIRST, linear={f"cat/{number}.jpg" for number in range(8)})
     commit()
     write(FIRST, linear=set())
-    since.record(METRICS)
+    diff.record(METRICS)
     [row] = noted()["models"]
     assert (row["p"], row["verdict"]) == (pytest.approx(2 / 2**8, rel=1e-5), "better")
     write(FIRST, linear=set(FIRST))
-    since.record(METRICS)
+    diff.record(METRICS)
     [row] = noted()["models"]
     assert row["verdict"] == "worse"
 
 
 def test_who_repeats_a_committed_run_finds_git_clean(write: Write) -> None:
     write(FIRST, linear={"cat/0.jpg"})
-    since.record(METRICS)
+    diff.record(METRICS)
     commit()
     before = noted()
     write(FIRST, linear=set())
-    since.record(METRICS)
+    diff.record(METRICS)
     after = noted()
     write(FIRST, linear={"cat/0.jpg"})  # taken back
-    since.record(METRICS)
+    diff.record(METRICS)
     assert noted() == before != after
     write(FIRST, linear=set())
-    since.record(METRICS)
+    diff.record(METRICS)
     commit()
-    since.record(METRICS)
+    diff.record(METRICS)
     assert noted() == after
-    assert committed.text(METRICS / since.FILE) == (METRICS / since.FILE).read_text()
+    assert committed.text(METRICS / diff.FILE) == (METRICS / diff.FILE).read_text()
 
 
 def test_photos_of_a_renamed_class_are_the_same(write: Write) -> None:
@@ -148,7 +147,7 @@ def test_photos_of_a_renamed_class_are_the_same(write: Write) -> None:
     commit()
     now = {file.replace("cat", "kitten"): label.replace("cat", "kitten") for file, label in FIRST.items()}
     write(now, linear=set())
-    since.record(METRICS)
+    diff.record(METRICS)
     assert noted()["test_photos"] == {"before": 20, "now": 20, "both": 20}
     assert noted()["photos"] == ["class cat is called kitten now"]
 
@@ -157,7 +156,7 @@ def test_without_a_common_test_photo_nothing_compares(write: Write) -> None:
     write(FIRST, linear=set())
     commit()
     write({file.replace("/", "/new "): label for file, label in FIRST.items()}, linear=set())
-    assert "No test photo is in both runs, so their accuracies do not compare." in since.record(METRICS)
+    assert "No test photo is in both runs, so their accuracies do not compare." in diff.record(METRICS)
     assert noted()["models"] == []
 
 
@@ -167,11 +166,11 @@ def test_a_run_without_lists_or_git_is_no_earlier_run(
     write(FIRST, linear={"cat/0.jpg"})
     git("add", "metrics/compare.csv", "metrics/linear")
     git("commit", "--quiet", "--message", "an old make")
-    assert since.record(METRICS) == "No earlier run to compare the results with."
+    assert diff.record(METRICS) == "No earlier run to compare the results with."
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert since.record(METRICS) == "No earlier run to compare the results with."
+    assert diff.record(METRICS) == "No earlier run to compare the results with."
     with pytest.raises(SmallsetError, match="HEAD: expected a commit, a branch or a tag"):
-        since.against(METRICS, "HEAD")
+        diff.against(METRICS, "HEAD")
 
 
 def test_the_command_compares_with_any_revision(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,16 +179,16 @@ def test_the_command_compares_with_any_revision(write: Write, monkeypatch: pytes
     git("tag", "first")
     write(FIRST, linear=set())
     commit()
-    run = CliRunner().invoke(cli.app, ["since", "first"])
+    run = CliRunner().invoke(app.app, ["since", "first"])
     assert run.exit_code == 0
     assert "- the same, in the same splits\nOn the 20 test photos" in run.stdout
     assert "linear: 0.9500 before, 1.0000 now" in run.stdout
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    run = CliRunner().invoke(cli.app, ["since", "first"])
+    run = CliRunner().invoke(app.app, ["since", "first"])
     assert run.exit_code == 2
     assert "smallset: first: expected the results of a pipeline's run, metrics/compare.csv and the lists" in run.stderr
     for odd in ("second", "--output=x", ""):
-        run = CliRunner().invoke(cli.app, ["since", "--", odd])
+        run = CliRunner().invoke(app.app, ["since", "--", odd])
         assert run.exit_code == 2
         assert f"{odd}: expected a commit, a branch or a tag of the git repository" in run.stderr

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallset.networks.limits import COVERAGE, Limits
+from smallset.cli import app, sorting
+from smallset.cli.prediction import Answer, Asked
+from smallset.models.limits import COVERAGE, Limits
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
-from smallset.tools import cli, sorting
-from smallset.tools.prediction import Answer, Asked
 
 CLASSES = ("cat", "dog")
 FLAT = np.zeros((1, 1), np.float32)
@@ -111,4 +111,4 @@ def test_classes_may_be_called_as_the_other_folders_and_no_copy_is_outside(tmp_p
 
 def test_the_command_is_as_sure_as_the_pages() -> None:
     """Its default stands in the command line's own words, which import no Keras for --help."""
-    assert inspect.signature(cli.sort).parameters["coverage"].default == COVERAGE
+    assert inspect.signature(app.sort).parameters["coverage"].default == COVERAGE

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from smallset.photos import decoding, lists
+from smallset.datasets import lists, splits
+from smallset.images import decoding
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import splits
 
 Draw = Callable[..., Path]
 COUNTS = {"train": 2, "validation": 1, "test": 1}

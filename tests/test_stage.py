@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from smallset.photos import images, lists
+from smallset.datasets import lists
+from smallset.images import batches
 from smallset.pipeline import stage
 from smallset.pipeline.errors import SmallsetError
 
@@ -46,7 +47,7 @@ def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: lists.Pho
     broken.write_bytes(broken.read_bytes()[:100])
 
     def main() -> None:
-        list(images.load(drawn, 8, 2))
+        list(batches.load(drawn, 8, 2))
 
     with pytest.raises(SystemExit) as ended:
         stage.run(main)
@@ -101,14 +102,14 @@ def test_what_several_stages_use_is_known_by_its_own_params_data_and_code(monkey
     p = stage.load_params()
     deps = [Path("one.txt"), *stage.code(["photos", "frozen"])]
     assert deps[1:] == [script, room.parent]
-    first = stage.backup(Path("out"), p, deps)
+    first = stage.checkpoint(Path("out"), p, deps)
     Path("src/smallset/training/b.py").write_text("# another dep of the stage, edited")
-    assert stage.backup(Path("out"), p, deps) == first
-    assert stage.backup(Path("out"), p.model_copy(update={"seed": 2}), deps) != first
+    assert stage.checkpoint(Path("out"), p, deps) == first
+    assert stage.checkpoint(Path("out"), p.model_copy(update={"seed": 2}), deps) != first
     for path in (script, room, Path("one.txt")):
         before = path.read_text()
         path.write_text("# edited")
-        assert stage.backup(Path("out"), p, deps) != first
+        assert stage.checkpoint(Path("out"), p, deps) != first
         path.write_text(before)
     stage.graph.cache_clear()
 

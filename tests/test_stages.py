@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from smallset.networks import runtime
+from smallset.models import precision
 from smallset.pipeline import params
 
 ROOT = Path(__file__).parents[1]
@@ -276,4 +276,4 @@ def test_compare_reads_what_every_model_of_the_pipeline_leaves(pipeline: str) ->
 
 @pytest.mark.parametrize(("flags", "expected"), [("fma avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)])
 def test_bfloat16_is_found_in_the_processor_s_flags(flags: str, expected: bool) -> None:
-    assert runtime.has_bfloat16(flags.split()) is expected
+    assert precision.has_bfloat16(flags.split()) is expected

@@ -12,12 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from smallset.measures import learning_curve, suspects
-from smallset.networks import limits
-from smallset.photos.lists import Photos
-from smallset.pipeline import params
-from smallset.storage import bulk
-from smallset.training import pooling, streaming
+from smallset.datasets.lists import Photos
+from smallset.evaluation import label_issues, learning_curve
+from smallset.models import limits
+from smallset.pipeline import bulk, params
+from smallset.training import linear_probe, streaming
 
 COUNT, WIDE = 503, 12
 P = params.Linear(C=0.3, class_weights="balanced", calibrate=True)
@@ -36,7 +35,7 @@ def drawn(classes: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.
 
 def solved(inputs: bulk.Rows, labels: NDArray[np.int64], p: params.Linear = P) -> Pipeline:
     """With p.C."""
-    return pooling.regression(pooling.Rows(inputs, labels), p.C or 1, p)
+    return linear_probe.regression(linear_probe.Rows(inputs, labels), p.C or 1, p)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -79,37 +78,40 @@ def test_c_is_told_by_a_part_that_has_each_class_and_solved_with_all(
     inputs, labels = drawn(3)
     labels[:] = np.sort(labels)
     labels[-2:] = 3  # a class of two rows
-    train, validation = pooling.Rows(in_file(inputs), labels), pooling.Rows(in_file(drawn(4, seed=1)[0]), labels)
+    train, validation = (
+        linear_probe.Rows(in_file(inputs), labels),
+        linear_probe.Rows(in_file(drawn(4, seed=1)[0]), labels),
+    )
     monkeypatch.setattr(bulk, "HELD", 50 * WIDE * 4)
     few = train.few()
     assert 50 <= len(few.labels) <= 50 + 4
     assert [*np.unique(few.labels)] == [0, 1, 2, 3]
-    found, table = pooling.choose(train, validation, P.model_copy(update={"C": None}))
-    assert (len(table), table.chosen.sum()) == (len(pooling.GRID), 1)
+    found, table = linear_probe.choose(train, validation, P.model_copy(update={"C": None}))
+    assert (len(table), table.chosen.sum()) == (len(linear_probe.GRID), 1)
     strength = float(table.C[table.chosen].iloc[0])
-    wanted = pooling.regression(pooling.Rows(inputs, labels), strength, P)
+    wanted = linear_probe.regression(linear_probe.Rows(inputs, labels), strength, P)
     np.testing.assert_allclose(found.predict_proba(inputs), wanted.predict_proba(inputs), atol=3e-3)
-    known = pooling.Rows(bulk.read(validation.inputs, slice(None)), labels)
-    assert pooling.measures(found, validation, P) == pytest.approx(pooling.measures(found, known, P))
+    known = linear_probe.Rows(bulk.read(validation.inputs, slice(None)), labels)
+    assert linear_probe.measures(found, validation, P) == pytest.approx(linear_probe.measures(found, known, P))
 
 
 def test_what_comes_after_is_the_same_of_a_file(in_file: InFile, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, labels = drawn(3)
-    memory, file = pooling.Rows(inputs, labels), pooling.Rows(in_file(inputs), labels)
+    memory, file = linear_probe.Rows(inputs, labels), linear_probe.Rows(in_file(inputs), labels)
     keras.utils.set_random_seed(0)
     features = keras.Input((WIDE,))
     head = keras.Model(features, keras.layers.Dense(3, activation="softmax")(features))
-    one, other = (pooling.bounded(head, rows, rows) for rows in (memory, file))
+    one, other = (linear_probe.bounded(head, rows, rows) for rows in (memory, file))
     for name in ("mean", "scale", "usual", "doubt", "trained"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-4, err_msg=name)
     assert isinstance(one, limits.Limits)
-    pooling.put(pooling.regression(memory, 3, P), head.layers[-1])
-    assert pooling.calibrated(head.layers[-1], memory) != pytest.approx(1, rel=0.02)
-    assert pooling.calibrated(head.layers[-1], file) == pytest.approx(1, rel=0.01)
+    linear_probe.put(linear_probe.regression(memory, 3, P), head.layers[-1])
+    assert linear_probe.calibrated(head.layers[-1], memory) != pytest.approx(1, rel=0.02)
+    assert linear_probe.calibrated(head.layers[-1], file) == pytest.approx(1, rel=0.01)
     monkeypatch.setattr(bulk, "HELD", 300 * WIDE * 4)
     found = Photos(Path("train"), ("a", "b", "c"), tuple(map(str, range(COUNT))), labels)
     wrong = learning_curve.measure(file, found, file, 0.3, P, seed=0)
     assert [*wrong] == [30, 60, 150, 300, COUNT]
     assert wrong[COUNT].mean() < wrong[30].mean()
-    fold = [suspects.out_of_fold(rows, labels, found.classes, 0) for rows in (inputs, file.inputs)]
+    fold = [label_issues.out_of_fold(rows, labels, found.classes, 0) for rows in (inputs, file.inputs)]
     assert np.abs(fold[0] - fold[1]).mean() < 0.03

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from smallset.networks.limits import Limits
-from smallset.tools import suggesting
-from smallset.tools.prediction import Answer
+from smallset.cli import suggesting
+from smallset.cli.prediction import Answer
+from smallset.models.limits import Limits
 
 FLAT = np.zeros((1, 1), np.float32)
 LIMITS = Limits(FLAT[0], FLAT[0], FLAT, np.linspace(0, 1, 9), np.zeros(9), np.zeros(3))

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from smallset.frozen import caches
-from smallset.measures import suspects
-from smallset.photos import lists
+from smallset.datasets import lists
+from smallset.evaluation import label_issues
+from smallset.features import caches
 from smallset.pipeline.errors import SmallsetError
 
 CLASSES = ("cat", "dog", "horse")
@@ -27,7 +27,7 @@ def features(labels: NDArray[np.int64], seed: int) -> NDArray[np.float16]:
 
 def whole(values: caches.Array, top: keras.Model | None = None) -> NDArray[np.float32]:
     """What is pooled of all of them."""
-    return np.concatenate([*suspects.pooled(values, top)])
+    return np.concatenate([*label_issues.pooled(values, top)])
 
 
 def cached(folder: Path, split: str, values: NDArray[np.float16], labels: NDArray[np.int64]) -> caches.Cache:
@@ -46,11 +46,11 @@ def test_swapped_labels_are_in_the_first_ranks(tmp_path: Path, seed: int) -> Non
     given[swapped] = (true[swapped] + 1) % 3
     values = features(true, seed)
     splits = {"train": slice(0, 400), "validation": slice(400, 600)}
-    table = suspects.find(
+    table = label_issues.find(
         {name: cached(tmp_path, name, values[rows], given[rows]) for name, rows in splits.items()}, seed
     )
     assert [*table.columns] == ["rank", "file", "split", "label", "suspected", "probability"]
-    assert table["rank"].tolist() == [*range(1, suspects.LEAST + 1)]
+    assert table["rank"].tolist() == [*range(1, label_issues.LEAST + 1)]
     assert table["probability"].is_monotonic_increasing
     first = table.head(18).set_index("file")  # 1.5 x 12
     wrong = {f"{CLASSES[given[row]]}/train.{row}.jpg": CLASSES[true[row]] for row in swapped}
@@ -67,7 +67,7 @@ def test_of_a_trunk_s_output_what_the_top_makes_of_it_counts_and_of_views_the_fi
     assert np.allclose(whole(values, doubled), 2 * whole(values), atol=1e-5)
     found = cached(tmp_path, "train", values, labels)
     views = caches.Cache(np.stack([values, other]), found.photos)
-    assert suspects.find({"train": views}, 0).equals(suspects.find({"train": found}, 0))
+    assert label_issues.find({"train": views}, 0).equals(label_issues.find({"train": found}, 0))
 
 
 def test_all_that_are_more_likely_another_class_are_listed() -> None:
@@ -76,9 +76,9 @@ def test_all_that_are_more_likely_another_class_are_listed() -> None:
     values = np.random.default_rng(0).normal(0, 1, (300, 4)).astype(np.float32)  # tell nothing
     probability = np.tile([0.9, 0.1], (300, 1))
     probability[:100] = [0.3, 0.7]
-    table = suspects.ranked(frame(300), labels, probability, ("cat", "dog"))
+    table = label_issues.ranked(frame(300), labels, probability, ("cat", "dog"))
     assert len(table) == 103
-    assert suspects.out_of_fold(values, labels, ("cat", "dog"), 0).shape == (300, 2)
+    assert label_issues.out_of_fold(values, labels, ("cat", "dog"), 0).shape == (300, 2)
 
 
 def frame(count: int) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def frame(count: int) -> pd.DataFrame:
 
 
 def test_features_are_pooled_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suspects, "PIECE", 4)
+    monkeypatch.setattr(label_issues, "PIECE", 4)
     values = features(np.arange(9) % 3, 0)
     assert whole(values) == pytest.approx(values.astype(np.float32).mean(axis=(1, 2)), rel=1e-5)
 
@@ -94,6 +94,6 @@ def test_features_are_pooled_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> 
 def test_two_photos_of_a_class_are_enough_and_one_is_too_few() -> None:
     labels = np.array([0] * 6 + [1] * 2)
     values = features(labels, 0).mean(axis=(1, 2)).astype(np.float32)
-    assert suspects.out_of_fold(values, labels, ("cat", "dog"), 0).sum(axis=1) == pytest.approx(np.ones(8))
+    assert label_issues.out_of_fold(values, labels, ("cat", "dog"), 0).sum(axis=1) == pytest.approx(np.ones(8))
     with pytest.raises(SmallsetError, match="data/subset: dog: 1 photos .* expected 2 or more, .* Add photos"):
-        suspects.out_of_fold(values[:-1], labels[:-1], ("cat", "dog"), 0)
+        label_issues.out_of_fold(values[:-1], labels[:-1], ("cat", "dog"), 0)

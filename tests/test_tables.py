@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from smallset.photos import walking
+from smallset.datasets import scan, tables
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import tables
 
 JPEG = b"\xff\xd8\xff\xe0"
 TWO = {"1.jpg": "cat", "2.jpg": "dog"}
@@ -26,7 +25,7 @@ def read(folder: Path, text: str | bytes, name: str = "labels.csv") -> tuple[dic
     """The label of each photo, and what was said."""
     table = folder / name
     table.write_bytes(text.encode() if isinstance(text, str) else text)
-    rows, words = tables.read(table, walking.walk(folder))
+    rows, words = tables.read(table, scan.walk(folder))
     return dict(zip(rows["source"], rows["label"], strict=True)), " ".join(words)
 
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import special
 
-from smallset.measures import calibration
-from smallset.networks import temperature
+from smallset.evaluation import calibration
+from smallset.models import temperature
 
 N = 20_000
 

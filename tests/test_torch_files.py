@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch_states import Tensor, saved
 
-from smallset.bases import torch_files
+from smallset.backbones import torch_files
 from smallset.pipeline.errors import SmallsetError
 
 VALUES = np.arange(24, dtype=np.float32)

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smallset.bases import applications
-from smallset.frozen import caches, extraction
-from smallset.networks import heads
-from smallset.photos import augmentation, images, lists
-from smallset.pipeline import params
+from smallset.backbones import registry
+from smallset.datasets import lists
+from smallset.features import caches, extraction
+from smallset.images import augmentation, batches
+from smallset.models import heads
+from smallset.pipeline import files, params
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
-from smallset.storage.backups import Backup
 from smallset.training import fitting, transfer
 
 SIZE = 78
@@ -29,7 +29,7 @@ P = params.Training(
 
 @pytest.fixture
 def parts(vgg16: Callable[[int], keras.Model]) -> tuple[keras.Model, keras.Model, keras.Model]:
-    trunk, top = applications.split(vgg16(SIZE), "VGG16", None)
+    trunk, top = registry.split(vgg16(SIZE), "VGG16", None)
     return trunk, top, heads.book(top.output_shape[1:], 2, 8, 0.5)
 
 
@@ -43,8 +43,8 @@ def drawn_views(augment: params.Augmentation) -> list[augmentation.View]:
 
 
 @pytest.fixture
-def backup(tmp_path: Path) -> Backup:
-    return Backup(tmp_path / "backup.npz", "")
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    return Checkpoint(tmp_path / "checkpoint.npz", "")
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def cached(
 ) -> tuple[caches.Cache, caches.Cache]:
     """Activations of the drawn pictures, and of two views of each."""
     plain, bank = tmp_path / "photos/train.npy", tmp_path / "views/train.npy"
-    backup = Backup(tmp_path / "extracted.npz", "")
-    extraction.from_photos(parts[0], drawn, {plain: extraction.PLAIN, bank: drawn_views(augment)}, backup)
+    checkpoint = Checkpoint(tmp_path / "extracted.npz", "")
+    extraction.from_photos(parts[0], drawn, {plain: extraction.PLAIN, bank: drawn_views(augment)}, checkpoint)
     return caches.read(plain, drawn), caches.read(bank, drawn)
 
 
 def data(plain: caches.Cache, views: caches.Cache) -> caches.Data:
     """What a stage reads: training on the views, validation and the check on the photos as they are."""
-    return caches.Data(views, plain, images.pixels(plain.photos, SIZE))
+    return caches.Data(views, plain, batches.pixels(plain.photos, SIZE))
 
 
 def test_rows_are_what_the_trunk_gives_for_the_photos(
@@ -69,7 +69,7 @@ def test_rows_are_what_the_trunk_gives_for_the_photos(
     plain, bank = cached
     assert (plain.values.shape, bank.values.shape) == ((10, 4, 4, 512), (VIEWS, 10, 4, 4, 512))
     assert plain.values.dtype == np.float16
-    expected = parts[0].predict(images.pixels(drawn, SIZE), verbose=0)
+    expected = parts[0].predict(batches.pixels(drawn, SIZE), verbose=0)
     np.testing.assert_allclose(plain.values, expected, rtol=1e-2, atol=1e-2 * expected.max())
 
 
@@ -78,7 +78,7 @@ def test_views_that_were_interrupted_go_on_to_the_bit(
     parts: tuple[keras.Model, ...],
     augment: params.Augmentation,
     drawn: lists.Photos,
-    backup: Backup,
+    checkpoint: Checkpoint,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(extraction, "BATCH", 4)
@@ -86,24 +86,24 @@ def test_views_that_were_interrupted_go_on_to_the_bit(
     def bank(name: str) -> list[str]:
         paths = [tmp_path / name / f"{kind}.npy" for kind in ("train", "views")]
         wanted = {paths[0]: extraction.PLAIN, paths[1]: drawn_views(augment)}
-        extraction.from_photos(parts[0], drawn, wanted, backup)
+        extraction.from_photos(parts[0], drawn, wanted, checkpoint)
         return [files.sha256(path) for path in paths]
 
     expected = bank("whole")
-    backup.remove()
-    write = Backup.write
+    checkpoint.remove()
+    write = Checkpoint.write
     written: list[int] = []
 
-    def kill(backup: Backup, arrays: dict[str, Any]) -> None:
+    def kill(checkpoint: Checkpoint, arrays: dict[str, Any]) -> None:
         written.append(int(arrays["train"]))
-        write(backup, arrays)
+        write(checkpoint, arrays)
         if written == [4]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Backup, "write", kill)
+    monkeypatch.setattr(Checkpoint, "write", kill)
     with pytest.raises(KeyboardInterrupt):
         bank("killed")
-    assert list(backup.read()) == ["train"]  # how far it came, and no state of anything that draws
+    assert list(checkpoint.read()) == ["train"]  # how far it came, and no state of anything that draws
     assert bank("killed") == expected
     assert written == [4, 8, 10]
     assert bank("killed") == expected
@@ -115,7 +115,7 @@ def test_the_views_of_a_photo_are_the_same_whoever_makes_them_in_whatever_order(
 ) -> None:
     def bank(name: str, rows: list[int]) -> caches.Array:
         path, found = tmp_path / name / "train.npy", drawn.at(np.array(rows))
-        own = Backup(tmp_path / f"{name}.npz", "")
+        own = Checkpoint(tmp_path / f"{name}.npz", "")
         extraction.from_photos(parts[0], found, {path: drawn_views(augment)}, own)
         return caches.read(path, found).views
 
@@ -126,8 +126,8 @@ def test_the_views_of_a_photo_are_the_same_whoever_makes_them_in_whatever_order(
         for view in range(VIEWS):  # to the bit: what the trunk sees
             views = drawn_views(augment)
             alone, together = drawn.at(np.array([start])), drawn
-            one = np.asarray(views[view](images.pixels(alone, SIZE), alone))[0]
-            np.testing.assert_array_equal(one, np.asarray(views[view](images.pixels(together, SIZE), together))[start])
+            one = np.asarray(views[view](batches.pixels(alone, SIZE), alone))[0]
+            np.testing.assert_array_equal(one, np.asarray(views[view](batches.pixels(together, SIZE), together))[start])
 
 
 def test_every_view_is_another(cached: tuple[caches.Cache, ...]) -> None:
@@ -184,29 +184,29 @@ def test_the_model_on_pixels_gives_what_the_trained_part_gives_on_the_cache(
     cached: tuple[caches.Cache, ...],
     parts: tuple[keras.Model, ...],
     drawn: lists.Photos,
-    backup: Backup,
+    checkpoint: Checkpoint,
 ) -> None:
     trunk, top, head = parts
     before = [weight.copy() for weight in trunk.get_weights()]
     history = tmp_path / "history.csv"
-    whole, _ = transfer.fit([trunk], [top, head], data(*cached), P, fitting.Run(0, backup, history))
+    whole, _ = transfer.fit([trunk], [top, head], data(*cached), P, fitting.Run(0, checkpoint, history))
     assert len(pd.read_csv(history)) == P.epochs
     assert len(whole.trainable_weights) == 6 + 4  # block5's and the head's: kernels and biases
     assert all(np.array_equal(a, b) for a, b in zip(before, trunk.get_weights(), strict=True))
     on_cache = head.predict(top.predict(cached[0].values.astype(np.float32), verbose=0), verbose=0)
-    np.testing.assert_allclose(whole.predict(images.pixels(drawn, SIZE), verbose=0), on_cache, atol=0.02)
+    np.testing.assert_allclose(whole.predict(batches.pixels(drawn, SIZE), verbose=0), on_cache, atol=0.02)
 
 
 def test_a_cache_of_another_network_is_refused(
-    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], backup: Backup
+    cached: tuple[caches.Cache, ...], parts: tuple[keras.Model, ...], checkpoint: Checkpoint
 ) -> None:
     keras.utils.set_random_seed(1)
-    other = applications.build("VGG16", applications.plain("VGG16").get_weights(), SIZE)
-    trunk, top = applications.split(other, "VGG16", None)
+    other = registry.build("VGG16", registry.plain("VGG16").get_weights(), SIZE)
+    trunk, top = registry.split(other, "VGG16", None)
     with pytest.raises(
         SmallsetError, match="before training, features: the model on pixels and on the cached rows should agree"
     ):
-        transfer.fit([trunk], [top, parts[2]], data(*cached), P, fitting.Run(0, backup))
+        transfer.fit([trunk], [top, parts[2]], data(*cached), P, fitting.Run(0, checkpoint))
 
 
 def test_without_views_the_book_s_way_trains_end_to_end(
@@ -215,15 +215,15 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     parts: tuple[keras.Model, ...],
     augment: params.Augmentation,
     drawn: lists.Photos,
-    backup: Backup,
+    checkpoint: Checkpoint,
 ) -> None:
-    extracted = Backup(tmp_path / "extracted.npz", "no views")
+    extracted = Checkpoint(tmp_path / "extracted.npz", "no views")
     extraction.from_photos(
         parts[0], drawn, {tmp_path / "p/t.npy": extraction.PLAIN, tmp_path / "v/t.npy": []}, extracted
     )
     none = caches.read(tmp_path / "v/t.npy", drawn)
     before = parts[2].get_weights()
-    run = fitting.Run(0, backup, tmp_path / "history.csv")
+    run = fitting.Run(0, checkpoint, tmp_path / "history.csv")
     whole, _ = transfer.fit_views([parts[0], parts[1]], [parts[2]], data(cached[0], none), P, run, augment)
     assert len(pd.read_csv(tmp_path / "history.csv")) == P.epochs
     assert len(whole.trainable_weights) == 4
@@ -238,22 +238,22 @@ def test_without_views_the_book_s_way_trains_end_to_end(
     [("MobileNetV3Small", 0.1), ("ConvNeXtTiny", 1.0), ("EfficientNetLite0", 1.0)],
 )
 def test_another_base_in_three_classes_keeps_imagenet_s_statistics_and_agrees_with_its_cache(
-    tmp_path: Path, drawn: lists.Photos, name: str, variance: float, backup: Backup
+    tmp_path: Path, drawn: lists.Photos, name: str, variance: float, checkpoint: Checkpoint
 ) -> None:
-    plain = applications.plain(name)
+    plain = registry.plain(name)
     for layer in plain.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(layer.moving_variance * variance)
-    trunk, top = applications.split(applications.build(name, plain.get_weights(), SIZE), name, None)
+    trunk, top = registry.split(registry.build(name, plain.get_weights(), SIZE), name, None)
     head = heads.book(top.output_shape[1:], 3, 4, 0.5)
     found = replace(drawn, classes=("a", "b", "c"), labels=np.arange(10) % 3)
-    path, extracted = tmp_path / "photos/train.npy", Backup(tmp_path / "extracted.npz", "")
+    path, extracted = tmp_path / "photos/train.npy", Checkpoint(tmp_path / "extracted.npz", "")
     extraction.from_photos(trunk, found, {path: extraction.PLAIN}, extracted)
     cache = caches.read(path, found)
     normalised = [layer for layer in top.layers if isinstance(layer, keras.layers.BatchNormalization)]
     before = [weight.copy() for layer in normalised for weight in layer.get_weights()]
     p = P.model_copy(update={"epochs": 1})
-    whole, _ = transfer.fit([trunk], [top, head], data(cache, cache), p, fitting.Run(0, backup))
+    whole, _ = transfer.fit([trunk], [top, head], data(cache, cache), p, fitting.Run(0, checkpoint))
     after = [weight for layer in normalised for weight in layer.get_weights()]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert whole.output_shape == (None, 3)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from projects import create, draw, identify, run
 
+from smallset.cli import bringing, updating
 from smallset.pipeline.errors import SmallsetError
-from smallset.tools import bringing, updating
 
 FIRST, LAST = "# From photos to a model", "    outs: [plots/model-card.md, plots/report.html]\n"
 

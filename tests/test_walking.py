@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smallset.photos import formats, walking
+from smallset.datasets import scan
+from smallset.images import formats
 from smallset.pipeline.errors import SmallsetError
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -39,7 +40,7 @@ def test_photos_are_known_by_their_first_bytes_and_all_else_has_a_reason(tmp_pat
         "notes": b"P6 or not",
     }.items():
         write(tmp_path / name, content)
-    found = walking.walk(tmp_path)
+    found = scan.walk(tmp_path)
     assert found.photos == ["cat/1.jpg", "cat/no extension", "cat/phone.HEIC"]
     assert found.broken == {
         "cat/page.jpg": "does not decode as a photo: it begins with b'<html>', as no format of photos does",
@@ -62,9 +63,9 @@ def test_photos_are_known_by_their_first_bytes_and_all_else_has_a_reason(tmp_pat
 def test_what_systems_and_photo_managers_leave_is_not_counted(tmp_path: Path, name: str) -> None:
     write(tmp_path / "cat/1.jpg")
     write(tmp_path / name)
-    found = walking.walk(tmp_path)
+    found = scan.walk(tmp_path)
     assert found.photos == ["cat/1.jpg"]
-    assert [*found.others.values()] == [walking.LEAVINGS]
+    assert [*found.others.values()] == [scan.LEAVINGS]
     assert found.said()[0].startswith("Not counted: 1 hidden, or left by the system or a photo manager (")
     assert found.said()[0].isprintable()
 
@@ -85,15 +86,15 @@ def test_links_are_followed_as_long_as_they_stay_below_the_folder(tmp_path: Path
         "cat/round": "..",
     }.items():
         (top / name).symlink_to(target)
-    found = walking.walk(top)
+    found = scan.walk(top)
     assert found.photos == ["all/1.jpg", "cat/inside.jpg", "linked/1.jpg"]
     assert found.broken == {
-        "cat/outside.jpg": walking.OUTSIDE,
-        "cat/relative.jpg": walking.OUTSIDE,
-        "cat/nothing.jpg": walking.NOTHING,
-        "cat/itself": walking.NOTHING,
-        "dog": walking.OUTSIDE,
-        "cat/round": walking.ROUND,
+        "cat/outside.jpg": scan.OUTSIDE,
+        "cat/relative.jpg": scan.OUTSIDE,
+        "cat/nothing.jpg": scan.NOTHING,
+        "cat/itself": scan.NOTHING,
+        "dog": scan.OUTSIDE,
+        "cat/round": scan.ROUND,
     }
     assert "3 a link that leads out of the folder: put a copy in its place (cat/outside.jpg, " in found.said()[0]
 
@@ -103,14 +104,14 @@ def test_the_folder_itself_may_be_a_link_and_dvc_s_own_links_are_photos(tmp_path
     write(tmp_path / "real/cat/1.jpg")
     (tmp_path / "real/cat/2.jpg").symlink_to(cached)
     (tmp_path / "own").symlink_to("real")
-    assert walking.walk(tmp_path / "own").photos == ["cat/1.jpg", "cat/2.jpg"]
+    assert scan.walk(tmp_path / "own").photos == ["cat/1.jpg", "cat/2.jpg"]
 
 
 def test_nothing_but_files_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(str(tmp_path / "s"))
-    found = walking.walk(tmp_path)
+    found = scan.walk(tmp_path)
     assert found.broken == {
         "pipe.jpg": "cannot be read: a named pipe, which is never opened",
         "s": "cannot be read: a socket, which is never opened",
@@ -137,14 +138,14 @@ def test_a_folder_or_file_that_cannot_be_read_is_named_and_the_rest_is_found(
 
     monkeypatch.setattr(os, "scandir", closed)
     monkeypatch.setattr(formats, "head", torn)
-    found = walking.walk(tmp_path)
+    found = scan.walk(tmp_path)
     assert found.photos == ["cat/1.jpg"]
     assert found.broken == {
         "dog": "cannot be read: Permission denied",
         "cat/2.jpg": "cannot be read: Input/output error",
     }
     with pytest.raises(SmallsetError, match="dog: cannot be read: Permission denied"):
-        walking.walk(tmp_path / "dog")
+        scan.walk(tmp_path / "dog")
 
 
 def test_the_order_is_that_of_numbers_and_then_of_bytes_whatever_the_folder_gives() -> None:
@@ -153,7 +154,7 @@ def test_the_order_is_that_of_numbers_and_then_of_bytes_whatever_the_folder_give
     expected = ["a/2.jpg", "a/10.jpg", "a.jpg", "b/01.jpg", "b/1.jpg", "b/001.jpg", "c/x01y1", "c/x1y01"]
     paths = [*expected, composed, apart]
     draw = np.random.default_rng(0)
-    orders = {tuple(walking.ordered([paths[at] for at in draw.permutation(len(paths))])) for _ in range(50)}
+    orders = {tuple(scan.ordered([paths[at] for at in draw.permutation(len(paths))])) for _ in range(50)}
     (order,) = orders
     assert order.index("b/001.jpg") < order.index("b/01.jpg") < order.index("b/1.jpg")
     assert order.index("a/2.jpg") < order.index("a/10.jpg")
@@ -166,4 +167,4 @@ def test_folders_without_a_photo_are_known(tmp_path: Path) -> None:
     (tmp_path / "dog").mkdir()
     (tmp_path / "closed").mkdir()
     write(tmp_path / "fox/empty.jpg", b"")
-    assert walking.walk(tmp_path).bare == ["cat/deep", "closed", "dog", "fox", "notes"]
+    assert scan.walk(tmp_path).bare == ["cat/deep", "closed", "dog", "fox", "notes"]

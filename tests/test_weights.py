@@ -16,10 +16,10 @@ import torch_states
 from natsort import natsorted
 from onnx import numpy_helper
 
-from smallset.bases import applications, lite, torch_files, weights, wheels
-from smallset.networks import saving
+from smallset.backbones import efficientnet_lite, registry, torch_files, weights, wheels
+from smallset.datasets import archives
+from smallset.models import model_file
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import archives
 
 
 def test_null_gives_the_same_random_weights_for_one_seed() -> None:
@@ -32,7 +32,7 @@ def test_null_gives_the_same_random_weights_for_one_seed() -> None:
 
 def test_a_path_is_read(random_weights: Path) -> None:
     tensors = weights.fetch("VGG16", str(random_weights))
-    model = applications.plain("VGG16")
+    model = registry.plain("VGG16")
     model.load_weights(random_weights)
     assert weights.digest("VGG16", tensors) == weights.digest("VGG16", model.get_weights())
 
@@ -44,8 +44,8 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
 
 
 def test_an_onnx_graph_gives_the_tensors_in_keras_order() -> None:
-    tensors = applications.plain("VGG16").get_weights()
-    names = [f"functional_1/{layer.name}_1" for layer in applications.plain("VGG16").layers if layer.weights]
+    tensors = registry.plain("VGG16").get_weights()
+    names = [f"functional_1/{layer.name}_1" for layer in registry.plain("VGG16").layers if layer.weights]
     initializers = []
     for name, kernel, bias in zip(names, tensors[::2], tensors[1::2], strict=True):
         oihw = kernel.transpose(3, 2, 0, 1).copy()
@@ -88,21 +88,21 @@ def test_when_no_way_is_open_each_is_listed_with_its_failure(monkeypatch: pytest
 def test_efficientnet_s_imagenet_weights_give_what_keras_s_own_graph_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = applications.plain("EfficientNetB0")
+    plain = registry.plain("EfficientNetB0")
     mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     tensors = [mean, deviation**2, *plain.get_weights()[2:]]
     monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
     monkeypatch.setattr(weights, "from_hub", lambda _: tensors)
-    saving.save(applications.build("EfficientNetB0", weights.imagenet("EfficientNetB0"), 78), tmp_path / "ours.keras")
+    model_file.save(registry.build("EfficientNetB0", weights.imagenet("EfficientNetB0"), 78), tmp_path / "ours.keras")
     # What Keras builds for the word imagenet, but with these tensors in place of its download.
     efficientnet = sys.modules[keras.applications.EfficientNetB0.__module__]
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: "nowhere")
     monkeypatch.setattr(keras.Model, "load_weights", lambda self, *_, **__: self.set_weights(tensors))
-    theirs = applications.plain("EfficientNetB0", weights="imagenet", input_shape=(78, 78, 3))
+    theirs = registry.plain("EfficientNetB0", weights="imagenet", input_shape=(78, 78, 3))
     theirs.save(tmp_path / "theirs.keras")
     monkeypatch.undo()
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
-    found, expected = (np.asarray(saving.load(tmp_path / f"{whose}.keras")(pixels)) for whose in ("ours", "theirs"))
+    found, expected = (np.asarray(model_file.load(tmp_path / f"{whose}.keras")(pixels)) for whose in ("ours", "theirs"))
     assert expected.std() > 0
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
@@ -166,7 +166,7 @@ def test_a_file_is_the_base_s_with_the_longest_name_that_it_begins_with(file: st
 def test_a_file_of_another_base_is_one_short_error(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
     wheel, vgg16 = folder / lite_wheel(folder, "EfficientNetLite1").name, folder / "VGG-16_mine.weights.h5"
     mobilenet = folder / "m.weights.h5"
-    applications.plain("MobileNetV2").save_weights(mobilenet)
+    registry.plain("MobileNetV2").save_weights(mobilenet)
     recwarn.clear()
     lite0, lite1 = "98 tensors of 3,350,000 numbers", "128 tensors of 4,108,848 numbers"
     for name, path, expected, found in (
@@ -236,15 +236,15 @@ def cats_and_dogs(folder: Path, each: int, side: int) -> tuple[np.ndarray, np.nd
     return np.stack(pixels), np.arange(2 * each) >= each
 
 
-@pytest.mark.parametrize("name", list(lite.NETWORKS))
+@pytest.mark.parametrize("name", list(efficientnet_lite.NETWORKS))
 def test_with_the_wheel_s_own_head_real_cats_are_cats_and_real_dogs_dogs(name: str, tmp_path: Path) -> None:
-    path, side = real(name), lite.NETWORKS[name].side
+    path, side = real(name), efficientnet_lite.NETWORKS[name].side
     if path.suffix not in (".whl", ".pth"):
         pytest.skip(f"{path.name} has no head")
     pixels, dogs = cats_and_dogs(tmp_path / "photos", 50, side)
     inner, data = wheels.content(path)
     state = torch_files.read(data, inner)
-    base = applications.build(name, weights.imagenet(name), side)
+    base = registry.build(name, weights.imagenet(name), side)
     logits = base.predict(pixels, verbose=0).mean((1, 2)) @ state["_fc.weight"].T + state["_fc.bias"]
     found = logits.argmax(1)
     # ImageNet: 151-268 are breeds of dogs, 281-285 cats. On photos of 200 px the three networks have 0.92-0.96

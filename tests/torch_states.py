@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from smallset.bases import lite
+from smallset.backbones import efficientnet_lite
 
 
 def named(module: ModuleType, name: str) -> type:
@@ -82,7 +82,7 @@ def of_lite(name: str) -> dict[str, np.ndarray]:
     """A state as efficientnet_lite_pytorch would have saved it of that network, with values drawn at random."""
     draw = np.random.default_rng(0)
     state: dict[str, np.ndarray] = {}
-    for weight in lite.network(name).weights:
+    for weight in efficientnet_lite.network(name).weights:
         if len(weight.shape) == 1:
             continue  # a bias: of the normalization that is folded in
         layer, depthwise = weight.path.partition("/")[0], "dwconv" in weight.path

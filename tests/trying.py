@@ -14,18 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smallset.sources import drawing
+from smallset.datasets import synthetic
 
 
 def photos(folder: Path) -> list[Path]:
     """Upright and turned, small and large, grey, transparent, with a profile, progressive, and not JPEG."""
     folder.mkdir()
-    picture = drawing.picture(drawing.cat, 300, np.random.default_rng(0)).resize((300, 200))
+    picture = synthetic.picture(synthetic.cat, 300, np.random.default_rng(0)).resize((300, 200))
     for turn in range(1, 9):
         exif = Image.Exif()
         exif[274] = turn
         picture.save(folder / f"turned-{turn}.jpg", exif=exif)
-    large = drawing.picture(drawing.dog, 600, np.random.default_rng(1)).resize((4032, 3024), Image.Resampling.BICUBIC)
+    large = synthetic.picture(synthetic.dog, 600, np.random.default_rng(1)).resize(
+        (4032, 3024), Image.Resampling.BICUBIC
+    )
     exif = Image.Exif()
     exif[274] = 6
     large.save(folder / "large.jpg", exif=exif)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import bases, pictures, rounds, tables
-from smallset.storage import files
+from smallset.pipeline import files
 
 OUTPUT = Path("benchmarks/peers.json")
 TRAIN, VALIDATION = 1200, 400  # of 2,000 photos, by smallset's shares; the rest is for the test

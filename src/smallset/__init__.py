@@ -21,6 +21,6 @@ if os.environ.get("DVC_STAGE"):  # before all else, since another smallset may l
 
     origin.check(Path(__file__).parent, Path(sys.argv[0]))
 
-    from smallset.pipeline import following
+    from smallset.pipeline import watchdog
 
-    following.start()  # here, since DVC may be killed in the seconds that the import of TensorFlow takes
+    watchdog.start()  # here, since DVC may be killed in the seconds that the import of TensorFlow takes

@@ -27,7 +27,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pipelines import Pipeline
 
-SMALLSET = (sys.executable, "-c", "from smallset.tools.cli import app; app()")
+SMALLSET = (sys.executable, "-c", "from smallset.cli.app import app; app()")
 GRACE = 5.0  # s, within which everything has ended after a kill
 WAYS = [
     *itertools.product(("dvc", "stage", "group"), (signal.SIGKILL, signal.SIGTERM)),

@@ -24,12 +24,12 @@ import psutil
 from PIL import Image
 from pyarrow import parquet
 
-from smallset.networks import saving
-from smallset.tools import sharding
+from smallset.cli import shards
+from smallset.models import model_file
 
-SMALLSET = (sys.executable, "-c", "from smallset.tools.cli import app; app()")
+SMALLSET = (sys.executable, "-c", "from smallset.cli.app import app; app()")
 SIDE, PICTURES, FOLDER = 16, 64, 1000  # px; files that are not links; names in a folder
-PART = 8 * sharding.LENGTH  # photos of the undisturbed run
+PART = 8 * shards.LENGTH  # photos of the undisturbed run
 TENTHS = 10
 NEVER = float("inf")
 
@@ -73,7 +73,7 @@ def network(path: Path) -> Path:
     inputs = keras.Input((SIDE, SIDE, 3))
     x = keras.layers.Conv2D(4, 5, strides=4, activation="relu")(inputs / 255)
     x = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
-    saving.save(keras.Model(inputs, x), path, ("one", "three", "two"))
+    model_file.save(keras.Model(inputs, x), path, ("one", "three", "two"))
     return path
 
 
@@ -122,9 +122,9 @@ def table(seen: Watched, target: Path) -> Iterator[str]:
     gaps[cut[(cut >= 0) & (cut < len(gaps))]] = np.nan  # of a restart
     for tenth, some in enumerate(np.array_split(np.arange(len(written)), TENTHS), 1):
         own = gaps[some[some < len(gaps)]]
-        rate = sharding.LENGTH / np.nanmean(own) if np.isfinite(own).any() else np.nan
+        rate = shards.LENGTH / np.nanmean(own) if np.isfinite(own).any() else np.nan
         peak = max((one.memory for one in seen.samples if some[0] <= one.shards <= some[-1] + 1), default=0)
-        yield f"{tenth:6} {(some[-1] + 1) * sharding.LENGTH:>10,} {rate:>9,.0f} {peak / 2**20:>9,.0f}"
+        yield f"{tenth:6} {(some[-1] + 1) * shards.LENGTH:>10,} {rate:>9,.0f} {peak / 2**20:>9,.0f}"
 
 
 def restarts(seen: Watched, target: Path) -> str:
@@ -173,7 +173,7 @@ def main() -> None:
         seen = watched([*command, str(all_of_them), "--output", str(target)], target, moments)
         print(" tenth     photos  photos/s  peak, MB", *table(seen, target), restarts(seen, target), sep="\n")
         found = rows(target)
-        equal = same(target, folder / "undisturbed", part // sharding.LENGTH)
+        equal = same(target, folder / "undisturbed", part // shards.LENGTH)
         elapsed = seen.samples[-1].at - seen.starts[0]
         print(
             f"{seen.kills} kills in {elapsed:.0f} s; {found[0]:,} rows of {found[1]:,} files, "

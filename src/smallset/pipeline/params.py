@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -16,73 +16,42 @@ Count = Annotated[int, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 
-# What subset.train, validation and test are, by subset.by.
-SIZES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "count": (lambda size: type(size) is int and size > 0, "a number of photos a class, as 1000, for by: count"),
-    "fraction": (lambda size: type(size) is float and 0 < size < 1, "a share of each class, as 0.2, for by: fraction"),
-    "given": (lambda size: size is None, "null for by: given, the folder or the table having the splits"),
+# What train, validation and test are in a split, by its key `by`.
+SHARES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "count": (lambda share: type(share) is int and share > 0, "a number of photos per class, as 1000, for by: count"),
+    "fraction": (
+        lambda share: type(share) is float and 0 < share < 1,
+        "a fraction of the photos, as 0.2, for by: fraction",
+    ),
+    "given": (lambda share: share is None, "null for by: given, because the folders or the table contain the splits"),
 }
 
-# What base.name may be, as text alone: every stage reads params.yaml, and few need Keras. A test holds it to the bases
-# that smallset.bases can build.
-BASES = (
-    *("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
-    *("DenseNet121", "DenseNet169", "DenseNet201"),
-    *(f"EfficientNetB{number}" for number in range(8)),
-    *("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2"),
-    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
-    *("EfficientNetV2S", "EfficientNetV2M", "EfficientNetV2L"),
-    *("InceptionResNetV2", "InceptionV3"),
-    *("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small"),
-    *("NASNetLarge", "NASNetMobile"),
-    *("ResNet50", "ResNet50V2", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2"),
-    *("VGG16", "VGG19", "Xception"),
-)
-
-HUB = "hub:"  # before the name of a preset of keras-hub, or of its folder
-
-COMPLETE = "Add it; the values of the book are in the repository's params.yaml."
-ABSENT: Any = Field(default=None)
-CURES = {"learning_rate": " A small number, as 1.0e-5."}
+COMPLETE = "Add it; smallset upgrade adds all new keys with their comments."
+ABSENT: Any = Field(default=None)  # a pipeline without the stages that need a key leaves it out
+HINTS = {"learning_rate": " Write a small number as 1.0e-5."}
 
 
 class Strict(BaseModel):
     """A mapping with exactly these keys, of exactly these types.
 
-    No key may be called size or nfiles: DVC's run cache leaves such names out, and would take the results of another
-    size for those of this one.
+    No key has a default value: a default in code would be a dependency that DVC does not know. No key is called size
+    or nfiles: DVC's run cache ignores these names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Image(Strict):
-    side: Count
-
-
 class Augmentation(Strict):
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"]
     rotation: Share
-    shift: Share
-    shear: Annotated[FiniteFloat, Field(ge=0, lt=90)]
     zoom: Share
-    keep_aspect: bool
     fill: Literal["reflect", "nearest", "wrap", "constant"]
 
 
-class Base(Strict):
+class Backbone(Strict):
     name: str
     weights: str | None
-    cut: str | None
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name == HUB:
-            raise ValueError(f"expected a preset behind it, as {HUB}dinov2_small or {HUB}./folder; found {name!r}")
-        if not name.startswith(HUB) and name not in BASES:
-            raise ValueError(f"expected {HUB}preset or one of {', '.join(BASES)}; found {name!r}.{meant(name, BASES)}")
-        return name
+    last_frozen_layer: str
 
 
 class Mirror(Strict):
@@ -90,153 +59,145 @@ class Mirror(Strict):
     sha256: str | None
 
 
-class Sample(Strict):
-    photos: Count
-    side: Annotated[int, Field(ge=32)]
+class Synthetic(Strict):
+    photos_per_class: Count
+    image_size: Annotated[int, Field(ge=32)]
 
 
 class Download(Strict):
-    """The keys of other sources may be left out."""
+    """A pipeline writes the keys of its own source only."""
 
-    source: Literal["dogs-vs-cats", "folder", "sample", "mnist"]
-    mirrors: list[Mirror] = []
-    folder: str | None = None
-    table: str | None = None
-    sample: Sample | None = None
+    source: Literal["dogs-vs-cats", "folder", "synthetic", "mnist"]
+    mirrors: list[Mirror] = ABSENT
+    folder: str | None = ABSENT
+    table: str | None = ABSENT
+    synthetic: Synthetic = ABSENT
 
     @model_validator(mode="after")
     def _complete(self) -> "Download":
-        if self.source == "sample" and self.sample is None:
-            raise ValueError("expected the key 'sample' for source: sample, with photos and side")
+        key = {"dogs-vs-cats": "mirrors", "mnist": "source"}.get(self.source, self.source)
+        if key not in self.model_fields_set:
+            raise ValueError(f"expected the key {key!r} for source: {self.source}")
         return self
 
 
-class Subset(Strict):
+class Split(Strict):
     by: Literal["count", "fraction", "given"]
-    train: Any = None
-    validation: Any = None
-    test: Any = None
-    exclude: list[str] = []
+    train: Any
+    validation: Any
+    test: Any
+    exclude: list[str]
+    table: str | None = ABSENT
 
     @property
-    def sizes(self) -> dict[str, Any]:
-        """Split to a count, a fraction or None."""
+    def shares(self) -> dict[str, Any]:
+        """The count, the fraction or None of each split."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @model_validator(mode="after")
-    def _of_one_kind(self) -> "Subset":
-        fits, words = SIZES[self.by]
-        for split, size in self.sizes.items():
-            if not fits(size):
-                raise ValueError(f"{split}: expected {words}, found {size!r}")
-        if self.by == "fraction" and sum(self.sizes.values()) > 1 + 1e-9:
-            raise ValueError(f"expected fractions of 1 in all, found {self.sizes}")
+    def _of_one_kind(self) -> "Split":
+        fits, words = SHARES[self.by]
+        for split, share in self.shares.items():
+            if not fits(share):
+                raise ValueError(f"{split}: expected {words}, found {share!r}")
+        if self.by == "fraction" and sum(self.shares.values()) > 1 + 1e-9:
+            raise ValueError(f"expected fractions with a sum of at most 1, found {self.shares}")
         return self
 
 
-class Audit(Strict):
+class FeatureExtraction(Strict):
+    backbone: str
+    weights: str | None
+    image_sizes: Annotated[list[Annotated[int, Field(ge=32)]], Field(min_length=1)]
+
+
+class Issues(Strict):
     leakage: Literal["error", "warning"]
-    near: Annotated[int, Field(ge=0, le=16)]
+    max_hash_distance: Annotated[int, Field(ge=0, le=16)]
+
+
+class LinearProbe(Strict):
+    C: Annotated[list[Rate], Field(min_length=1)]
+    class_weight: Literal["balanced"] | None
+    calibrate: bool
 
 
 class Training(Strict):
-    batch: Count
+    batch_size: Count
     epochs: Count
-    steps: Count | None = None
     learning_rate: Rate
-    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
-    epsilon: Rate
+    optimizer: Literal["rmsprop", "adam"]
     ema_momentum: Share | None
-    class_weights: Literal["balanced"] | None
+    class_weight: Literal["balanced"] | None
     calibrate: bool
-    patience: Count | None = None
+    patience: Count | None
 
 
 class Convnet(Training):
     filters: Annotated[list[Count], Field(min_length=1)]
-    pooled: Annotated[int, Field(ge=0)]
-    units: Count | None
+    max_pooling: Annotated[int, Field(ge=0)]
+    dense_units: Count | None
     dropout: Share
-    color: Literal["rgb", "grey"]
+    color: Literal["rgb", "grayscale"]
 
     @property
     def smallest(self) -> int:
-        """px; of less, the 3x3 convolutions and the halvings leave nothing. 78 for the book's network."""
+        """The smallest side in px from which the convolutions leave anything; 78 for the book's network."""
         side = 1
         for number in reversed(range(len(self.filters))):
-            side = (2 * side if number < self.pooled else side) + 2
+            side = (2 * side if number < self.max_pooling else side) + 2
         return side
 
 
-class HeadTraining(Training):
-    units: Count
+class Head(Training):
+    dense_units: Count
     dropout: Share
+
+
+class FineTuning(Training):
+    trainable: str  # auto, last_block, all, or the name of the last layer that stays frozen
 
 
 class Activations(Strict):
     views: Annotated[int, Field(ge=0)]
 
 
-class Tuning(Training):
-    depth: Literal["top", "whole"] | None
-    augmentation: Augmentation | None = None
-
-
-class Larger(Strict):
-    side: Count | None
-    mirror: bool
-
-
-class Linear(Strict):
-    C: Rate | None
-    class_weights: Literal["balanced"] | None
-    calibrate: bool
-
-
 class Seeds(Strict):
     classifier: Count
     augmented: Count
     fine_tune: Count
-    pooled: Count
-
-
-class Compare(Strict):
-    smoothing: Share
 
 
 class Params(Strict):
-    """All of params.yaml; a stage is given the keys that it declares in dvc.yaml, and no other attribute.
+    """All of params.yaml. `only` limits it to the keys that a stage declares in dvc.yaml."""
 
-    A pipeline leaves out the keys of stages that it has not.
-    """
-
+    smallset: str = ABSENT
     seed: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "float32"]
-    image: Image = ABSENT
+    image_size: Count = ABSENT
     augmentation: Augmentation = ABSENT
-    base: Base = ABSENT
+    backbone: Backbone = ABSENT
     download: Download = ABSENT
-    subset: Subset = ABSENT
-    audit: Audit = ABSENT
+    subset: Split = ABSENT
+    split: Split = ABSENT
+    features: FeatureExtraction = ABSENT
+    issues: Issues = ABSENT
+    linear_probe: LinearProbe = ABSENT
     convnet: Convnet = ABSENT
     convnet_unpooled: Convnet = ABSENT
     convnet_augmented: Convnet = ABSENT
     activations: Activations = ABSENT
-    classifier: HeadTraining = ABSENT
-    augmented: HeadTraining = ABSENT
-    fine_tune: Training = ABSENT
-    larger: Larger = ABSENT
-    linear: Linear = ABSENT
-    pooled: Tuning = ABSENT
+    classifier: Head = ABSENT
+    augmented: Head = ABSENT
+    fine_tune: FineTuning = ABSENT
     seeds: Seeds = ABSENT
-    compare: Compare = ABSENT
 
     @model_validator(mode="after")
     def _large_enough(self) -> "Params":
         for key in sorted(self.model_fields_set):
             value = getattr(self, key)
-            if isinstance(value, Convnet) and self.image.side < value.smallest:
-                raise ValueError(f"image: side: expected {value.smallest} or more for {key}, found {self.image.side}")
+            if isinstance(value, Convnet) and self.image_size < value.smallest:
+                raise ValueError(f"image_size: expected {value.smallest} or more for {key}, found {self.image_size}")
         return self
 
     def only(self, keys: list[str]) -> "Params":
@@ -297,7 +258,7 @@ def _explain(name: str, problem: ErrorDetails) -> str:
         message = problem["msg"].removeprefix("Value error, ")
         return f"{name}: {where}{message}{'' if message.endswith(('.', '?')) else '.'}"
     expected = problem["msg"].removeprefix("Input should be ")
-    return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{CURES.get(str(key), '')}"
+    return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{HINTS.get(str(key), '')}"
 
 
 def _keys(parents: Sequence[int | str]) -> list[str]:

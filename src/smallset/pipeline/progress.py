@@ -6,7 +6,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from smallset.pipeline import names
+from smallset.pipeline import text
 
 EVERY = 30.0  # s between two lines in a log; shorter work says nothing there
 
@@ -31,7 +31,7 @@ def bar(
     items: Iterable[Any] | None = None, *, total: int | None = None, what: str = "", unit: str = "", leave: bool = True
 ) -> "tqdm[Any]":
     """A tqdm over the items, or one to be updated, on stderr. leave: whether it stays there when all is done."""
-    what = names.visible(what)
+    what = text.visible(what)
     if sys.stderr.isatty():
         return tqdm(items, desc=what or None, total=total, unit=unit, leave=leave)
     calm: dict[str, Any] = {"delay": EVERY, "mininterval": EVERY, "maxinterval": EVERY, "ascii": True, "ncols": 100}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from smallset.storage import files
+from smallset.pipeline import files
 
 PACKAGES = (
     "imagehash",

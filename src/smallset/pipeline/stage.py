@@ -17,10 +17,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from smallset.pipeline import cluster, names, params, provenance
+from smallset.pipeline import cluster, files, params, provenance, text
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
-from smallset.storage.backups import Backup
 
 RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
 LOG = Path("data/runs.jsonl")  # every run's time and machine; nobody's
@@ -55,14 +54,14 @@ def load_params() -> params.Params:
     return params.read(Path("params.yaml")).only(declared().get("params", []))
 
 
-def backup(output: Path, p: params.Params | None = None, data: Sequence[Path] | None = None) -> Backup:
+def checkpoint(output: Path, p: params.Params | None = None, data: Sequence[Path] | None = None) -> Checkpoint:
     """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps.
 
     p, data: those that `output` depends on, where the stage has others for what it makes of it.
     """
     deps = map(Path, declared()["deps"]) if data is None else data
     inputs = repr((sys.argv, p or load_params(), provenance.facts(), digest(deps)))
-    return Backup(files.part(output.with_suffix(".npz")), hashlib.sha256(inputs.encode()).hexdigest())
+    return Checkpoint(files.draft_path(output.with_suffix(".npz")), hashlib.sha256(inputs.encode()).hexdigest())
 
 
 def code(rooms: Iterable[str]) -> list[Path]:
@@ -108,11 +107,11 @@ def run(main: Callable[[], None]) -> None:
     except (SmallsetError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         cure = ". The disk is full: make room, then dvc repro" if full else ""
-        sys.exit(f"\n{name}: {names.lines(error)}{cure}{kept(name)}")
+        sys.exit(f"\n{name}: {text.lines(error)}{cure}{kept(name)}")
     except Exception as error:
         if not (inner := re.search(r"SmallsetError: (.*)", str(error))):  # what TensorFlow's input pipeline wraps
             raise
-        sys.exit(f"\n{name}: {names.lines(inner[1])}. Run: dvc repro --force subset")
+        sys.exit(f"\n{name}: {text.lines(inner[1])}. Run: dvc repro --force subset")
 
 
 def kept(name: str) -> str:

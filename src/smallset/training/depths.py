@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallset.frozen import caches
-from smallset.networks import inference, models
-from smallset.networks.limits import Limits
-from smallset.photos import images
+from smallset.features import caches
+from smallset.images import batches
+from smallset.models import convnets, engine
+from smallset.models.limits import Limits
 from smallset.pipeline import params
-from smallset.training import fitting, pooling, sides, transfer
+from smallset.training import fitting, linear_probe, sides, transfer
 
 FROZEN = "frozen"  # nothing: the model that `linear` is
 TOP, WHOLE = "top", "whole"  # what follows the cut, on cached outputs of the trunk; all of it, from pixels
@@ -44,7 +44,7 @@ class Trial:
     depth: str
     fitted: fitting.Fitted
     weights: list[list[NDArray[np.float32]]]  # of each part
-    known: pooling.Rows  # what the last layer is given of the validation photos
+    known: linear_probe.Rows  # what the last layer is given of the validation photos
     probability: NDArray[np.float64]  # (n, classes) of these
 
 
@@ -57,13 +57,13 @@ def fit(parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> 
     tried = [] if p.depth else [trial(FROZEN, parts, data, p, run)]
     for depth in [p.depth] if p.depth else worthwhile(parts, tried[0]):
         put(parts, start)
-        tried.append(trial(depth, parts, data, p, replace(run, backup=run.backup.beside(depth))))
+        tried.append(trial(depth, parts, data, p, replace(run, checkpoint=run.checkpoint.beside(depth))))
     choice = preferred(tried)
     best = tried[int(choice["chosen"].argmax())]
     put(parts, best.weights)
     trained = best if len(best.fitted.history) else min(tried[1:], key=lambda one: one.fitted.history["val_loss"].min())
     print(f"kept: {best.depth}")
-    limits = pooling.bounded(parts[-1], rows(best.depth, parts, data.train), best.known)
+    limits = linear_probe.bounded(parts[-1], rows(best.depth, parts, data.train), best.known)
     return Tuned(joined(best.depth, parts), best.fitted.temperature, trained.fitted.history, choice, limits)
 
 
@@ -84,7 +84,7 @@ def trial(depth: str, parts: Parts, data: caches.Data, p: params.Tuning, run: fi
     print(f"depth: {depth}")
     fitted = fit_to(depth, parts, data, p, run)
     known = rows(depth, parts, data.validation)
-    return Trial(depth, fitted, weights(parts), known, pooling.judged(parts[-1], known))
+    return Trial(depth, fitted, weights(parts), known, linear_probe.judged(parts[-1], known))
 
 
 def fit_to(depth: str, parts: Parts, data: caches.Data, p: params.Tuning, run: fitting.Run) -> fitting.Fitted:
@@ -129,12 +129,12 @@ def chosen(path: Path) -> str:
     return str(table.depth[table.chosen].iloc[0])
 
 
-def rows(depth: str, parts: Parts, cache: caches.Cache) -> pooling.Rows:
+def rows(depth: str, parts: Parts, cache: caches.Cache) -> linear_probe.Rows:
     """What the last layer is given of the photos as they are; of a trunk that was trained, the cache says nothing."""
     trunk, top, head = parts
     if depth != WHOLE:
-        return pooling.rows(top, head, replace(cache, values=cache.views[0]))
-    step = inference.compiled(pooling.pool(models.chain([trunk, top], "base"), head))
+        return linear_probe.rows(top, head, replace(cache, values=cache.views[0]))
+    step = engine.compiled(linear_probe.pool(convnets.chain([trunk, top], "base"), head))
     return sides.rows(step, cache.photos, trunk.input_shape[1])
 
 
@@ -157,4 +157,4 @@ def put(parts: Parts, own: Sequence[list[NDArray[np.float32]]]) -> None:
 
 def from_pixels(model: keras.Model, p: params.Tuning) -> fitting.Load:
     """Batches of photos as the model takes them, in fresh views in every epoch where p has an augmentation."""
-    return partial(images.load, size=model.input_shape[1], augment=p.augmentation)
+    return partial(batches.load, size=model.input_shape[1], augment=p.augmentation)

@@ -11,12 +11,11 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.networks import runtime, temperature
-from smallset.photos import images
-from smallset.pipeline import params, progress
+from smallset.images import batches
+from smallset.models import precision, temperature
+from smallset.pipeline import files, params, progress
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import files
-from smallset.storage.backups import Backup
 
 HISTORY = ["accuracy", "loss", "val_accuracy", "val_loss"]
 
@@ -29,7 +28,7 @@ class Labelled(Protocol):
         """(n,), from 0."""
 
 
-Load = Callable[..., tf.data.Dataset]  # as images.load and caches.load: (what, batch=, seed=, start=)
+Load = Callable[..., tf.data.Dataset]  # as batches.load and caches.load: (what, batch=, seed=, start=)
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Run:
     """One training: its seed, what a run that was killed goes on from, and where its history is written."""
 
     seed: int
-    backup: Backup
+    checkpoint: Checkpoint
     history: Path | None = None  # a CSV, whole again after every epoch: the curves can be watched
 
 
@@ -54,12 +53,12 @@ def fit(model: keras.Model, load: Load, train: Labelled, validation: Labelled, p
 
     With p.patience it ends after so many epochs without a lower one. With p.ema_momentum, an exponential moving average
     of the weights over the steps is validated and kept. A run that was killed goes on after the last epoch in the
-    backup, and ends with the same bytes as one that was not.
+    checkpoint, and ends with the same bytes as one that was not.
     load: gives the batches of `train`, endless from batch `start` with a seed, and those of `validation`, in order.
     With p.calibrate a temperature is fitted to `validation` at last.
     """
-    steps = p.steps or images.passing(len(train.labels), p.batch)
-    runtime.suit(model)
+    steps = p.steps or batches.passing(len(train.labels), p.batch)
+    precision.suit(model)
     compiled(model, p, steps)
     print(f"{sum(weight.numpy().size for weight in model.trainable_weights):,} trainable weights")
     keeper = Progress(model, p, run)
@@ -128,19 +127,19 @@ def class_weights(labels: NDArray[np.int64]) -> dict[int, float] | None:
 
 
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """The history and the weights to keep, written to a backup after each epoch with all that the next one needs."""
+    """The history and the weights to keep, written to a checkpoint after each epoch with all that the next one needs."""
 
     def __init__(self, model: keras.Model, p: params.Training, run: Run) -> None:
         super().__init__()
         self.p, self.run = p, run
         self.history: list[list[float]] = []  # a row for each epoch, of HISTORY
         self.kept: list[NDArray[np.float32]] = model.get_weights()
-        if saved := run.backup.read():
+        if saved := run.checkpoint.read():
             self.history = saved["history"].tolist()
             self.kept = [saved[f"kept{number}"] for number in range(len(self.kept))]
             for number, variable in enumerate(variables(model)):
                 variable.assign(saved[f"variable{number}"])
-            print(f"after epoch {len(self.history)}, which is in {run.backup.path}")
+            print(f"after epoch {len(self.history)}, which is in {run.checkpoint.path}")
             self.show()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
@@ -159,7 +158,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             self.kept = averaged(self.model)
         kept = {f"kept{number}": weights for number, weights in enumerate(self.kept)}
         state = {f"variable{number}": variable.numpy() for number, variable in enumerate(variables(self.model))}
-        self.run.backup.write({"history": np.array(self.history)} | kept | state)
+        self.run.checkpoint.write({"history": np.array(self.history)} | kept | state)
         self.show()
         if self.enough():
             self.model.stop_training = True

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import pandas as pd
 
-from smallset.networks import inference
-from smallset.photos.lists import Photos
-from smallset.pipeline import params
+from smallset.datasets.lists import Photos
+from smallset.models import engine
+from smallset.pipeline import bulk, params
 from smallset.pipeline.errors import SmallsetError
-from smallset.storage import bulk
-from smallset.training import pooling
+from smallset.training import linear_probe
 
 # px. A larger one shows more, and costs by its square; 160 px told no set of photos better.
 SIDES = (224, 288, 384)
@@ -30,9 +29,9 @@ def choose(build: Build, train: Photos, validation: Photos, given: int | None, p
     found, wanted = [], tried(len(train.files) + len(validation.files))
     train, validation = (own.at(bulk.sample(own.labels, MOST)) for own in (train, validation))
     for side, base in bases(build, wanted):
-        head = pooling.unsolved(base.output_shape[1:], len(train.classes))
-        step = inference.compiled(pooling.pool(base, head))
-        _, solved = pooling.choose(rows(step, train, side), rows(step, validation, side), p)
+        head = linear_probe.unsolved(base.output_shape[1:], len(train.classes))
+        step = engine.compiled(linear_probe.pool(base, head))
+        _, solved = linear_probe.choose(rows(step, train, side), rows(step, validation, side), p)
         found.append(solved[solved.chosen].assign(side=side))
     table = pd.concat(found, ignore_index=True)[["side", "C", "val_loss", "val_accuracy"]]
     return table.assign(chosen=table.index == int(table.val_loss.argmin()))
@@ -63,7 +62,7 @@ def chosen(table: pd.DataFrame) -> int:
     return int(table.side[table.chosen].iloc[0])
 
 
-def rows(step: inference.Step, found: Photos, side: int) -> pooling.Rows:
+def rows(step: engine.Step, found: Photos, side: int) -> linear_probe.Rows:
     """step(photo) of each photo, (n, d)."""
-    batches = inference.batches(step, found, side, f"{found.folder.name}, {side} px")
-    return pooling.Rows(bulk.gathered(batches, len(found.files)), found.labels)
+    batches = engine.batches(step, found, side, f"{found.folder.name}, {side} px")
+    return linear_probe.Rows(bulk.gathered(batches, len(found.files)), found.labels)

@@ -19,8 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
-from smallset.pipeline import progress, provenance
-from smallset.storage import bulk
+from smallset.pipeline import bulk, progress, provenance
 
 Array = NDArray[np.float64]
 Sums = tuple[float, Array, Array]  # a loss, and how it rises with the kernel (k, d) and with the intercept (k,)

@@ -7,9 +7,9 @@ from functools import partial
 import keras
 import numpy as np
 
-from smallset.frozen import caches
-from smallset.networks import inference, models
-from smallset.photos import images
+from smallset.features import caches
+from smallset.images import batches
+from smallset.models import convnets, engine
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting
@@ -22,7 +22,7 @@ Result = tuple[keras.Model, fitting.Fitted]  # the model from pixels to probabil
 
 def fit(frozen: Parts, tuned: Parts, data: caches.Data, p: params.Training, run: fitting.Run) -> Result:
     """Train `tuned` on cached outputs of `frozen`; SmallsetError when pixels and cache differ, before or after."""
-    part, whole = models.chain(tuned, "tuned"), join(frozen, tuned)
+    part, whole = convnets.chain(tuned, "tuned"), join(frozen, tuned)
     with agreeing(frozen, part, whole, data):
         fitted = fitting.fit(part, caches.load, data.train, data.validation, p, run)
     return whole, fitted
@@ -35,7 +35,7 @@ def fit_views(
     if len(data.train.views):
         return fit(frozen, tuned, data, p, run)
     whole = join(frozen, tuned)
-    load = partial(images.load, size=whole.input_shape[1], augment=augment)
+    load = partial(batches.load, size=whole.input_shape[1], augment=augment)
     return whole, fitting.fit(whole, load, data.train.photos, data.validation.photos, p, run)
 
 
@@ -83,7 +83,7 @@ def agreeing(frozen: Parts, part: keras.Model, whole: keras.Model, data: caches.
             "the base gives nothing but zeros, or values that are zero in float16, for all photos that were looked at. "
             "Set base.weights to imagenet or to weights that were trained, or take another base."
         )
-    features = inference.compiled(models.chain(frozen, "frozen"))(pixels)
+    features = engine.compiled(convnets.chain(frozen, "frozen"))(pixels)
     agree(float(np.linalg.norm(features - cached) / np.linalg.norm(cached)), "before training, features")
     yield
     difference = whole.predict(pixels, verbose=0) - part.predict(cached, verbose=0)

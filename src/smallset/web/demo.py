@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from smallset.networks import limits, saving
-from smallset.networks.limits import COVERAGE, RATE, Limits
-from smallset.photos import decoding, formats
-from smallset.pipeline import names
+from smallset.images import decoding, formats
+from smallset.models import limits, model_file
+from smallset.models.limits import COVERAGE, RATE, Limits
+from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
-from smallset.showing import explanation
-from smallset.web import serving  # before Starlette: it says what to install where that is missing
+from smallset.reports import gradcam
+from smallset.web import server  # before Starlette: it says what to install where that is missing
 
 from starlette.concurrency import run_in_threadpool  # isort: skip
 from starlette.requests import Request  # isort: skip
@@ -43,7 +43,7 @@ class Known(NamedTuple):
 
 def known(path: Path) -> Known:
     """Read a model file; SmallsetError where it is none."""
-    return Known(*saving.classifier(path), limits.load(path))
+    return Known(*model_file.classifier(path), limits.load(path))
 
 
 def routes(name: str, about: Known) -> list[Route]:
@@ -58,7 +58,7 @@ def routes(name: str, about: Known) -> list[Route]:
     def shown(_: Request) -> Response:
         rates = {"rate": about.limits and RATE, "coverage": about.limits and COVERAGE}
         facts = {"model": name, "classes": about.classes, "static": "/static/", "script": "demo.js", "policy": ""}
-        return serving.page("try.html", **facts, **rates, where=WHERE, loading="")
+        return server.page("try.html", **facts, **rates, where=WHERE, loading="")
 
     async def asked(request: Request) -> Response:
         with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def routes(name: str, about: Known) -> list[Route]:
                 await received(request, photo)
                 return JSONResponse(await run_in_threadpool(decided, photo))
             except SmallsetError as error:
-                return PlainTextResponse(names.lines(str(error).removeprefix(f"{photo}: ")), 422)
+                return PlainTextResponse(text.lines(str(error).removeprefix(f"{photo}: ")), 422)
 
     return [Route("/", shown), Route("/answer", asked, methods=["POST"])]
 
@@ -95,7 +95,7 @@ def answering(about: Known) -> Answer:
     step = limits.answering(about.model, bounds)
 
     def answer(photo: NDArray[np.uint8]) -> dict[str, Any]:
-        row = step(explanation.squeezed(about.model, photo).numpy())[0]
+        row = step(gradcam.squeezed(about.model, photo).numpy())[0]
         probability, unlikeness = row[: len(classes)], row[len(classes)]
         order = np.argsort(-probability, kind="stable").tolist()
         possible = bounds.possible(probability) if bounds else None
@@ -115,12 +115,12 @@ def pictures(about: Known, photo: NDArray[np.uint8], label: int) -> list[dict[st
     small.thumbnail((SIDE, SIDE))
     shown = [picture(np.asarray(small), "the photo", "")]
     try:
-        heat = explanation.heatmap(about.model, explanation.squeezed(about.model, photo), label)
+        heat = gradcam.heatmap(about.model, gradcam.squeezed(about.model, photo), label)
     except SmallsetError:
         return shown
-    what = f"what speaks for {names.visible(about.classes[label])}"
+    what = f"what speaks for {text.visible(about.classes[label])}"
     said = f"{heat.method}: red is {what}" if heat.values.any() else f"{what}: {heat.method}"
-    return [*shown, picture(explanation.heated(np.asarray(small), heat.values), f"heat map of {what}", said)]
+    return [*shown, picture(gradcam.heated(np.asarray(small), heat.values), f"heat map of {what}", said)]
 
 
 def picture(pixels: NDArray[np.uint8], alt: str, caption: str) -> dict[str, str]:
@@ -132,4 +132,4 @@ def picture(pixels: NDArray[np.uint8], alt: str, caption: str) -> dict[str, str]
 
 def run(path: Path, browser: bool) -> None:
     """Serve the page of a model file until Ctrl-C."""
-    serving.serve(routes(path.stem, known(path)), f"A page to try {names.visible(path.stem)}", browser)
+    server.serve(routes(path.stem, known(path)), f"A page to try {text.visible(path.stem)}", browser)

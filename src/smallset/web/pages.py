@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jinja2
 
-from smallset.pipeline import names
+from smallset.pipeline import text
 
 STATIC = Path(__file__).parent / "static"
 
@@ -14,7 +14,7 @@ def rendered(template: str, **facts: object) -> str:
     own = jinja2.Environment(
         loader=jinja2.PackageLoader("smallset.web"),
         autoescape=True,
-        finalize=lambda value: names.visible(value) if type(value) is str else value,
+        finalize=lambda value: text.visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

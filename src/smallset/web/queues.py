@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from smallset.measures import comparison, since
-from smallset.photos import lists
-from smallset.pipeline import changes
-from smallset.showing import results
-from smallset.sources import corrections
-from smallset.storage import files
+from smallset.datasets import corrections, lists
+from smallset.evaluation import changes, comparison, diff
+from smallset.pipeline import files
+from smallset.reports import results
 
 LEFT_OUT, DECIDED, CLASS = "left-out", "decided", "class:"  # keys of queues that show what is decided, too
 FLAGS = ("dark", "blurred")  # of the audit
@@ -127,7 +125,7 @@ class Tables:
         items = [
             Item(digest, f"A model that had not seen it takes it for {row['suspected']}.", row["suspected"])
             for digest, row in self.rows(self.table("suspects.csv"))
-            if row["probability"] < since.DOUBTED
+            if row["probability"] < diff.DOUBTED
         ]
         yield Queue("suspects", "Labels in doubt", items)
 

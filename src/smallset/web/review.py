@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from smallset.pipeline import changes, names, stage
+from smallset.datasets import corrections, names
+from smallset.evaluation import changes
+from smallset.pipeline import files, stage, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.sources import corrections, naming
-from smallset.storage import files
-from smallset.web import queues, serving  # serving before Starlette: it says what to install where that is missing
+from smallset.web import queues, server  # serving before Starlette: it says what to install where that is missing
 from smallset.web.thumbnails import LARGE, Thumbnails, jpeg
 
 from filelock import FileLock  # isort: skip
@@ -80,7 +80,7 @@ class Desk:
         found = {digest: self.album.photos[digest] for digest in digests if digest in self.album.photos}
         return {
             digest: {
-                "file": names.visible(photo.file),
+                "file": text.visible(photo.file),
                 "label": photo.label,
                 "split": photo.split,
                 "says": self.album.says.get(digest, []),
@@ -131,7 +131,7 @@ def checked(one: Decided) -> Decided:
     told = {"digest", "decision"} <= set(one) <= {*corrections.Correction._fields} and decision in DECISIONS
     if not told or (decision == corrections.RELABEL) != bool(label):
         raise SmallsetError("This is no decision. Load this page again.")
-    if label and not naming.usable(label):
+    if label and not names.usable(label):
         raise SmallsetError(f"{label} cannot be a label: it is to be a folder's name. Choose another.")
     return one | {"label": label}
 
@@ -161,7 +161,7 @@ def shown(desk: Desk, name: str) -> list[Route]:
     """What can be looked at. A photo is named by its digest: no path comes from outside."""
 
     def page(_: Request) -> Response:
-        return serving.page("review.html", name=name)
+        return server.page("review.html", name=name)
 
     def opened(_: Request) -> Response:
         return JSONResponse(desk.opened())
@@ -194,7 +194,7 @@ def told(desk: Desk) -> list[Route]:
     async def moved(request: Request) -> Response:
         given = await body(request)
         where = {"queue": given["queue"], "digest": str(given.get("digest", ""))}
-        with files.whole(PLACE, lasting=False) as draft:
+        with files.atomic_write(PLACE, durable=False) as draft:
             draft.write_text(json.dumps(where), encoding="utf-8")
         return Response(status_code=204)
 
@@ -226,6 +226,6 @@ def run(browser: bool) -> None:
     """Serve the page of the pipeline in this folder until Ctrl-C."""
     if not Path("dvc.yaml").is_file():
         raise SmallsetError(f"{Path.cwd()}: expected a pipeline's folder, found no dvc.yaml. Change to one.")
-    name = names.project(Path.cwd())
-    serving.serve(routes(Desk(), name), f"The photos of {names.visible(name)}", browser)
+    name = text.project(Path.cwd())
+    server.serve(routes(Desk(), name), f"The photos of {text.visible(name)}", browser)
     print("What was decided takes effect with the next dvc repro; git diff corrections.csv shows it.")

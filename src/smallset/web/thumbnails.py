@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from smallset.photos import decoding
-from smallset.storage import files
+from smallset.images import decoding
+from smallset.pipeline import files
 
 SIDE, LARGE = 256, 1600  # px, at most
 MOST = 500_000_000  # bytes that are kept
@@ -43,7 +43,7 @@ class Thumbnails:
         except OSError:
             content = jpeg(path, SIDE)
         with self.lock, contextlib.suppress(OSError):  # on a full disk they are made anew
-            with files.whole(kept, lasting=False) as draft:
+            with files.atomic_write(kept, durable=False) as draft:
                 draft.write_bytes(content)
             self.new += 1
             if self.new % EVERY == 0:
