@@ -1,1 +1,1 @@
-"""The book's way and smallset's way side by side on the same photos, as ratios with their spread: see README.md."""
+"""Measurements of time and memory, also side by side with the book's code and with other tools: see README.md."""

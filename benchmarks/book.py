@@ -1,4 +1,4 @@
-"""The book's way, as the listings of its chapter 8 have it (Chollet 2021): float32, Keras's defaults, from pixels."""
+"""The listings of the book's chapter 8 (Chollet 2021): float32, Keras's defaults, from pixels."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ from benchmarks.rounds import Setup, Work
 
 
 def prepare() -> None:
-    """Nothing: Keras's defaults."""
+    """Change nothing: Keras's defaults."""
 
 
 def read(setup: Setup, split: str) -> tf.data.Dataset:
     """Listing 8.9: batches of 32; without tf.data's autotuning.
 
-    Its thread sleeps 10, 20, 40 ms, …, and the end of a pass waits until it wakes. In a pass over few photos, as here,
-    that wait would count for more than in the book's.
+    Its thread sleeps for 10, 20, 40 ms and so on, and the end of a pass waits until it wakes up. In a pass over few
+    photos, as here, this wait would be a larger share of the time than in the book.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -84,7 +84,7 @@ def classifier(setup: Setup) -> Work:
 
 
 def augmented(setup: Setup) -> Work:
-    """An epoch of the head on augmented photos through the frozen base, listings 8.22-8.24."""
+    """An epoch of the head on augmented photos through the frozen backbone, listings 8.22-8.24."""
     conv_base = vgg16(setup)
     conv_base.trainable = False
     return epoch(end_to_end(conv_base, setup), setup, "rmsprop")

@@ -1,6 +1,6 @@
-"""python -m benchmarks.growth [COUNT ...]: seconds and peak memory of the stages as the photos become more.
+"""python -m benchmarks.growth [COUNT ...]: seconds and peak memory of the chapter's stages by the number of photos.
 
-The stages run as they are, each a process, in a pipeline folder of their own, with an untrained VGG16.
+Each stage runs unchanged in a process of its own, in a new pipeline folder, with VGG16 with random weights.
 """
 
 import os
@@ -20,28 +20,28 @@ from smallset.pipeline import files
 
 ROOT = Path(__file__).parents[1]
 COUNTS = [1000, 5000, 25000]
-STAGES: dict[str, list[str]] = {"download": [], "subset": ["data/raw"], "base": [], "activations": [], "features": []}
+STAGES = ("download", "subset", "backbone", "activations", "features")
 LIMIT = 2.5  # GiB, of any stage
 Measures = dict[str, tuple[float, float]]  # stage: seconds, peak resident GiB
 
 
 def main(
-    counts: Annotated[list[int] | None, typer.Argument(help="Photos in all; default: 1000 5000 25000.")] = None,
-    photos: Annotated[Path | None, typer.Option(help="Class folders; default: drawn pictures.")] = None,
+    counts: Annotated[list[int] | None, typer.Argument(help="Numbers of photos; default: 1000 5000 25000.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Class folders; default: generated pictures.")] = None,
     size: Annotated[int, typer.Option(min=32, help="px")] = 96,
     views: Annotated[int, typer.Option(min=0, help="Augmented views of each training photo.")] = 1,
-    output: Annotated[Path, typer.Option(help="JSON; the table goes beside it as .md.")] = Path(
+    output: Annotated[Path, typer.Option(help="JSON; the table is written beside it as .md.")] = Path(
         "benchmarks/growth.json"
     ),
 ) -> None:
-    """Run the stages up to the features on growing numbers of photos, the same few under many names."""
+    """Run the stages up to the features on growing numbers of photos, which are copies of the same few."""
     results: dict[int, Measures] = {}
     with tempfile.TemporaryDirectory() as scratch:
         source = photos or pictures.draw(Path(scratch) / "drawn")
         for count in counts or COUNTS:
             folder = Path(scratch) / "pipeline"
             prepare(folder, source, count, size, views)
-            results[count] = {stage: measure(folder, stage, arguments) for stage, arguments in STAGES.items()}
+            results[count] = {stage: measure(folder, stage) for stage in STAGES}
             files.remove(folder)
     text = report(results)
     files.write_json(output, {"size": size, "views": views, "counts": results})
@@ -50,24 +50,24 @@ def main(
 
 
 def prepare(folder: Path, source: Path, count: int, size: int, views: int) -> None:
-    """A pipeline folder whose source is `count` photos, divided as the book's."""
+    """Create a pipeline folder whose source has `count` photos, with the book's shares of the splits."""
     pictures.copy(source, folder / "photos", count)
     for name in ("corrections.csv", "dvc.yaml", "stages", "src"):
         (folder / name).symlink_to(ROOT / name)
     yaml = YAML()
     document: dict[str, Any] = yaml.load(ROOT / "params.yaml")
-    document["image"]["side"] = size
+    document["image_size"] = size
     document["download"] |= {"source": "folder", "folder": "photos"}
-    document["subset"] = {"by": "fraction", "train": 0.4, "validation": 0.2, "test": 0.4}
-    document["base"]["weights"] = None
+    document["subset"] |= {"by": "fraction", "train": 0.4, "validation": 0.2, "test": 0.4}
+    document["backbone"]["weights"] = None
     document["activations"]["views"] = views
     yaml.dump(document, folder / "params.yaml")
 
 
-def measure(folder: Path, stage: str, arguments: list[str]) -> tuple[float, float]:
-    """Run one stage as DVC would: seconds, and the peak resident GiB of its process."""
+def measure(folder: Path, stage: str) -> tuple[float, float]:
+    """Run one stage as DVC does; return its seconds and the peak resident GiB of its process."""
     typer.echo(f"{stage} ...", err=True)
-    command = [sys.executable, f"stages/{stage}.py", *arguments]
+    command = [sys.executable, f"stages/{stage}.py"]
     with (folder / "log").open("w") as log:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -76,15 +76,15 @@ def measure(folder: Path, stage: str, arguments: list[str]) -> tuple[float, floa
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
     if status:
-        raise SystemExit(f"{(folder / 'log').read_text()}\n{stage}: failed; its own words are above")
+        raise SystemExit(f"{(folder / 'log').read_text()}\n{stage}: failed; its output is above")
     return seconds, rounds.gib(usage)
 
 
 def report(results: dict[int, Measures]) -> str:
-    """Seconds and memory by count; ms of each further photo, which in linear time stay the same; the verdict."""
+    """Seconds and memory by count; ms per additional photo, which are constant in linear time; and the peak memory."""
     steps = list(pairwise(results))
     columns = [f"{count:,} photos: s, GiB" for count in results]
-    further = [f"ms a photo, {first:,} to {last:,}" for first, last in steps]
+    additional = [f"ms a photo, {first:,} to {last:,}" for first, last in steps]
     rows = []
     for stage in STAGES:
         cells = ["{:.1f}, {:.2f}".format(*results[count][stage]) for count in results]
@@ -92,11 +92,11 @@ def report(results: dict[int, Measures]) -> str:
         rows.append([stage, *cells])
     peak = max(gib for measures in results.values() for _, gib in measures.values())
     verdict = f"Peak memory {peak:.2f} GiB, {'within' if peak <= LIMIT else 'over'} the limit of {LIMIT} GiB."
-    return f"{tables.table(['stage', *columns, *further], rows)}\n\n{verdict}"
+    return f"{tables.table(['stage', *columns, *additional], rows)}\n\n{verdict}"
 
 
 def milliseconds(results: dict[int, Measures], stage: str, first: int, last: int) -> float:
-    """What each photo more than `first`, up to `last`, cost."""
+    """The time per additional photo between two counts."""
     return 1000 * (results[last][stage][0] - results[first][stage][0]) / (last - first)
 
 

@@ -1,9 +1,8 @@
-"""python -m benchmarks.times: what each stage took when it ran last, from data/runs.jsonl, and the sum of each part."""
+"""python -m benchmarks.times: how long each stage took in its last run, from data/runs.jsonl, and the sums."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import typer
@@ -11,21 +10,23 @@ import typer
 from benchmarks import tables
 from smallset.pipeline import files, stage
 
-BOOK, BEYOND, BARS = "the book's models", "beyond the book", "error bars"
+MODELS, ERROR_BARS = "models", "error bars"
 ABOUT = """\
-What each stage took when it ran last, from its script's first line to its last, on {threads} threads of a processor
-with {processor}, with TensorFlow {tensorflow}. Imports and DVC's own work, a few seconds a stage, come on top."""
+How long each stage took in its last run, on {threads} threads of a processor with {processor}, with TensorFlow
+{tensorflow}. Imports and DVC's own work, a few seconds per stage, are not included."""
 
 
 def main(
-    log: Annotated[Path, typer.Option(help="Of the pipeline whose dvc.yaml is here.")] = stage.LOG,
-    output: Annotated[Path, typer.Option(help="CSV; the table goes beside it as .md.")] = Path("benchmarks/times.csv"),
+    log: Annotated[Path, typer.Option(help="The log of a pipeline.")] = stage.LOG,
+    output: Annotated[Path, typer.Option(help="CSV; the table is written beside it as .md.")] = Path(
+        "benchmarks/times.csv"
+    ),
 ) -> None:
-    """Tell what each stage took when it ran last."""
+    """Print how long each stage took in its last run."""
     last = {run["stage"]: run for run in map(json.loads, log.read_text(encoding="utf-8").splitlines())}
-    rows = [(name, part(name, stage.graph()), round(run["seconds"], 1)) for name, run in last.items()]
+    rows = [(name, find_part(name), round(run["seconds"], 1)) for name, run in last.items()]
     table = pd.DataFrame(rows, columns=["stage", "part", "seconds"])
-    sums = table.groupby("part")["seconds"].sum()[[BOOK, BEYOND, BARS]]
+    sums = table.groupby("part", sort=False)["seconds"].sum()
     minutes = [[str(name), f"{seconds / 60:.1f}"] for name, seconds in [*sums.items(), ("all", sums.sum())]]
     files.write_csv(output, table)
     parts = [ABOUT.format(**next(iter(last.values()))), tables.table(["part", "minutes"], minutes)]
@@ -34,12 +35,9 @@ def main(
     typer.echo("\n\n".join(parts))
 
 
-def part(name: str, graph: Mapping[str, Any]) -> str:
-    """Which of the three a stage is for. A desc of dvc.yaml begins with the section; with 8.3+ beyond the book."""
-    kind, _, model = name.partition("@")
-    if kind.endswith("_seeds") or kind == "test_features":
-        return BARS
-    return BEYOND if graph[model or kind]["desc"].startswith("8.3+") else BOOK
+def find_part(name: str) -> str:
+    """What a stage is for: the models and their evaluation, or the error bars from other seeds."""
+    return ERROR_BARS if name.partition("@")[0] == "seeds" else MODELS
 
 
 if __name__ == "__main__":

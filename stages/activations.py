@@ -1,32 +1,29 @@
-"""8.3.1  Run the trunk of the base over every photo and its augmented views, once for all that follows."""
+"""8.3.1  Run the frozen layers over all photos, and over augmented views of the training photos."""
 
 from pathlib import Path
 
-from smallset.datasets import lists
-from smallset.features import caches, extraction
+from smallset.datasets.dataset import Dataset
+from smallset.features import activations
 from smallset.images import augmentation
 from smallset.models import model_file, precision
 from smallset.pipeline import checkpoints, stage
 
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-TRUNK = Path("models/base/trunk.keras")
-PHOTOS = Path("data/activations/photos")
-VIEWS = Path("data/activations/views")
+PHOTOS, VIEWS = Path("data/activations/photos"), Path("data/activations/views")
 
 
 def main() -> None:
     p = stage.load_params()
     precision.prepare(p.seed, p.precision)
-    trunk, size = model_file.load(TRUNK), p.image.side
-    train, validation = lists.splits(LISTS, SUBSET)
-    views = [augmentation.view(p.augmentation, size, p.seed, number) for number in range(p.activations.views)]
-    checkpoint = stage.checkpoint(PHOTOS)
+    frozen, dataset = model_file.open_network(Path("models/backbone/frozen.keras")), Dataset.read()
+    numbers, checkpoint = range(p.activations.views), stage.checkpoint(PHOTOS)
+    views = [augmentation.view(p.augmentation, p.image_size, p.seed, number) for number in numbers]
     with checkpoints.resumable(PHOTOS, checkpoint) as plain, checkpoints.resumable(VIEWS, checkpoint) as bank:
-        extraction.from_photos(trunk, validation, {plain / "validation.npy": extraction.PLAIN}, checkpoint)
-        wanted = {plain / "train.npy": extraction.PLAIN, bank / "train.npy": views}
-        extraction.from_photos(trunk, train, wanted, checkpoint)
-        caches.keep_pixels(plain, validation, size)
+        for name in ("validation", "test"):
+            outputs = {plain / f"{name}.npy": activations.PLAIN}
+            activations.from_photos(frozen, dataset.split(name), outputs, checkpoint)
+        outputs = {plain / "train.npy": activations.PLAIN, bank / "train.npy": views}
+        activations.from_photos(frozen, dataset.train, outputs, checkpoint)
+        activations.keep_pixels(plain, dataset.validation, p.image_size)
     checkpoint.remove()
 
 

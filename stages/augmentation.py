@@ -4,25 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
-from smallset.datasets import lists
+from smallset.datasets.dataset import Dataset
 from smallset.images import augmentation, batches
 from smallset.pipeline import stage
 from smallset.reports import figures
 
-TRAIN = Path("data/subset/train")
-LIST = Path("metrics/subset/train.csv")
-PICTURE = Path("plots/augmented.png")
-DRAWS = 9
+VIEWS = 9
 
 
 def main() -> None:
     p = stage.load_params()
-    found = lists.read(LIST, TRAIN)
-    one = found.at(found.spread(1))
-    photo, size = batches.pixels(one, p.image.side), p.image.side
-    views = [augmentation.view(p.augmentation, size, p.seed, number) for number in range(DRAWS)]
-    draws = [np.asarray(view(photo, one))[0] for view in views]
-    figures.save(figures.grid(draws, [""] * DRAWS, columns=3), PICTURE)
+    photo = Dataset.read().train.take([0])
+    pixels = batches.pixels(photo, p.image_size)
+    views = [augmentation.view(p.augmentation, p.image_size, p.seed, number) for number in range(VIEWS)]
+    pictures = [np.asarray(view(pixels, photo))[0] for view in views]
+    figures.save(figures.grid(pictures, [""] * VIEWS, columns=3), Path("plots/augmented.png"))
 
 
 stage.run(main)

@@ -1,38 +1,25 @@
-"""8.2-8.3  All models side by side: a table, their curves, and what they get wrong. Arguments: the models' names."""
+"""8.2-8.3  Compare all models: tables, curves, and which differences are real. Arguments: their names."""
 
 import sys
 from pathlib import Path
 
-from smallset.datasets import lists
-from smallset.evaluation import comparison, histories, significance
-from smallset.pipeline import files, stage
-from smallset.reports import curves, figures
+import numpy as np
 
-TEST = Path("data/subset/test")
-LIST = Path("metrics/subset/test.csv")
-SEEDS = Path("data/seeds")
+from smallset.datasets.dataset import Dataset
+from smallset.evaluation import comparison
+from smallset.pipeline import files, stage
+
 METRICS = Path("metrics")
-PLOTS = Path("plots")
 
 
 def main() -> None:
-    p = stage.load_params()
-    found, test = comparison.read(METRICS, SEEDS, sys.argv[1:]), lists.read(LIST, TEST)
-    runs = comparison.runs(found.measures, found.others, test.labels, p.seed)
-    table = comparison.table(found.measures, found.training, runs)
-    pairs, seeds = significance.pairs(found.predictions), significance.over_seeds(runs)
-    if found.others:
-        files.write_csv(METRICS / "runs.csv", runs)
-        files.write_csv(METRICS / "seeds.csv", seeds)
-    files.write_csv(METRICS / "compare.csv", table)
-    files.write_csv(METRICS / "pairs.csv", pairs)
-    files.write_text(PLOTS / "compare.md", comparison.markdown(table, pairs, seeds))
-    files.write_csv(METRICS / "curves.csv", histories.curves(found.training))
-    figures.save(curves.draw(found.training, p.compare.smoothing), METRICS / "curves.png")
-    with files.atomic_write(PLOTS / "confusion") as confusion, files.atomic_write(PLOTS / "mistakes") as mistakes:
-        for name, rows in found.predictions.items():
-            figures.save(figures.confusion(rows, test.classes, name), confusion / f"{name}.png")
-            figures.save(figures.mistakes(rows, TEST), mistakes / f"{name}.png")
+    names, p = sys.argv[1:], stage.load_params()
+    models = comparison.read_models(METRICS, names)
+    paths = {name: Path(f"data/seeds/{name}.npy") for name in names}
+    seeds = {name: np.load(path, allow_pickle=False) for name, path in paths.items() if path.is_file()}
+    runs = comparison.measure_runs(models, seeds, Dataset.read().test.labels, p.seed) if seeds else None
+    comparison.write_comparison(models, METRICS, Path("plots"), runs)
+    files.write_csv(METRICS / "curves.csv", comparison.tidy_curves(models.histories))
 
 
 stage.run(main)

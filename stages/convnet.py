@@ -4,29 +4,24 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from smallset.datasets import lists
+from smallset.datasets.dataset import Dataset
 from smallset.images import batches
-from smallset.models import convnets, model_file, precision
+from smallset.models import convnets, precision
+from smallset.models.classifier import Classifier
 from smallset.pipeline import stage
 from smallset.training import fitting
 
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-MODELS = Path("models")
-METRICS = Path("metrics")
-
 
 def main() -> None:
-    name = sys.argv[1]
-    p = stage.load_params()
-    own = getattr(p, name)
+    name, p = sys.argv[1], stage.load_params()
     precision.prepare(p.seed, p.precision)
-    train, validation = lists.splits(LISTS, SUBSET)
-    model = convnets.convnet(p.image.side, len(train.classes), own)
-    run = fitting.Run(p.seed, stage.checkpoint(MODELS / f"{name}.keras"), METRICS / name / "history.csv")
-    fitted = fitting.fit(model, partial(batches.load, size=p.image.side), train, validation, own, run)
-    seen = train.digests + validation.digests
-    model_file.save(model, MODELS / f"{name}.keras", train.classes, fitted.temperature, seen)
+    dataset, output = Dataset.read(), Path(f"models/{name}.keras")
+    network = convnets.convnet(p.image_size, len(dataset.classes), getattr(p, name))
+    load = partial(batches.load, image_size=p.image_size)
+    run = fitting.Run(p.seed, stage.checkpoint(output), Path(f"metrics/{name}/history.csv"))
+    fitted = fitting.fit(network, load, dataset.train, dataset.validation, getattr(p, name), run)
+    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
+    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
     run.checkpoint.remove()
 
 

@@ -3,28 +3,24 @@
 from functools import partial
 from pathlib import Path
 
-from smallset.datasets import lists
+from smallset.datasets.dataset import Dataset
 from smallset.images import batches
-from smallset.models import convnets, model_file, precision
+from smallset.models import convnets, precision
+from smallset.models.classifier import Classifier
 from smallset.pipeline import stage
 from smallset.training import fitting
-
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-HISTORY = Path("metrics/convnet_augmented/history.csv")
-MODEL = Path("models/convnet_augmented.keras")
 
 
 def main() -> None:
     p = stage.load_params()
     precision.prepare(p.seed, p.precision)
-    train, validation = lists.splits(LISTS, SUBSET)
-    model = convnets.convnet(p.image.side, len(train.classes), p.convnet_augmented)
-    load = partial(batches.load, size=p.image.side, augment=p.augmentation)
-    run = fitting.Run(p.seed, stage.checkpoint(MODEL), HISTORY)
-    fitted = fitting.fit(model, load, train, validation, p.convnet_augmented, run)
-    seen = train.digests + validation.digests
-    model_file.save(model, MODEL, train.classes, fitted.temperature, seen)
+    dataset, output = Dataset.read(), Path("models/convnet_augmented.keras")
+    network = convnets.convnet(p.image_size, len(dataset.classes), p.convnet_augmented)
+    load = partial(batches.load, image_size=p.image_size, augment=p.augmentation)
+    run = fitting.Run(p.seed, stage.checkpoint(output), Path("metrics/convnet_augmented/history.csv"))
+    fitted = fitting.fit(network, load, dataset.train, dataset.validation, p.convnet_augmented, run)
+    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
+    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
     run.checkpoint.remove()
 
 

@@ -1,21 +1,19 @@
-"""8.2.2  Get the photos: class folders in data/raw."""
+"""8.2.2  Get the photos: data/raw/<class>/."""
 
 from pathlib import Path
 
-from smallset.datasets import filling
+from smallset.datasets import sources
 from smallset.pipeline import files, stage
 
 RAW = Path("data/raw")
-DOWNLOADS = Path("data/downloads")
-METRICS = Path("metrics/download.json")
 
 
 def main() -> None:
     p = stage.load_params()
     with files.atomic_write(RAW) as draft:
         draft.mkdir()
-        record = filling.fill(draft, DOWNLOADS, p.download, p.seed)
-    files.write_json(METRICS, record)
+        record = sources.fill(draft, p.download, p.seed)
+    files.write_json(Path("metrics/download.json"), record)
 
 
 stage.run(main)

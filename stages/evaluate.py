@@ -1,39 +1,23 @@
-"""8.2-8.3  Measure a saved model on test photos, once (listing 8.13), and validation photos. Argument: its name."""
+"""8.2-8.3  Evaluate a saved model on the test photos, once (listing 8.13). Argument: its name."""
 
 import sys
 from pathlib import Path
 
-from smallset.datasets import lists
-from smallset.evaluation import calibration, metrics
-from smallset.models import limits, model_file, precision
-from smallset.pipeline import files, stage
-
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-MODELS = Path("models")
-METRICS = Path("metrics")
+from smallset.datasets.dataset import Dataset
+from smallset.evaluation import metrics
+from smallset.models import precision
+from smallset.models.classifier import Classifier
+from smallset.pipeline import stage
 
 
 def main() -> None:
-    name = sys.argv[1]
-    p = stage.load_params()
+    name, p = sys.argv[1], stage.load_params()
     precision.prepare(p.seed, p.precision)
-    path = MODELS / f"{name}.keras"
-    known, temperature = limits.load(path), model_file.temperature(path)
-    predict = metrics.predictor(model_file.load(path), known)
-    _, validation, test = splits = lists.splits(LISTS, SUBSET, ("train", "validation", "test"))
-    metrics.warn(model_file.seen(path, test.digests))
-    chosen, (probability, unlikeness) = predict(validation), predict(test)
-    sides = calibration.both(probability, temperature)
-    beside = metrics.choosing(validation.labels, chosen.probability) | metrics.called_unlike(unlikeness, known)
-    files.write_json(METRICS / f"{name}.json", metrics.measures(test.labels, probability) | beside)
-    files.write_csv(METRICS / name / "calibration.csv", calibration.scores(test.labels, sides, temperature))
-    files.write_csv(METRICS / name / "reliability.csv", calibration.curves(test.labels, sides))
-    files.write_csv(METRICS / name / "classes.csv", metrics.by_class(test, probability))
-    files.write_csv(METRICS / name / "predictions.csv", metrics.predictions(test, probability))
-    files.write_csv(METRICS / name / "roc.csv", metrics.roc(test, probability))
-    files.write_csv(METRICS / name / "sets.csv", metrics.sets(test.labels, probability, known))
-    files.write_csv(METRICS / name / "unlike.csv", metrics.oddest(splits, chosen.unlikeness, unlikeness, known))
+    dataset, classifier = Dataset.read(), Classifier.load(f"models/{name}.keras")
+    dataset = dataset.take((dataset.table["split"] != "train").to_numpy())
+    metrics.warn_if_seen(classifier.has_seen(dataset.test.sha256))
+    predictions = classifier.predict_dataset(dataset)
+    metrics.write_evaluation(predictions, classifier.reference, classifier.temperature, Path("metrics"), name)
 
 
 stage.run(main)

@@ -1,34 +1,25 @@
-"""8.3.1  Run the top of the base over the activations: the conv base's features (listing 8.20)."""
+"""8.3.1  Run the last block over the activations: the features of the book's conv_base (listing 8.20)."""
 
 import shutil
 from pathlib import Path
 
-from smallset.datasets import lists
-from smallset.features import caches, extraction
+from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.features import activations
 from smallset.models import model_file, precision
 from smallset.pipeline import files, stage
 
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-TOP = Path("models/base/top.keras")
-ACTIVATIONS = Path("data/activations")
-FEATURES = Path("data/features")
+SOURCE, TARGET = Path("data/activations"), Path("data/features")
 
 
 def main() -> None:
     p = stage.load_params()
     precision.prepare(p.seed, p.precision)
-    top = model_file.load(TOP)
-    found = {split: lists.read(LISTS / f"{split}.csv", SUBSET / split) for split in ("train", "validation")}
-    with files.atomic_write(FEATURES / "photos") as plain, files.atomic_write(FEATURES / "views") as bank:
-        for kind, split, folder in (
-            ("photos", "train", plain),
-            ("photos", "validation", plain),
-            ("views", "train", bank),
-        ):
-            cache = caches.read(ACTIVATIONS / kind / f"{split}.npy", found[split])
-            extraction.from_cache(top, cache, folder / f"{split}.npy")
-        shutil.copyfile(ACTIVATIONS / "photos/pixels.npy", plain / "pixels.npy")
+    last_block, dataset = model_file.open_network(Path("models/backbone/last_block.keras")), Dataset.read()
+    with files.atomic_write(TARGET / "photos") as plain, files.atomic_write(TARGET / "views") as bank:
+        for folder, kind, name in [*((plain, "photos", name) for name in SPLITS), (bank, "views", "train")]:
+            cache = activations.read(SOURCE / kind / f"{name}.npy", dataset.split(name))
+            activations.from_cache(last_block, cache, folder / f"{name}.npy")
+        shutil.copyfile(SOURCE / "photos/pixels.npy", plain / "pixels.npy")
 
 
 stage.run(main)

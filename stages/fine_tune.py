@@ -1,32 +1,25 @@
-"""8.3.2  Go on training the top of the base together with the head, slowly (listings 8.27-8.28)."""
+"""8.3.2  Fine-tune the backbone's last block together with the classifier, slowly (listings 8.27-8.28)."""
 
 from pathlib import Path
 
-from smallset.datasets import lists
-from smallset.features import caches
+from smallset.datasets.dataset import Dataset
+from smallset.features import activations
 from smallset.models import model_file, precision
+from smallset.models.classifier import Classifier
 from smallset.pipeline import stage
 from smallset.training import fitting, transfer
-
-SUBSET = Path("data/subset")
-LISTS = Path("metrics/subset")
-ACTIVATIONS = Path("data/activations")
-START = Path("models/augmented.keras")
-HISTORY = Path("metrics/fine_tune/history.csv")
-MODEL = Path("models/fine_tune.keras")
 
 
 def main() -> None:
     p = stage.load_params()
     precision.prepare(p.seed, p.precision)
-    train, validation = lists.splits(LISTS, SUBSET)
-    data = caches.data(ACTIVATIONS / "views", ACTIVATIONS / "photos", train, validation)
-    start = model_file.load(START)
-    trunk, top, head = (start.get_layer(name) for name in ("trunk", "top", "head"))
-    run = fitting.Run(p.seed, stage.checkpoint(MODEL), HISTORY)
-    model, fitted = transfer.fit_views([trunk], [top, head], data, p.fine_tune, run, p.augmentation)
-    seen = train.digests + validation.digests
-    model_file.save(model, MODEL, train.classes, fitted.temperature, seen)
+    dataset, output = Dataset.read(), Path("models/fine_tune.keras")
+    data = activations.data(Path("data/activations/views"), Path("data/activations/photos"), dataset)
+    _, frozen, last_block, head = model_file.open_network(Path("models/augmented.keras")).layers
+    run = fitting.Run(p.seed, stage.checkpoint(output), Path("metrics/fine_tune/history.csv"))
+    network, fitted = transfer.fit_views([frozen], [last_block, head], data, p.fine_tune, run, p.augmentation)
+    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
+    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
     run.checkpoint.remove()
 
 

@@ -1,101 +1,140 @@
-"""A headless Chromium, driven through its DevTools protocol over a pair of pipes: no driver, no port, no package."""
+"""Pages in Chromium, servers and clients for them, and photos of many kinds."""
 
-import fcntl
-import json
+import functools
+import http.server
 import os
 import shutil
-import subprocess
-from base64 import b64decode
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from smallset.datasets import synthetic
+
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 FLAGS = [
-    *["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
-    *["--hide-scrollbars", "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe"],
+    *["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    *["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
 ]
 
 
-def find() -> str | None:
-    """The path of a Chromium; None where there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+@contextmanager
+def open_page(width: int = 1280) -> Iterator[Any]:
+    """A page of Playwright in a new Chromium with a camera; the test is skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=FLAGS)
+        try:
+            page = chromium.new_context(viewport={"width": width, "height": 900}).new_page()
+            errors: list[str] = []
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            yield page
+            assert errors == []
+        finally:
+            chromium.close()
 
 
-class Page:
-    """One tab, and all that it has reported."""
+def assert_fits(page: Any) -> None:
+    """No part of the page is wider than a phone or a laptop."""
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
-    def __init__(self, commands: int, answers: int) -> None:
-        self.commands, self.answers = os.fdopen(commands, "wb", 0), os.fdopen(answers, "rb", 0)
-        self.events: list[dict[str, Any]] = []
-        self.number, self.rest, self.session = 0, b"", ""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "Log", "Runtime"):
-            self.call(f"{domain}.enable")
 
-    def call(self, method: str, **params: object) -> dict[str, Any]:
-        """Send a command; its result, once it is there. What comes before it is kept as an event."""
-        self.number += 1
-        command = {"id": self.number, "method": method, "params": params}
-        session = {"sessionId": self.session} if self.session else {}
-        self.commands.write(json.dumps(command | session).encode() + b"\0")
-        while (message := self.receive()).get("id") != self.number:
-            self.events.append(message)
-        assert "error" not in message, message
-        result: dict[str, Any] = message["result"]
-        return result
-
-    def receive(self) -> dict[str, Any]:
-        while b"\0" not in self.rest:
-            piece = os.read(self.answers.fileno(), 1 << 16)
-            assert piece, "the browser has ended"
-            self.rest += piece
-        line, _, self.rest = self.rest.partition(b"\0")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def open(self, path: Path, width: int, *, dark: bool = False) -> None:
-        """Load a file in a window of `width` px, and wait until all of it is there."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=path.as_uri())
-        self.ask("new Promise(done => document.readyState == 'complete' ? done() : addEventListener('load', done))")
-
-    def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression, awaited."""
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def shoot(self, path: Path) -> None:
-        """A PNG of the whole page."""
-        path.write_bytes(b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
-
-    def all(self, method: str) -> list[dict[str, Any]]:
-        """The params of the events of one kind so far."""
-        return [event["params"] for event in self.events if event.get("method") == method]
+def read_predictions(page: Any, count: int) -> dict[str, dict[str, Any]]:
+    """What the page to try a model shows for each photo, once it has `count` of them."""
+    page.locator(".verdict, article.error").nth(count - 1).wait_for(state="attached", timeout=200_000)
+    return page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll('article')].map((article) => [
+          article.querySelector('h2').textContent,
+          {
+            text: article.innerText,
+            verdict: article.querySelector('.verdict')?.textContent,
+            set: article.querySelector('.prediction-set')?.textContent,
+            probabilities: Object.fromEntries([...article.querySelectorAll('li')].map(
+              (line) => [line.firstChild.textContent, line.querySelector('meter').value])),
+          },
+        ]))"""
+    )
 
 
 @contextmanager
-def page(executable: str, profile: Path) -> Iterator[Page]:
-    """A browser of its own, with a new profile; it ends with the block."""
-    # Chromium reads commands from descriptor 3 and answers on 4; those of pytest may be there, so begin above them.
-    (command_end, ours), (hears, answer_end) = os.pipe(), os.pipe()
-    theirs, says = (fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (command_end, answer_end))
-    start = f'exec "$@" 3<&{theirs} 4>&{says}'
-    command = ["bash", "-c", start, "bash", executable, *FLAGS, f"--user-data-dir={profile}"]
-    process = subprocess.Popen(command, pass_fds=(theirs, says), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for end in (command_end, answer_end, theirs, says):
-        os.close(end)
-    try:
-        tab = Page(ours, hears)
-        yield tab
-        tab.commands.close()
-        tab.answers.close()
-    finally:
-        process.terminate()
-        process.wait(10)
+def serve(folder: Path) -> Iterator[str]:
+    """The address of a static server for a folder, like `python -m http.server`."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=os.fspath(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def run(routes: Any) -> Iterator[str]:
+    """The address, with the token, of a page of smallset.web that runs in a thread."""
+    from smallset.web import server
+
+    with socket.socket() as listener:
+        listener.bind((server.HOST, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        running = server.make_server(server.make_app(routes, port, "token"))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://{server.HOST}:{port}/?token=token"
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+def open_client(routes: Any) -> Any:
+    """A client of such a page that has opened the address with the token."""
+    from starlette.testclient import TestClient
+
+    from smallset.web import server
+
+    address = f"http://{server.HOST}:8123"
+    client = TestClient(server.make_app(routes, 8123, "token"), base_url=address, headers={"origin": address})
+    client.get("/?token=token")
+    return client
+
+
+def save_photos(folder: Path) -> list[Path]:
+    """Photos in all orientations, small and large, gray, transparent, and in several formats."""
+    folder.mkdir()
+    picture = synthetic.picture(synthetic.cat, 300, np.random.default_rng(0)).resize((300, 200))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = orientation
+        picture.save(folder / f"turned-{orientation}.jpg", exif=exif)
+    large = synthetic.picture(synthetic.dog, 600, np.random.default_rng(1))
+    large = large.resize((4032, 3024), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[274] = 6
+    large.save(folder / "large.jpg", exif=exif)
+    large.resize((2051, 2049)).save(folder / "large-odd.jpg", progressive=True)
+    large.resize((5203, 5001)).save(folder / "large.png", compress_level=1)
+    for name in ("gray.jpg", "gray.png"):
+        picture.convert("L").save(folder / name)
+    faded = picture.convert("RGBA")
+    faded.putalpha(Image.linear_gradient("L").resize(picture.size))
+    faded.save(folder / "transparent.png", exif=exif)
+    faded.quantize(64).save(folder / "transparent-palette.png")
+    faded.save(folder / "transparent.webp", lossless=True)
+    picture.save(folder / "<b>&.jpg", quality=60)
+    picture.quantize(64).save(folder / "palette.gif")
+    return sorted(folder.iterdir())

@@ -1,121 +1,138 @@
-"""python tests/clustered.py JOB FOLDER [FAULT]: a driver for test_cluster, which does a job and may make something die.
+"""python tests/clustered.py CASE...: work on a cluster, for test_cluster. It prints how each case ends, after an =.
 
-Jobs: extract, predict, seeds, here (all of them). Faults, once, in the middle: worker, node, driver.
+The items are the numbers 0 to 3; the result of an item is its square.
 """
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import keras
-import numpy as np
 import psutil
-from networks import limited
-from pipelines import short
 
-from smallset.cli import remote_files, shards
-from smallset.cli.prediction import PLAIN
-from smallset.datasets import lists
-from smallset.features import caches, extraction
-from smallset.images import augmentation, batches
-from smallset.models import precision
-from smallset.pipeline import cluster, params
-from smallset.pipeline.checkpoints import Checkpoint
-from smallset.training import seeds
+from smallset.pipeline import cluster, provenance
+from smallset.pipeline.errors import SmallsetError
 
-P = short(params.HeadTraining, units=4, dropout=0.5)
+Work = Callable[[int], int]
 
 
-def photos(folder: Path) -> lists.Photos:
-    return lists.digested(lists.find(folder.parent / "photos"))
+def square() -> Work:
+    """Items end in the opposite order, where two workers compute."""
+
+    def work(item: int) -> int:
+        time.sleep((4 - item) / 4)
+        return item**2
+
+    return work
 
 
-def extract(folder: Path) -> None:
-    """Two views of each photo, in shards of 4."""
-    extraction.SHARD = 4
-    precision.prepare(0, "auto")
-    inputs = keras.Input((32, 32, 3))
-    trunk = keras.Model(inputs, keras.layers.Conv2D(8, 5, strides=3)(inputs / 255), name="trunk")
-    turned = augmentation.view(params.read(Path(__file__).parents[1] / "params.yaml").augmentation, 32, 0, 0)
-    wanted = {folder / "train.npy": extraction.PLAIN, folder / "views/train.npy": [turned, augmentation.mirror]}
-    extraction.from_photos(trunk, photos(folder), wanted, Checkpoint(folder / ".part.train.npz", "one"))
+def kill_once(victims: Callable[[psutil.Process], list[psutil.Process]], marker: Path) -> Work:
+    """The first item to arrive kills processes of its node."""
 
-
-def predict(folder: Path) -> None:
-    """Labels, in shards of 4; the first run makes the model."""
-    shards.LENGTH = 4
-    model = folder.parent / "model.keras"
-    if not model.exists():
-        limited(model, photos(folder))
-    source, output = remote_files.place(str(folder.parent / "photos")), remote_files.place(str(folder / "labels"))
-    shards.label(model, remote_files.find(source), output, PLAIN)
-
-
-def opened(path: Path, _: Checkpoint) -> tuple[seeds.Plan, caches.Cache]:
-    """A head on a cache that a job `extract` has made."""
-    found = photos(path.parent)
-    cache = caches.read(path, found)
-    return seeds.of_head(caches.Data(cache, cache, batches.pixels(found, 8)), P), cache
-
-
-def seeds(folder: Path) -> None:
-    precision.prepare(0, "auto")
-    checkpoint = Checkpoint(folder / ".part.seeds.npz", "one")
-    found = seeds.shared(partial(opened, folder.parent / "extract-here/train.npy"), range(5, 9), checkpoint)
-    np.save(folder / "seeds.npy", found)
-    checkpoint.remove()
-
-
-def here(folder: Path) -> None:
-    """The jobs, each in a folder of its own."""
-    for job in (predict, extract, seeds):  # predict chooses no precision, and the others do
-        own = folder.parent / f"{job.__name__}-here"
-        own.mkdir()
-        job(own)
-
-
-def faulty(setup: Callable[[], Callable[[Any], Any]], marker: Path, whom: str) -> Callable[[Any], Any]:
-    """What setup() gives, but one item kills its worker, or all processes of the node that is not the head's."""
-    work, own = setup(), psutil.Process()
-    start = own.parent().parent()
-    at_head = "gcs_server" in {process.name() for process in start.children()}
-
-    def careless(item: Any) -> Any:
-        while whom == "node" and at_head and not marker.exists():
-            time.sleep(0.1)
+    def work(item: int) -> int:
         if not marker.exists():
             marker.touch()
-            victims = [start, *start.children(recursive=True)] if whom == "node" else []
-            for process in [*(victim for victim in victims if victim != own), own]:
+            for process in victims(psutil.Process()):
                 process.kill()
-        return work(item)
+        return item**2
 
-    return careless
+    return work
 
 
-def disturb(folder: Path, whom: str) -> None:
-    """Let `cluster.results` have that fault."""
-    undisturbed = cluster.results
+def worker() -> Work:
+    return kill_once(lambda process: [process], Path("marker-worker"))
 
-    def disturbed(setup: cluster.Setup, items: Any, *rest: Any) -> Iterator[Any]:
-        if whom != "driver":
-            setup = partial(faulty, setup, folder / f".part.{whom}", whom)
-        for number, result in enumerate(undisturbed(setup, items, *rest)):
-            if whom == "driver" and number == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield result
 
-    cluster.results = disturbed  # type: ignore[assignment]
+def node() -> Work:
+    """Kills the node that is not the head's, with all its processes."""
+    raylet = psutil.Process().parent()
+    is_head = "gcs_server" in {process.name() for process in raylet.parent().children()}
+
+    def victims(process: psutil.Process) -> list[psutil.Process]:
+        others = [*raylet.parent().children(recursive=True), raylet.parent()]
+        return [*(other for other in others if other != process), process]
+
+    work = kill_once(victims, Path("marker-node"))
+
+    def wait_for_other_node(item: int) -> int:
+        while is_head and not Path("marker-node").exists():
+            time.sleep(0.1)
+        return item**2 if is_head else work(item)
+
+    return wait_for_other_node
+
+
+def poison() -> Work:
+    def work(item: int) -> int:
+        if item == 2:
+            psutil.Process().kill()
+        return item**2
+
+    return work
+
+
+def fail() -> Work:
+    def work(item: int) -> int:
+        raise SmallsetError(f"photo {item} does not decode")
+
+    return work
+
+
+def crowded() -> Work:
+    raise AssertionError("no node has so many CPUs")
+
+
+def features() -> str:
+    """Features from the cluster have the bytes of those from this process."""
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+
+    from smallset import embed
+    from smallset.datasets.dataset import Dataset
+    from smallset.features import embedding
+    from smallset.models import precision
+
+    embedding.SHARD = 4
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"{number}.png")
+    columns = {"file": [f"{number}.png" for number in range(12)], "label": ["a", "b"] * 6, "group": ""}
+    table = pd.DataFrame(columns | {"split": ["train"] * 9 + ["test"] * 3, "sha256": [f"{n:064}" for n in range(12)]})
+    values = []
+    for address in (os.environ[cluster.VARIABLE], ""):
+        os.environ[cluster.VARIABLE] = address
+        precision.prepare(0, "auto")
+        dataset = Dataset(table, ("a", "b"), Path.cwd())
+        result = embed(dataset, "EfficientNetLite0", weights=None, image_sizes=[32])
+        arrays = (result.values, result.flipped, result.thumbnails)
+        values.append([None if array is None else array.tobytes() for array in arrays])
+    return "equal" if values[0] == values[1] else "different"
+
+
+def run(case: str) -> object:
+    """The results of a case."""
+    if case == "features":
+        return features()
+    setup: cluster.Setup = globals().get(case, square)
+    if case == "missing":  # a module that the workers do not have
+        sys.modules["nowhere"] = module = type(sys)("nowhere")
+        exec("def setup(): pass", module.__dict__)  # noqa: S102
+        setup = module.setup
+    if case == "crowded":
+        os.environ["TF_NUM_INTRAOP_THREADS"], cluster.PATIENCE = "3", 2
+    if case == "other":
+        facts = provenance.facts() | {"processor": "avx9"}
+        provenance.facts = lambda: facts
+    return list(cluster.results(setup, range(4), "item"))
 
 
 if __name__ == "__main__":
-    job, folder, *fault = sys.argv[1:]
-    if fault:
-        disturb(Path(folder), fault[0])
-    Path(folder).mkdir(exist_ok=True)
-    globals()[job](Path(folder))
+    for case in sys.argv[1:]:
+        try:
+            print("=", run(case))
+        except (SmallsetError, ImportError) as error:
+            print("=", error)
+        os.environ["TF_NUM_INTRAOP_THREADS"], cluster.PATIENCE = "1", 90
+    print("=", cluster.workers().get("ray", "none"))

@@ -1,4 +1,4 @@
-"""Files that are not what they should be: good ones with bytes, numbers or parts changed by a seeded draw."""
+"""Damaged files: intact ones in which a seeded random generator changes bytes, numbers or parts."""
 
 import io
 import json
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-ODD = [None, True, -1, 0, 0.5, 10**9, 1e300, "", "x", "../../x", [], {}, [[1]], {"a": 1}]  # for a value of JSON
+VALUES = [None, True, -1, 0, 0.5, 10**9, 1e300, "", "x", "../../x", [], {}, [[1]], {"a": 1}]  # for a value of JSON
 
 
-def spoilt(content: bytes, random: np.random.Generator) -> bytes:
-    """The bytes with one to four changes: some other bytes, a piece lost, zeroed, doubled or moved, or the end cut."""
+def damage(content: bytes, random: np.random.Generator) -> bytes:
+    """The bytes after one to four changes: bytes are replaced, lost, zeroed, repeated or moved, or the end is cut."""
     for _ in range(random.integers(1, 5)):
         if not content:
             break
@@ -30,27 +30,27 @@ def spoilt(content: bytes, random: np.random.Generator) -> bytes:
     return content
 
 
-def altered(document: Any, random: np.random.Generator) -> Any:
-    """A JSON document with one value, key or item, anywhere, changed or lost."""
+def alter(document: Any, random: np.random.Generator) -> Any:
+    """A JSON document in which one value or key, anywhere, is changed or removed."""
     places: list[tuple[Any, Any]] = []
-    pending = [document]
-    while pending:
-        inner = pending.pop()
+    waiting = [document]
+    while waiting:
+        inner = waiting.pop()
         keys = list(inner) if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else []
         places += [(inner, key) for key in keys]
-        pending += [inner[key] for key in keys]
+        waiting += [inner[key] for key in keys]
     inner, key = places[random.integers(len(places))]
     if random.integers(4):
         value = inner[key]
         scaled = [value * 1000, -value] if type(value) in (int, float) else []
-        inner[key] = [*ODD, *scaled][random.integers(len(ODD) + len(scaled))]
+        inner[key] = [*VALUES, *scaled][random.integers(len(VALUES) + len(scaled))]
     else:
         del inner[key]
     return document
 
 
-def repacked(content: bytes, change: Callable[[str, bytes], bytes | None], kind: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip with changed members; None for one that is left out."""
+def repack(content: bytes, change: Callable[[str, bytes], bytes | None], kind: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip with changed members; None removes one."""
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w", kind) as new:
         for name in old.namelist():
@@ -60,17 +60,17 @@ def repacked(content: bytes, change: Callable[[str, bytes], bytes | None], kind:
     return packed.getvalue()
 
 
-def model(content: bytes, random: np.random.Generator) -> bytes:
-    """A .keras file, spoilt as a whole, in a member, or in a value of its JSON."""
+def damage_model(content: bytes, random: np.random.Generator) -> bytes:
+    """A .keras file that is damaged as a whole, in one member, or in one value of its JSON."""
     if not random.integers(4):
-        return spoilt(content, random)
-    chosen = ["config.json", "config.json", "config.json", "metadata.json", "model.weights.h5"][random.integers(5)]
+        return damage(content, random)
+    damaged = ["config.json", "config.json", "config.json", "metadata.json", "model.weights.h5"][random.integers(5)]
 
     def change(name: str, member: bytes) -> bytes:
-        if name != chosen:
+        if name != damaged:
             return member
         if name.endswith(".h5") or not random.integers(5):
-            return spoilt(member, random)
-        return json.dumps(altered(json.loads(member), random)).encode()
+            return damage(member, random)
+        return json.dumps(alter(json.loads(member), random)).encode()
 
-    return repacked(content, change)
+    return repack(content, change)

@@ -1,55 +1,51 @@
-"""A project of one's own, made without the seconds that it takes to time a network."""
+"""Projects that `smallset init` creates from generated photos, for several tests."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from smallset.cli import initialising
-
 IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+SCRIPTS = Path(sys.executable).parent
 
 
-def estimate(*_: Any) -> str:
-    return "about a minute"
-
-
-def create(folder: Path, photos: Path, table: Path | None = None, *, chapter: bool = False) -> str:
-    return initialising.create(folder, photos, table, chapter, estimate)
-
-
-def draw(folder: Path, count: int, size: tuple[int, int] = (200, 190), shade: int = 0) -> None:
-    """Plain pictures, no two alike."""
-    folder.mkdir(parents=True)
+def draw(folder: Path, count: int, size: tuple[int, int] = (64, 48), seed: int = 0) -> None:
+    """Draw `count` different pictures, called 0.jpg, 1.jpg, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
     for number in range(count):
-        Image.new("RGB", size, (number, shade, 0)).save(folder / f"{number}.jpg")
+        pixels = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR).save(folder / f"{number}.jpg")
 
 
 def identify(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let git know who commits."""
+    """Tell git who commits."""
     for name, value in IDENTITY.items():
         monkeypatch.setenv(name, value)
 
 
+def skip_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `smallset init` go without `dvc add`, which takes seconds."""
+    monkeypatch.setattr(sys, "executable", "true")
+
+
 def run(folder: Path, *command: str, **environment: str) -> str:
-    """Standard output of a command, with this Python's commands first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    names = IDENTITY | {"PATH": path, "DVC_NO_ANALYTICS": "1"} | environment
+    """The standard output of a command, with this Python's commands first; it must succeed."""
+    names = IDENTITY | {"PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"} | environment
     done = subprocess.run(command, cwd=folder, env=os.environ | names, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def make_tiny(project: Path) -> None:
-    """Params with which a run takes a minute, most of it for the start of its stages; committed."""
+def shrink(project: Path) -> None:
+    """Commit params with which a run takes little more than the start of its stages."""
     document = yaml.safe_load((project / "params.yaml").read_text())
-    document["base"]["weights"] = None
-    document["larger"]["side"] = 64
-    document["pooled"] |= {"epochs": 1, "depth": "top"}
+    document["features"] |= {"weights": None, "image_sizes": [64]}
+    document["fine_tune"] |= {"epochs": 1, "trainable": "last_block", "batch_size": 8}
     (project / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     run(project, "git", "commit", "--quiet", "--all", "--message", "Tiny")

@@ -17,17 +17,19 @@ from typing import Any
 import fsspec
 import pandas as pd
 import pytest
-from networks import limited
+from networks import save_classifier
 from typer.testing import CliRunner
 
-from smallset.cli import app, remote_files, shards
-from smallset.datasets import lists, synthetic
+from smallset.cli import remote_files, shards
+from smallset.cli.main import app
+from smallset.datasets import folders, synthetic
+from smallset.datasets.dataset import Dataset
 
 for package in ("pyarrow", "s3fs", "moto", "flask_cors"):
     pytest.importorskip(package)
 pytestmark = pytest.mark.slow
 
-PREDICT = "from smallset.tools import cli, sharding; shards.LENGTH = 4; shards.BATCH = 2; app.app(prog_name='smallset')"
+PREDICT = "from smallset.cli import main, shards; shards.LENGTH = 4; shards.BATCH = 2; main.app(prog_name='smallset')"
 MANY = 120  # photos; so many that a run is killed before its end
 NAMES = [
     "a b.jpg",
@@ -78,19 +80,19 @@ def rights(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> lists.Photos:
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("photos")
     synthetic.draw(folder / "drawn", 3, 40, seed=0)
-    drawn = lists.find(folder / "drawn")
+    drawn, _ = folders.read_folder(folder / "drawn")
     (folder / "many").mkdir()
-    for number, path in zip(range(MANY), itertools.cycle(drawn.paths()), strict=False):
-        (folder / f"many/{number:03}.jpg").write_bytes(Path(path).read_bytes())
-    return lists.digested(drawn)
+    for number, path in zip(range(MANY), itertools.cycle(drawn.paths), strict=False):
+        (folder / f"many/{number:03}.jpg").write_bytes(path.read_bytes())
+    return drawn
 
 
 @pytest.fixture(scope="module")
-def model(photos: lists.Photos) -> Path:
-    return limited(photos.folder.parent / "known.keras", photos)
+def model(photos: Dataset) -> Path:
+    return save_classifier(photos.root.parent / "known.keras", photos)
 
 
 @pytest.fixture
@@ -107,19 +109,26 @@ def bucket(store: Any) -> str:
     return name
 
 
-def filled(store: Any, bucket: str, photos: lists.Photos) -> str:
-    store.put(f"{photos.folder.parent}/many/", f"{bucket}/many/", recursive=True)
+def filled(store: Any, bucket: str, photos: Dataset) -> str:
+    store.put(f"{photos.root.parent}/many/", f"{bucket}/many/", recursive=True)
     return f"s3://{bucket}/many"
 
 
 def predict(model: Path, source: object, target: str) -> Any:
-    return CliRunner().invoke(app.app, ["predict", str(model), str(source), "--output", target])
+    return CliRunner().invoke(app, ["predict", str(model), str(source), "--output", target])
 
 
 def contents(target: str) -> dict[str, bytes]:
     """What is in a folder, by name."""
-    place = remote_files.place(target)
-    return {name: place.read(name) or b"" for name in sorted(place.names())}
+    location = remote_files.open_location(target)
+    return {name: location.read(name) or b"" for name in sorted(location.list_names())}
+
+
+def finished(target: str) -> set[str]:
+    """The names of the complete shards."""
+    return {
+        name for name in remote_files.open_location(target).list_names() if name.endswith(".parquet") and name[0] != "."
+    }
 
 
 def allow(server: str, requests: str) -> None:
@@ -131,12 +140,12 @@ def allow(server: str, requests: str) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
-    tmp_path: Path, model: Path, photos: lists.Photos, store: Any, bucket: str
+    tmp_path: Path, model: Path, photos: Dataset, store: Any, bucket: str
 ) -> None:
     source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
     command = [sys.executable, "-c", PREDICT, "predict", str(model), source, "--output", target]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(done := shards.finished(remote_files.place(target))) < 3:
+    while len(done := finished(target)) < 3:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -146,45 +155,45 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     again = predict(model, source, target)
     assert again.exit_code == 0, again.output
     assert {name: store.info(f"{bucket}/labels/{name}")["LastModified"] for name in done} == left
-    assert predict(model, photos.folder.parent / "many", str(tmp_path / "local")).exit_code == 0
+    assert predict(model, photos.root.parent / "many", str(tmp_path / "local")).exit_code == 0
     assert contents(target) == contents(str(tmp_path / "local"))
     assert len(contents(target)) == MANY / 4 + 1
 
 
 def test_evaluate_gives_the_measures_of_a_local_run(
-    tmp_path: Path, model: Path, photos: lists.Photos, store: Any, bucket: str
+    tmp_path: Path, model: Path, photos: Dataset, store: Any, bucket: str
 ) -> None:
-    store.put(f"{photos.folder}/", f"{bucket}/photos/", recursive=True)
-    sources = [photos.folder, f"s3://{bucket}/photos/"]
+    store.put(f"{photos.root}/", f"{bucket}/photos/", recursive=True)
+    sources = [photos.root, f"s3://{bucket}/photos/"]
     targets = [str(tmp_path / "tables"), f"s3://{bucket}/labels/"]
     local, there = (
-        CliRunner().invoke(app.app, ["evaluate", str(model), str(source), "--output", target, "--batch", "2"])
+        CliRunner().invoke(app, ["evaluate", str(model), str(source), "--output", target, "--batch-size", "2"])
         for source, target in zip(sources, targets, strict=True)
     )
     assert (local.exit_code, there.exit_code) == (0, 0), there.output
     assert local.stdout == there.stdout
-    assert contents(targets[1])["classes.csv"] == (tmp_path / "tables/classes.csv").read_bytes()
+    assert contents(targets[1])["per_class.csv"] == (tmp_path / "tables/per_class.csv").read_bytes()
 
 
 def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
-    model: Path, photos: lists.Photos, store: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+    model: Path, photos: Dataset, store: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, path in zip([*NAMES, "gone.jpg"], itertools.cycle(photos.paths()), strict=False):
-        store.pipe_file(f"{bucket}/odd/{name}", Path(path).read_bytes())
+    for name, path in zip([*NAMES, "gone.jpg"], itertools.cycle(photos.paths), strict=False):
+        store.pipe_file(f"{bucket}/odd/{name}", path.read_bytes())
     for name in ("bad.jpg", "zero.png", "notes.txt", ".hidden.jpg"):
         store.pipe_file(f"{bucket}/odd/{name}", b"" if name == "zero.png" else b"no photo")
-    find = remote_files.find
+    find = remote_files.find_photos
 
-    def late(source: remote_files.Place) -> remote_files.Photos:
-        found = find(source)
+    def remove_late(location: remote_files.Location) -> remote_files.PhotoList:
+        photo_list = find(location)
         store.rm_file(f"{bucket}/odd/gone.jpg")
-        return found
+        return photo_list
 
-    monkeypatch.setattr(remote_files, "find", late)
+    monkeypatch.setattr(remote_files, "find_photos", remove_late)
     answer = predict(model, f"s3://{bucket}/odd/", f"s3://{bucket}/labels")
     assert answer.exit_code == 1, answer.output
-    shards = [file for name, file in contents(f"s3://{bucket}/labels").items() if name.endswith(".parquet")]
-    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards).set_index("file")
+    parquet = [file for name, file in contents(f"s3://{bucket}/labels").items() if name.endswith(".parquet")]
+    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in parquet).set_index("file")
     errors = rows["error"].dropna()
     assert [*rows.index] == sorted([*NAMES, "gone.jpg", "bad.jpg", "zero.png"])
     assert {*errors.index} == {"gone.jpg", "bad.jpg", "zero.png"}
@@ -194,9 +203,9 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
 
 
 def test_what_cannot_be_reached_is_told_in_one_line_and_nothing_is_made(
-    model: Path, photos: lists.Photos, store: Any, bucket: str, server: str, monkeypatch: pytest.MonkeyPatch
+    model: Path, photos: Dataset, store: Any, bucket: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, target = photos.folder, f"s3://{bucket}/labels"
+    good, target = photos.root, f"s3://{bucket}/labels"
     cases = [
         (f"s3://{bucket}", target, rf"s3://{bucket}: expected photos, found none\."),
         ("s3://no-such-bucket/x", target, "s3://no-such-bucket/x: FileNotFoundError: "),
@@ -220,7 +229,7 @@ def test_what_cannot_be_reached_is_told_in_one_line_and_nothing_is_made(
 
 
 def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
-    model: Path, photos: lists.Photos, store: Any, bucket: str, server: str
+    model: Path, photos: Dataset, store: Any, bucket: str, server: str
 ) -> None:
     source, target = filled(store, bucket, photos), f"s3://{bucket}/labels"
     allow(server, "100")  # the listing, then photos and labels in turn
@@ -228,8 +237,8 @@ def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
     allow(server, "inf")
     assert answer.exit_code == 2
     assert "PermissionError" in answer.stderr
-    assert 0 < len(shards.finished(remote_files.place(target))) < MANY / 4
+    assert 0 < len(finished(target)) < MANY / 4
     assert predict(model, source, target).exit_code == 0
-    shards = [file for name, file in contents(target).items() if name.endswith(".parquet")]
-    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in shards)
+    parquet = [file for name, file in contents(target).items() if name.endswith(".parquet")]
+    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in parquet)
     assert rows["label"].notna().sum() == MANY

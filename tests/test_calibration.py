@@ -1,52 +1,71 @@
-"""Scores of probabilities, against values by hand and against drawn labels that bear them out."""
+"""A temperature changes how sure a model is, never its labels; the one that made it overconfident is found."""
 
+import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import special
 
-from smallset.evaluation import calibration
+from smallset.models import calibration
 
-RANDOM = np.random.default_rng(0)
-DOG = RANDOM.uniform(size=30_000)
-PROBABILITY = np.stack([1 - DOG, DOG], axis=1)
-LABELS = (RANDOM.uniform(size=len(DOG)) < DOG).astype(np.int64)
-
-
-def test_probabilities_that_mean_what_they_say_have_no_calibration_error() -> None:
-    assert calibration.ece(LABELS, PROBABILITY) < 0.01
-    table = calibration.reliability(LABELS, PROBABILITY)
-    assert table.n.tolist() == [2000] * calibration.BINS
-    np.testing.assert_allclose(table.accuracy, table.confidence, atol=0.04)
+N = 20_000
 
 
-def test_a_model_that_is_too_sure_has_the_error_of_its_confidence() -> None:
-    sure = np.array([[1.0, 0.0]] * 10)
-    assert calibration.ece(np.arange(10) % 2, sure) == 0.5
-    assert calibration.brier(np.arange(10) % 2, sure) == 0.5
-    assert calibration.ece(np.arange(10) % 2, np.full((10, 2), 0.5)) == 0  # knows nothing, and says so
+def pass_through(classes: int) -> keras.Model:
+    """A network whose logits are its inputs. The last layer is in an inner model, as in smallset's own networks."""
+    inputs = keras.Input((1 if classes == 2 else classes,))
+    last = keras.layers.Dense(inputs.shape[1], "sigmoid" if classes == 2 else "softmax", kernel_initializer="identity")
+    inner, outer = keras.Model(inputs, last(inputs)), keras.Input(inputs.shape[1:])
+    return keras.Model(outer, inner(outer))
 
 
-def test_the_brier_score_of_three_classes_is_half_the_sum_over_them() -> None:
-    probability = np.array([[0.7, 0.2, 0.1]])
-    assert calibration.brier(np.array([0]), probability) == pytest.approx((0.3**2 + 0.2**2 + 0.1**2) / 2)
+def draw(classes: int, factor: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits that are `factor` times as large as those that the labels are drawn from."""
+    random = np.random.default_rng(0)
+    logits = random.normal(scale=2, size=(N, 1 if classes == 2 else classes))
+    columns = np.hstack([np.zeros_like(logits), logits]) if classes == 2 else logits
+    labels = (special.softmax(columns, axis=1).cumsum(axis=1) < random.random((N, 1))).sum(axis=1)
+    return (factor * logits).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("temperature", [0.5, 3.0])
-def test_a_temperature_is_undone(temperature: float) -> None:
-    logits = np.array([[0.0, 1.5], [0.0, -4.0]])
-    before, after = (np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in (logits, logits / temperature))
-    np.testing.assert_allclose(calibration.undone(after, temperature), before)
-    sides = calibration.both(after, temperature)
-    table = calibration.scores(np.array([1, 0]), sides, temperature).set_index("when")
-    assert table.temperature.to_dict() == {"before": 1, "after": temperature}
-    assert table.accuracy.tolist() == [1, 1]
-    assert list(calibration.both(after, 1.0)) == ["after"]
+def probabilities(network: keras.Model, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    output = network.predict(rows, batch_size=1000, verbose=0).astype(np.float64)
+    return np.hstack([1 - output, output]) if output.shape[1] == 1 else output
 
 
-def test_95_percent_of_models_that_mean_what_they_say_are_below_the_noise() -> None:
-    probability, random = PROBABILITY[:300], np.random.default_rng(2)
-    noise = calibration.noise(probability)
-    drawn = [(random.uniform(size=300) < DOG[:300]).astype(np.int64) for _ in range(1000)]
-    below = np.mean([calibration.ece(labels, probability) < noise for labels in drawn])
-    assert below == pytest.approx(0.95, abs=0.03)
-    assert calibration.noise(PROBABILITY) < noise / 5  # of a hundred times as many photos
-    assert calibration.noise(probability) == noise
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("factor", [0.5, 1, 40])  # 40: float32 rounds most probabilities to 0 and 1
+def test_the_temperature_that_made_a_model_overconfident_is_found(classes: int, factor: float) -> None:
+    rows, labels = draw(classes, factor)
+    network = pass_through(classes)
+    before = probabilities(network, rows)
+    assert calibration.calibrate(network, rows, labels) == pytest.approx(factor, rel=0.05)
+    after = probabilities(network, rows)
+    clear = before.max(axis=1) < 1
+    np.testing.assert_array_equal(after.argmax(axis=1)[clear], before.argmax(axis=1)[clear])
+    assert abs(after.max(axis=1).mean() - (after.argmax(axis=1) == labels).mean()) < 0.01
+
+
+def test_logits_are_those_of_the_network_and_its_weights_stay() -> None:
+    rows, _ = draw(3, 10)
+    network = pass_through(3)
+    weights = [values.tobytes() for values in network.get_weights()]
+    logits = calibration.compute_logits(network, rows[:100])
+    differences = logits - logits[:, :1] - (rows[:100] - rows[:100, :1])
+    np.testing.assert_allclose(differences, 0, atol=1e-3)
+    assert [values.tobytes() for values in network.get_weights()] == weights
+
+
+def test_a_temperature_is_found_without_a_network_and_undone_by_its_inverse() -> None:
+    rows, labels = draw(3, 5)
+    assert calibration.fit_temperature(rows, labels) == pytest.approx(5, rel=0.05)
+    network = pass_through(3)
+    calibration.apply_temperature(network, 4.0)
+    np.testing.assert_allclose(probabilities(network, 4 * rows[:9]), special.softmax(rows[:9], axis=1), rtol=1e-4)
+
+
+def test_a_model_without_errors_stays_short_of_certain() -> None:
+    labels = np.arange(100) % 2
+    rows, network = np.where(labels == 1, 3.0, -3.0)[:, None].astype(np.float32), pass_through(2)
+    calibration.calibrate(network, rows, labels)
+    assert probabilities(network, rows)[labels == 1, 1].mean() == pytest.approx(101 / 102, abs=0.001)

@@ -1,146 +1,87 @@
-"""Corrections: a decision follows a photo's bytes, moves nothing else, and is taken back with its row."""
+"""Corrections: a decision follows the bytes of a photo, changes nothing else, and ends with its row."""
 
 import hashlib
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import pytest
-from PIL import Image
 
-from smallset.datasets import corrections, lists, splits
+from smallset.datasets import corrections
 from smallset.datasets.corrections import KEEP, LEAVE_OUT, RELABEL, Correction, Corrections
-from smallset.pipeline import files, params
+from smallset.datasets.dataset import COLUMNS, SPLITS, Dataset
 from smallset.pipeline.errors import SmallsetError
 
-FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
-SIZES: dict[str, Any] = {
-    "count": {"train": 20, "validation": 8, "test": 8},
-    "fraction": FRACTIONS,
-    "given": dict.fromkeys(FRACTIONS),
-}
 ROOT = Path(__file__).parents[1]
-HEAD = "digest,file,decision,label,when,queue\n"
-Rows = dict[str, tuple[str, str, str]]  # of each photo, by its digest: split, label, file
+HEAD = "sha256,file,decision,label,when,queue\n"
+A, B = "a" * 64, "b" * 64
+EARLIER, LATER = "2026-01-31T12:00:00Z", "2026-02-01T09:00:00Z"
+
+
+def digest(file: str) -> str:
+    return hashlib.sha256(file.encode()).hexdigest()
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Forty photos of each of two classes, called alike, in pairs that belong together, with given splits."""
-    lines = ["file,label,split,group"]
-    for label in ("cat", "dog"):
-        (tmp_path / "raw" / label).mkdir(parents=True)
-        for number in range(40):
-            Image.new("RGB", (2, 2), (ord(label[0]), 0, number)).save(tmp_path / f"raw/{label}/{number}.png")
-            split = [*FRACTIONS][number // 2 % 3]
-            lines.append(f"{label}/{number}.png,{label},{split},{label}-{number // 2}")
-    (tmp_path / "raw/photos.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path / "raw"
+def photos() -> Dataset:
+    files = [f"photos/{label}/{number}.png" for label in ("cat", "dog") for number in range(9)]
+    rows = [(file, file.split("/")[1], SPLITS[n % 3], f"group {n // 2}", digest(file)) for n, file in enumerate(files)]
+    return Dataset(pd.DataFrame(rows, columns=[*COLUMNS], dtype=object), ("cat", "dog"))
 
 
-def run(raw: Path, by: str, decided: Corrections) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The record and the lists of the stage subset."""
-    target = raw.parent / "subset"
-    shutil.rmtree(target, ignore_errors=True)
-    if by == "count":
-        (raw / "photos.csv").unlink(missing_ok=True)  # it divides groups
-    p = params.Subset(by=by, **SIZES[by])  # type: ignore[arg-type]
-    record = splits.copy_subset(raw, target, p, 0, decided)
-    return record, splits.listed(target, raw, record)
+def decide(file: str, decision: str, label: str = "") -> Corrections:
+    return {digest(file): Correction(digest(file), file, decision, label, EARLIER, "label issues")}
 
 
-def rows(listed: dict[str, Any]) -> Rows:
-    return {
-        row["digest"]: (split, row["label"], row["file"])
-        for split, table in listed.items()
-        for row in table.to_dict("records")
+def test_corrections_are_a_join_that_changes_nothing_else(photos: Dataset) -> None:
+    decisions = decide("photos/cat/2.png", RELABEL, "dog") | decide("photos/dog/3.png", LEAVE_OUT)
+    decisions |= decide("photos/cat/0.png", KEEP) | decide("photos/gone.png", RELABEL, "dog")
+    corrected, summary = corrections.apply(photos, decisions)
+    before, after = (dataset.table.set_index("file") for dataset in (photos, corrected))
+    assert {*before.index} - {*after.index} == {"photos/dog/3.png"}
+    assert after.loc["photos/cat/2.png", "label"] == "dog"
+    rest = after.index.drop("photos/cat/2.png")
+    assert after.loc[rest].equals(before.loc[rest])
+    assert after.drop(columns="label").equals(before.loc[after.index].drop(columns="label"))
+    assert summary == {
+        "train": {"relabeled": 0, "left_out": 1},
+        "validation": {"relabeled": 0, "left_out": 0},
+        "test": {"relabeled": 1, "left_out": 0},
     }
-
-
-def decide(raw: Path, file: str, decision: str, label: str = "") -> Corrections:
-    digest = files.sha256(raw / file)
-    return {digest: Correction(digest, file, decision, label, "2026-01-31T12:00:00Z", "suspects")}
-
-
-@pytest.mark.parametrize("by", [*SIZES])
-def test_a_correction_moves_nothing_else_and_is_taken_back_with_its_row(raw: Path, by: str) -> None:
-    record, listed = run(raw, by, {})
-    before = rows(listed)
-    decided = decide(raw, "cat/2.png", RELABEL, "dog") | decide(raw, "dog/3.png", LEAVE_OUT)
-    decided |= decide(raw, "cat/0.png", KEEP)
-    moved, out, _ = decided
-    changed, after = run(raw, by, decided)
-    now = rows(after)
-    assert now.pop(moved) == (before[moved][0], "dog", "dog/cat-2.png")  # dog/2.png is there, and stays
-    assert {digest: row for digest, row in before.items() if digest not in (moved, out)} == now
-    assert changed["left_out"] == {"dog/3.png": corrections.REASON}
-    split, out_of = before[moved][0], before[out][0]
-    assert changed["corrections"]["photos"][split]["relabelled"] == 1
-    assert changed["corrections"]["photos"][out_of]["left_out"] == 1
-    assert (raw.parent / "subset" / split / "dog/cat-2.png").read_bytes() == (raw / "cat/2.png").read_bytes()
-    if by != "count":  # its group goes with it
-        [group] = after[split].loc[after[split]["digest"] == moved, lists.GROUP]
-        assert group == "cat-1"
-    assert corrections.said(decided, raw, changed, after) == [
-        "corrections.csv: 1 relabelled, 1 left out, 1 kept as they are"
-    ]
-    again, back = run(raw, by, decide(raw, "cat/0.png", KEEP))
-    assert (again, rows(back)) == (record, before)
-
-
-def test_a_decision_holds_wherever_the_photo_moves_and_only_for_its_bytes(raw: Path) -> None:
-    decided = decide(raw, "cat/2.png", RELABEL, "dog")
-    (raw / "photos.csv").unlink()
-    (raw / "cat/2.png").rename(raw / "dog/other.png")
-    shutil.copy(raw / "cat/4.png", raw / "cat/2.png")  # another photo under its name
-    record, listed = run(raw, "fraction", decided)
-    [moved] = decided
-    assert rows(listed)[moved][1:] == ("dog", "dog/other.png")
-    assert "corrections" not in record  # its folder says so now
-    (raw / "dog/other.png").unlink()
-    record, listed = run(raw, "fraction", decided)
-    assert corrections.said(decided, raw, record, listed) == [
-        "corrections.csv: 0 relabelled, 0 left out, 0 kept as they are; 1 of photos that are not in the splits any more"
+    assert corrections.describe(photos, decisions) == [
+        "corrections.csv: 1 relabeled, 1 left out, 1 kept; 1 are about photos that are not in the dataset"
     ]
 
 
-def test_a_photo_that_comes_takes_no_name_of_one_that_stays(raw: Path) -> None:
-    (raw / "photos.csv").unlink()
-    Image.new("RGB", (2, 2), (1, 2, 3)).save(raw / "dog/cat-2.png")  # what cat/2.png would be called there
-    _, before = run(raw, "fraction", {})
-    decided = decide(raw, "cat/2.png", RELABEL, "dog")
-    _, after = run(raw, "fraction", decided)
-    old, now = rows(before), rows(after)
-    [moved] = decided
-    assert now.pop(moved)[1:] == ("dog", "dog/cat-2-2.png")
-    assert now == {digest: row for digest, row in old.items() if digest != moved}
+def test_decisions_without_effect_leave_no_record(photos: Dataset) -> None:
+    for decisions in ({}, decide("photos/cat/0.png", KEEP), decide("photos/dog/0.png", RELABEL, "dog")):
+        corrected, summary = corrections.apply(photos, decisions)
+        assert summary == {}
+        assert corrected.table.equals(photos.table)
+    assert corrections.describe(photos, {}) == []
 
 
-def test_a_class_can_be_new_or_gone_by_corrections(raw: Path) -> None:
-    decided: Corrections = {}
-    for number in range(40):
-        decided |= decide(raw, f"cat/{number}.png", RELABEL, "lynx")
-    record, listed = run(raw, "given", decided)
-    assert [*record["photos"]["test"]] == ["dog", "lynx"]
-    assert "lynx/0.png" in {*listed["train"]["file"]}
-    assert corrections.said(decided, raw, record, listed)[1] == "New classes by corrections.csv: lynx"
+def test_classes_may_appear_and_disappear(photos: Dataset) -> None:
+    decisions: Corrections = {}
+    for number in range(9):
+        decisions |= decide(f"photos/cat/{number}.png", RELABEL, "lynx")
+    assert corrections.apply(photos, decisions)[0].classes == ("dog", "lynx")
+    assert corrections.describe(photos, decisions)[1] == "New classes in corrections.csv: lynx"
+    corrections.check(decisions, photos.classes)
     with pytest.raises(
-        SmallsetError, match=r"^corrections.csv: expected photos of each class in each split; lynx has 1 "
+        SmallsetError, match=r"corrections.csv: the label Dog \(photos/cat/0.png\) also occurs in another"
     ):
-        run(raw, "given", decide(raw, "cat/0.png", RELABEL, "lynx"))
-    with pytest.raises(SmallsetError, match=r"corrections.csv: Dog \(cat/0.png\) is another class in other letters"):
-        run(raw, "given", decide(raw, "cat/0.png", RELABEL, "Dog"))
+        corrections.check(decide("photos/cat/0.png", RELABEL, "Dog"), photos.classes)
 
 
-def test_what_is_written_is_what_is_read(raw: Path, tmp_path: Path) -> None:
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
     assert corrections.read(path) == {}
-    decided = decide(raw, "cat/1.png", RELABEL, 'a "b", <i>é') | decide(raw, "cat/2.png", KEEP)
-    corrections.write(path, decided)
-    assert corrections.read(path) == decided
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # by way of a spreadsheet
-    assert corrections.read(path) == decided
+    decisions = decide("cat/1.png", RELABEL, 'a "b", <i>é') | decide("cat/2.png", KEEP)
+    corrections.write(path, decisions)
+    assert corrections.read(path) == decisions
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # saved by a spreadsheet
+    assert corrections.read(path) == decisions
     corrections.write(path, {})
     assert path.read_text() == HEAD
 
@@ -149,41 +90,31 @@ def test_what_is_written_is_what_is_read(raw: Path, tmp_path: Path) -> None:
     ("name", "written"),
     [("a\n=======b", "a\\n=======b"), ("a\rb", "a\\rb"), ("a\udcff", "a\\xff"), ("=a,'\"", "=a,'\"")],
 )
-def test_no_name_of_a_photo_breaks_the_table(tmp_path: Path, name: str, written: str) -> None:
+def test_the_name_of_a_photo_cannot_break_the_file(tmp_path: Path, name: str, written: str) -> None:
     path = tmp_path / "corrections.csv"
-    corrections.write(path, {A: Correction(A, f"cat/{name}.jpg", KEEP, "", "", "suspects")})
-    [one] = corrections.read(path).values()
-    assert one.file == f"cat/{written}.jpg"
-
-
-A, B = "a" * 64, "b" * 64
-EARLIER, LATER = "2026-01-31T12:00:00Z", "2026-02-01T09:00:00Z"
+    corrections.write(path, {A: Correction(A, f"cat/{name}.jpg", KEEP, "", "", "label issues")})
+    (row,) = corrections.read(path).values()
+    assert row.file == f"cat/{written}.jpg"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("digest,file\n", "line 1: expected the columns digest,file,decision,label,when,queue; found digest,file"),
+        ("sha256,file\n", "line 1: expected the columns sha256,file,decision,label,when,queue; found sha256,file"),
         (f"{HEAD}{A},f,keep\n", "line 2: expected 6 cells, found 3"),
-        (f"{HEAD}{A},f,keep,,,\nA,f,keep,,,\n", "line 3: expected a digest of 64 hex digits, found 'A'"),
-        (f"{HEAD}{A},f,kept,,,\n", "line 2: expected keep, relabel or leave out, found 'kept'"),
-        (f"{HEAD}{A},f,relabel,,,\n", "line 2: a label goes with relabel, and with nothing else"),
-        (f"{HEAD}{A},f,keep,dog,,\n", "line 2: a label goes with relabel, and with nothing else"),
-        (f"{HEAD}{A},f,relabel,../dog,,\n", "line 2: the label '../dog' cannot be the name of a folder"),
-        (
-            f"{HEAD}{A},f,keep,,,\n{B},f,keep,,,\n{A},g,leave out,,,\n",
-            "line 4: g is decided twice, not alike, and no time",
-        ),
-        (
-            f"{HEAD}{A},f,keep,,31/01/2026,\n{A},f,leave out,,{LATER},\n",
-            "line 3: f is decided twice, not alike, and no",
-        ),
-        (f"{A},f,keep,,,\n", f"line 1: expected the columns digest,file,decision,label,when,queue; found {A}"),
-        (f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n", "line 2: a merge left <<<<<<< there. Keep the rows of both"),
-        (f'{HEAD}{A},"f,keep,,,\n', "line 2: unexpected end of data. Mend the line"),
+        (f"{HEAD}{A},f,keep,,,\nA,f,keep,,,\n", "line 3: expected a sha256 of 64 hex digits, found 'A'"),
+        (f"{HEAD}{A},f,kept,,,\n", "line 2: expected keep, relabel, leave out, found 'kept'"),
+        (f"{HEAD}{A},f,relabel,,,\n", "line 2: expected a label with relabel, and only there"),
+        (f"{HEAD}{A},f,keep,dog,,\n", "line 2: expected a label with relabel, and only there"),
+        (f"{HEAD}{A},f,relabel,../dog,,\n", "line 2: the label '../dog' cannot be a folder"),
+        (f"{HEAD}{A},f,keep,,,\n{B},f,keep,,,\n{A},g,leave out,,,\n", "line 4: g has two different decisions, and"),
+        (f"{HEAD}{A},f,keep,,31/01/2026,\n{A},f,leave out,,{LATER},\n", "line 3: f has two different decisions"),
+        (f"{A},f,keep,,,\n", f"line 1: expected the columns {HEAD.strip()}; found {A}"),
+        (f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n", "line 2: found git's mark <<<<<<<. Keep the rows of both"),
+        (f'{HEAD}{A},"f,keep,,,\n', "line 2: unexpected end of data. Correct the line"),
     ],
 )
-def test_a_broken_table_is_one_error_with_line_and_cure(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_names_the_line_and_the_fix(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "corrections.csv"
     path.write_text(text)
     with pytest.raises(SmallsetError) as caught:
@@ -191,53 +122,47 @@ def test_a_broken_table_is_one_error_with_line_and_cure(tmp_path: Path, text: st
     assert f"{path}: {message}" in str(caught.value)
 
 
-def test_both_sides_of_a_merge_may_have_decided_alike(tmp_path: Path) -> None:
+def test_the_later_of_two_equal_decisions_holds(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
-    for rows in ([f"{A},f,keep,,1,one", f"{A},f,keep,,2,two"], [f"{A},f,keep,,2,two", f"{A},f,keep,,1,one"]):
+    for rows in ([f"{A},f,keep,,1,x", f"{A},f,keep,,2,y"], [f"{A},f,keep,,2,y", f"{A},f,keep,,1,x"]):
         path.write_text(HEAD + "\n".join(rows))
-        assert [one.queue for one in corrections.read(path).values()] == ["two"]
+        assert [row.queue for row in corrections.read(path).values()] == ["y"]
 
 
-def test_what_a_person_or_a_spreadsheet_writes_is_read(tmp_path: Path) -> None:
+def test_files_of_0_2_0_and_of_spreadsheets_are_read(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
-    rows = [
-        f"label,digest,when,queue,decision,file\r\n dog,{B} ,,, relabel ,cat/1.jpg\r\n",
-        f"\r\n,{A},,,keep,f\r\n,,,,,",
-    ]
-    path.write_bytes("\ufeff".encode() + "".join(rows).encode())
-    assert corrections.read(path) == {
-        A: Correction(A, "f", KEEP, "", "", ""),
-        B: Correction(B, "cat/1.jpg", RELABEL, "dog", "", ""),
-    }
+    rows = f"label,digest,when,queue,decision,file\r\n dog,{B} ,,, relabel ,cat/1.jpg\r\n\r\n,{A},,,keep,f\r\n,,,,,"
+    path.write_bytes("\ufeff".encode() + rows.encode())
+    expected = {A: Correction(A, "f", KEEP, "", "", ""), B: Correction(B, "cat/1.jpg", RELABEL, "dog", "", "")}
+    assert corrections.read(path) == expected
 
 
 @pytest.mark.parametrize("common", [0, 200])
-def test_the_decisions_of_two_branches_merge_and_the_later_one_holds(tmp_path: Path, common: int) -> None:
-    def one(number: int, decision: str = KEEP, when: str = EARLIER) -> Correction:
-        digest = hashlib.sha256(f"{number}".encode()).hexdigest()
-        return Correction(digest, f"cat/{number}.jpg", decision, "", when, "suspects")
+def test_the_decisions_of_two_branches_merge(tmp_path: Path, common: int) -> None:
+    def row(number: int, decision: str = KEEP, when: str = EARLIER) -> Correction:
+        return Correction(digest(f"{number}"), f"cat/{number}.jpg", decision, "", when, "label issues")
 
     def git(*words: str) -> None:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
 
     def commit(rows: list[Correction]) -> None:
-        corrections.write(path, corrections.read(path) | {row.digest: row for row in rows})
+        corrections.write(path, corrections.read(path) | {row.sha256: row for row in rows})
         git("add", "--all")
         git("commit", "--quiet", "--message", "decided")
 
-    path, known = tmp_path / "corrections.csv", [one(number) for number in range(common)]
+    path, shared = tmp_path / "corrections.csv", [row(number) for number in range(common)]
     (tmp_path / ".gitattributes").write_text((ROOT / ".gitattributes").read_text())
     git("init", "--quiet", "--initial-branch=main")
-    commit(known)
+    commit(shared)
     git("switch", "--quiet", "--create", "theirs")
-    theirs = [one(number) for number in range(1000, 1020)] + [one(1, LEAVE_OUT, LATER)]
+    theirs = [row(number) for number in range(1000, 1020)] + [row(1, LEAVE_OUT, LATER)]
     commit(theirs)
     git("switch", "--quiet", "main")
-    ours = [one(number) for number in range(2000, 2020)] + [one(1, KEEP)]
+    ours = [row(number) for number in range(2000, 2020)] + [row(1, KEEP)]
     commit(ours)
     git("merge", "--quiet", "theirs", "--message", "both")
-    expected = {row.digest: row for row in [*known, *ours, *theirs]}
+    expected = {row.sha256: row for row in [*shared, *ours, *theirs]}
     assert corrections.read(path) == expected
-    commit([])  # the next decision leaves a row for each photo
+    commit([])  # the next decision leaves one row for each photo
     assert path.read_text().count("\n") == 1 + len(expected)

@@ -1,57 +1,96 @@
-"""Cross-validation: its accuracy, and an interval that is no narrower than the photos allow."""
+"""Cross-validation: its accuracy, an interval that is no narrower than the photos allow, and folds without leaks."""
 
+import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
+from arrays import dataset, features
 
-from smallset.datasets.lists import Photos
+from smallset.datasets.dataset import Dataset
 from smallset.evaluation import cross_validation
-from smallset.pipeline import params
-from smallset.training import linear_probe
+from smallset.features.store import Features
+from smallset.models.predictions import Predictions
+from smallset.pipeline import files
+from smallset.pipeline.errors import SmallsetError
 
-P = params.Linear(C=None, class_weights="balanced", calibrate=True)
-
-
-def photos(count: int, group: int = 1) -> Photos:
-    """Two classes in turn; each `group` photos in a row belong together."""
-    groups = tuple(f"walk {row // group}" for row in range(count))
-    return Photos(Path("all"), ("a", "b"), tuple(map(str, range(count))), np.arange(count) // group % 2, (), groups)
+PARAMS = {"seed": 0, "precision": "auto", "linear_probe": {"C": [0.1, 1.0], "class_weight": None, "calibrate": True}}
 
 
-def rows(found: Photos, seed: int, group: int = 1) -> linear_probe.Rows:
-    """What tells the classes apart four times in five, the photos of a group alike."""
+def photos(count: int, group: int = 1) -> Dataset:
+    """Two classes in turn; each `group` photos in a row form a group."""
+    rows = np.arange(count)
+    splits = np.where(rows % 5 == 3, "validation", np.where(rows % 5 == 4, "test", "train"))
+    return dataset(rows // group % 2, splits, [f"group {row // group}" for row in rows])
+
+
+def noisy(photos: Dataset, seed: int, group: int = 1) -> Features:
+    """Features that are right four times in five; those of a group are alike."""
     random = np.random.default_rng(seed)
-    skill = random.normal(0.84 * (2 * found.labels - 1))[np.arange(len(found.files)) // group * group]
-    return linear_probe.Rows(
-        np.stack([skill, *random.normal(size=(4, len(skill)))], axis=1).astype(np.float32), found.labels
-    )
+    skill = random.normal(0.84 * (2 * photos.labels - 1))[np.arange(len(photos)) // group * group]
+    return features(photos, np.stack([skill, *random.normal(size=(4, len(skill)))], axis=1))
 
 
-def test_the_interval_holds_the_accuracy_on_other_photos() -> None:
-    held, tables = 0, []
-    for seed in range(10):
-        found = photos(200)
-        tables.append(cross_validation.measure(rows(found, seed), found, 0.1, P, seed).iloc[0])
-        held += tables[-1].low < 0.8 < tables[-1].high
-    assert held >= 9
-    assert np.mean([row.accuracy for row in tables]) == pytest.approx(0.79, abs=0.02)
-    assert tables[0][["photos", "folds", "repeats"]].tolist() == [200, 5, 5]
+def test_the_interval_contains_the_accuracy_on_other_photos() -> None:
+    results = [cross_validation.cross_validate(noisy(photos(200), seed), 0.1, "balanced", seed) for seed in range(5)]
+    assert sum(row["cv_low"] < 0.8 < row["cv_high"] for row in results) >= 4
+    assert np.mean([row["cv_accuracy"] for row in results]) == pytest.approx(0.79, abs=0.02)
+    assert results[0]["cv_photos"] == 200
 
 
-def test_photos_that_belong_together_count_for_less() -> None:
+def test_photos_of_a_group_count_for_less() -> None:
     widths = []
     for group in (1, 20):
-        found = photos(200, group)
-        row = cross_validation.measure(rows(found, 0, group), found, 0.1, P, 0).iloc[0]
-        widths.append((row.high - row.low) / np.sqrt(row.accuracy * (1 - row.accuracy)))
-    assert widths[1] > 1.5 * widths[0]
-    assert cross_validation.worth([1.0] * 25, 1.0, 145) == pytest.approx(100)
+        row = cross_validation.cross_validate(noisy(photos(200, group), 0, group), 0.1, None, 0)
+        widths.append((row["cv_high"] - row["cv_low"]) / np.sqrt(row["cv_accuracy"] * (1 - row["cv_accuracy"])))
+    assert widths[1] > 1.4 * widths[0]
+    assert cross_validation.count_effective([1.0] * 25, 1.0, 145) == pytest.approx(100)
 
 
-def test_many_test_photos_need_none(capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = keras.Sequential()
-    table = cross_validation.where_needed((nothing, nothing), [], photos(300), 0.1, P, 0)
-    assert (len(table), list(table)) == (0, cross_validation.COLUMNS)
-    assert capsys.readouterr().out == "300 test photos tell accuracies well enough: no cross-validation.\n"
+@pytest.mark.parametrize("group", [1, 4])
+def test_folds_have_their_share_of_every_class_and_divide_no_group(group: int) -> None:
+    grouped = photos(200, group)
+    folds = cross_validation.split_folds(grouped, 5, 0)
+    assert sorted(np.concatenate([outside for _, outside in folds])) == [*range(200)]
+    for inside, outside in folds:
+        assert set(grouped.group_ids[inside]).isdisjoint(grouped.group_ids[outside])
+        assert np.bincount(grouped.labels[outside]).tolist() == [20, 20]
+
+
+def test_a_class_with_few_groups_has_fewer_folds_and_one_is_too_few() -> None:
+    few = dataset([0] * 6 + [1] * 4, group=[*"abcdef", "x", "x", "y", "y"])
+    assert len(cross_validation.split_folds(few, 5, 0)) == 2
+    with pytest.raises(SmallsetError, match="b: expected 2 or more different photos or groups, .* found 1. Add photos"):
+        cross_validation.split_folds(few.take(range(8)), 5, 0)
+
+
+@pytest.mark.parametrize("model", ["linear_probe", "fine_tuned"])
+def test_the_stage_adds_it_to_the_linear_probe_and_needs_no_tensorflow(tmp_path: Path, model: str) -> None:
+    table = photos(200)
+    table.write(tmp_path / "metrics/photos.csv")
+    noisy(table, 0).write(tmp_path / "data/features.npz")
+    Predictions(table, np.eye(2)[table.labels], np.arange(200.0)).write(tmp_path / f"data/predictions/{model}.npz")
+    search = pd.DataFrame({"C": [0.1, 1.0], "selected": [False, True]})
+    files.write_csv(tmp_path / "metrics/linear_probe/search.csv", search)
+    (tmp_path / "models").mkdir()
+    with zipfile.ZipFile(tmp_path / f"models/{model}.keras", "w") as archive:  # what the stage reads of a model file
+        archive.writestr("metadata.json", json.dumps({"classes": ["a", "b"], "temperature": 2.0, "photos": []}))
+    files.write_text(tmp_path / "params.yaml", yaml.safe_dump(PARAMS))
+    graph = {"evaluate": {"matrix": {"model": [model]}, "cmd": "", "params": ["seed", "linear_probe"]}}
+    files.write_text(tmp_path / "dvc.yaml", yaml.safe_dump({"stages": graph}))
+    script = (
+        f"import os, sys\nos.environ['DVC_STAGE'] = 'evaluate@{model}'\nfrom smallset.stages import evaluate\n"
+        f"evaluate.main('{model}')\nprint('imported:', {{'tensorflow', 'keras'}} & set(sys.modules))"
+    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "imported: set()\n"
+    results = json.loads((tmp_path / f"metrics/{model}.json").read_text())
+    assert results["accuracy"] == 1
+    assert ("cv_accuracy" in results) == (model == "linear_probe")
+    assert set(pd.read_csv(tmp_path / f"metrics/{model}/calibration.csv")["when"]) == {"before", "after"}

@@ -1,13 +1,10 @@
-"""One decoder for all photos."""
+"""Every format, depth and size of photo becomes RGB of 8 bits; broken files are errors with a reason."""
 
-import base64
-import io
 import os
 import struct
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smallset.datasets import lists
+from smallset.datasets.dataset import Dataset
 from smallset.images import decoding
 from smallset.pipeline.errors import SmallsetError
 
 
-def plain(mode: str, colour: object) -> Image.Image:
-    return Image.new(mode, (7, 5), colour)  # type: ignore[arg-type]
+def plain(mode: str, color: object) -> Image.Image:
+    return Image.new(mode, (7, 5), color)  # type: ignore[arg-type]
 
 
 def palette() -> Image.Image:
@@ -34,27 +31,21 @@ def values(value: float, kind: type[np.generic]) -> Image.Image:
     return Image.fromarray(np.full((5, 7), value, kind))
 
 
-# 32 x 24 px, left half red, right half blue, with Exif's orientation 6: an HEVC picture of an encoder of 2026
-HEIC = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAcdtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
-    "ADRpbG9jAAAAAERAAAIAAQAAAAAB6wABAAAAAAAAAOUAAgAAAAAC0AABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAA"
-    "AAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABBmlwcnAAAADlaXBjbwAAAHVodmNDAQNwAAAA"
-    "kAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq"
-    "rprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFw"
-    "AAAAIAAAAAEAAAAYAAAAAf///+AAAAAC////2AAAAAIAAAAQcGl4aQAAAAADCAgIAAAACWlyb3QDAAAAGWlwbWEAAAAAAAAAAQAB"
-    "BoECAwWEhgAAABppcmVmAAAAAAAAAA5jZHNjAAIAAQABAAABEW1kYXQAAADhKAGvBPIdBAeQcWTS3/yXf///K03sv5LqPDA/s6KH"
-    "3+B73//xkBRGMjfoLWF5a4oVgXOH4X8n4//JiUKNncss9wi1pCS6CW83zw81mGYW0Gspte2uW1k5LPTAGDC8WUrnkXV4nsKFxLa9"
-    "C0BHAcLIcMx3+rGIkvbAiUvU7sLpM2Cl3j8YsedBLuaqme4jva0lcjt6wrGukNttH1abuKpdErYOweyRG9YYARmG1P/Fk37lV53z"
-    "z75VmShdkw8cBOznMzqd+FFVuI7wJd+Nugy/B1aYYP2RqS4c1XxserzrFGQGAAAABkV4aWYAAE1NACoAAAAIAAEBEgADAAAAAQAG"
-    "AAAAAAAA"
-)
-GREY, RED, WHITE = (128, 128, 128), (255, 0, 0), (255, 255, 255)
+# 24 x 32 px, upper half red, lower half blue, stored as 32 x 24 px with Exif's orientation 6
+HEIC = (Path(__file__).parent / "data/rotated.heic").read_bytes()
+GRAY, RED, WHITE = (128, 128, 128), (255, 0, 0), (255, 255, 255)
+
+
+@pytest.fixture(autouse=True)
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a stage, where process.prepare has lifted Pillow's own limit."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
 
 
 @pytest.mark.parametrize(
     ("image", "name", "options", "expected"),
     [
-        (plain("L", 128), "grey.png", {}, GREY),
+        (plain("L", 128), "gray.png", {}, GRAY),
         (plain("LA", (0, 0)), "nothing.png", {}, WHITE),
         (plain("RGBA", (255, 0, 0, 255)), "opaque.png", {}, RED),
         (plain("CMYK", (0, 255, 255, 0)), "press.tif", {}, RED),
@@ -63,14 +54,14 @@ GREY, RED, WHITE = (128, 128, 128), (255, 0, 0), (255, 255, 255)
         (palette(), "transparent.png", {"transparency": 1}, WHITE),
         (palette(), "levels.png", {"transparency": bytes([0, 255])}, RED),
         (plain("RGB", RED), "moving.gif", {"save_all": True, "append_images": [plain("RGB", "blue")]}, RED),
-        (values(32896, np.uint16), "wide.png", {}, GREY),
-        (values(32896, np.uint16), "wide.tif", {}, GREY),
-        (values(32896, np.int32), "wider.tif", {}, GREY),
-        (values(0.5, np.float32), "share.tif", {}, GREY),
-        (values(128, np.float32), "float.tif", {}, GREY),
+        (values(32896, np.uint16), "wide.png", {}, GRAY),
+        (values(32896, np.uint16), "wide.tif", {}, GRAY),
+        (values(32896, np.int32), "wider.tif", {}, GRAY),
+        (values(0.5, np.float32), "share.tif", {}, GRAY),
+        (values(128, np.float32), "float.tif", {}, GRAY),
     ],
 )
-def test_every_kind_of_photo_becomes_rgb(
+def test_every_mode_becomes_rgb(
     tmp_path: Path, image: Image.Image, name: str, options: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
     image.save(tmp_path / name, **options)
@@ -80,17 +71,17 @@ def test_every_kind_of_photo_becomes_rgb(
     assert (pixels == expected).all()
 
 
-def test_a_phone_s_jpeg_is_halved_while_it_is_decoded(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_halved_while_it_is_decoded(tmp_path: Path) -> None:
     for width, height in ((2048, 2060), (2047, 3000)):
         plain("RGB", RED).resize((width, height)).save(tmp_path / "x.jpg")
         halved = width == 2048
         assert decoding.decode(tmp_path / "x.jpg").shape == (height // (1 + halved), width // (1 + halved), 3)
 
 
-def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
     with pytest.raises(
-        SmallsetError, match=r"bomb.png: does not decode as a photo: 100,000,000 pixels, of which at most 90,000,000 "
+        SmallsetError, match=r"bomb.png: does not decode as a photo: it has 100,000,000 pixels, and at most 90,000,000 "
     ):
         decoding.decode(tmp_path / "bomb.png")
 
@@ -107,15 +98,15 @@ def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "does not decode as a photo: it is empty"),
-        (b"not a photo", "does not decode as a photo: it begins with b'not a photo', as no format of photos does"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it begins with b'%!PS-Adobe-3'"),
-        (b"\xd7\xcd\xc6\x9a" + bytes(40), "no format of photos"),  # WMF
-        (b"\x89HDF\r\n\x1a\n", "no format of photos"),
-        (b"\xff\xd8\xff\xe0", "a JPEG whose header is broken"),
+        (b"not a photo", "does not decode as a photo: it starts with b'not a photo', unlike any format of photos"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it starts with b'%!PS-Adobe-3'"),
+        (b"\xd7\xcd\xc6\x9a" + bytes(40), "unlike any format of photos"),  # WMF
+        (b"\x89HDF\r\n\x1a\n", "unlike any format of photos"),
+        (b"\xff\xd8\xff\xe0", "a JPEG with a broken header"),
         (b"RIFF\x04\0\0\0WEBPVP8 ", "does not decode as a photo: "),
     ],
 )
-def test_what_does_not_decode_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_other_files_are_errors_with_a_reason(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(SmallsetError, match=f"x.jpg: .*{message}"):
         decoding.decode(tmp_path / "x.jpg")
@@ -123,7 +114,7 @@ def test_what_does_not_decode_is_named(tmp_path: Path, content: bytes, message: 
         decoding.size(tmp_path / "x.jpg")
 
 
-def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for path, message in {
         tmp_path / "pipe.jpg": "pipe.jpg: cannot be read: a named pipe, which is never opened",
@@ -137,7 +128,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
             decoding.decode(path)
 
 
-def test_the_content_and_not_the_name_is_the_format(tmp_path: Path) -> None:
+def test_the_content_decides_the_format(tmp_path: Path) -> None:
     plain("RGB", RED).save(tmp_path / "x.png")
     for name in ("x.jpg", "x.eps", "x"):
         (tmp_path / name).write_bytes((tmp_path / "x.png").read_bytes())
@@ -145,16 +136,14 @@ def test_the_content_and_not_the_name_is_the_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.nef", "x.DNG", "x.tif"])
-def test_the_preview_in_a_raw_file_is_no_photo(tmp_path: Path, name: str) -> None:
+def test_the_preview_in_a_raw_file_is_not_read(tmp_path: Path, name: str) -> None:
     plain("RGB", RED).save(tmp_path / name, "TIFF", tiffinfo={50706: b"\1\4\0\0"})
-    with pytest.raises(
-        SmallsetError, match="a RAW file, of which no more than a small preview can be read: develop it"
-    ):
+    with pytest.raises(SmallsetError, match="a RAW file, in which only a small preview can be read: export it"):
         decoding.decode(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [HEIC, HEIC.replace(b"Exif", b"none")], ids=["", "without Exif"])
-def test_a_phone_s_heic_is_read_upright(content: bytes, tmp_path: Path) -> None:
+def test_heic_is_read_upright(content: bytes, tmp_path: Path) -> None:
     pytest.importorskip("pi_heif")
     (tmp_path / "x.heic").write_bytes(content)
     pixels = decoding.decode(tmp_path / "x.heic")
@@ -163,7 +152,7 @@ def test_a_phone_s_heic_is_read_upright(content: bytes, tmp_path: Path) -> None:
     assert decoding.size(tmp_path / "x.heic") == (24, 32)
 
 
-def test_without_its_library_heic_names_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_its_library_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     (tmp_path / "x.heic").write_bytes(HEIC)
     with pytest.raises(
@@ -189,9 +178,7 @@ def exif(*tags: tuple[int, int, int, bytes]) -> bytes:
         (0x8769, 2, 1, b"\0\0\0\0"),  # a pointer that is text
     ],
 )
-def test_a_photo_is_turned_upright_whatever_else_its_metadata_hold(
-    tmp_path: Path, broken: tuple[int, int, int, bytes]
-) -> None:
+def test_orientation_is_found_among_broken_tags(tmp_path: Path, broken: tuple[int, int, int, bytes]) -> None:
     tags = exif((0x0112, 3, 1, b"\6\0\0\0"), broken)
     Image.new("RGB", (8, 4)).save(tmp_path / "x.jpg", exif=tags)
     assert decoding.decode(tmp_path / "x.jpg").shape == (8, 4, 3)
@@ -201,14 +188,13 @@ def test_a_photo_is_turned_upright_whatever_else_its_metadata_hold(
 @pytest.mark.parametrize(
     "segment",
     [
-        *(b"\xff%c\0\x10" % number + bytes(14) for number in (0xE1, 0xE2, 0xED, 0xEE, 0xFE)),
+        *(b"\xff%c\0\x10" % number + bytes(14) for number in (0xE1, 0xED, 0xEE, 0xFE)),
         b"\xff\xe1\0\x0eExif\0\0II*\0\xff\xff",
         b"\xff\xe2\0\x0cMPF\0II*\0\xff\xff",
         b"\xff\xe2\0\x10ICC_PROFILE\0\x09\x01",
-        b"\xff\xed\0\x18Photoshop 3.0\x008BIM\x03\xed",
     ],
 )
-def test_pixels_of_a_jpeg_are_whole_whatever_its_metadata_hold(tmp_path: Path, segment: bytes) -> None:
+def test_broken_metadata_do_not_change_the_pixels_of_a_jpeg(tmp_path: Path, segment: bytes) -> None:
     plain("RGB", RED).save(tmp_path / "x.jpg", quality=100)
     content = (tmp_path / "x.jpg").read_bytes()
     expected = decoding.decode(tmp_path / "x.jpg")
@@ -233,7 +219,7 @@ def chunk(name: bytes, content: bytes, broken: bool = False) -> bytes:
     ],
 )
 @pytest.mark.parametrize("last", [False, True])
-def test_pixels_of_a_png_are_whole_whatever_its_metadata_hold(tmp_path: Path, extra: bytes, last: bool) -> None:
+def test_broken_metadata_do_not_change_the_pixels_of_a_png(tmp_path: Path, extra: bytes, last: bool) -> None:
     image = values(4000, np.uint16)
     image.save(tmp_path / "x.png")
     content = (tmp_path / "x.png").read_bytes()
@@ -243,7 +229,7 @@ def test_pixels_of_a_png_are_whole_whatever_its_metadata_hold(tmp_path: Path, ex
     np.testing.assert_array_equal(decoding.decode(tmp_path / "x.png"), expected)
 
 
-def test_a_png_with_broken_pixels_stays_broken(tmp_path: Path) -> None:
+def test_a_png_with_broken_pixels_does_not_decode(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)).save(tmp_path / "x.png")
     content = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(content[:33] + chunk(b"tEXt", b"a\0b", broken=True) + content[33:-2000])
@@ -253,7 +239,7 @@ def test_a_png_with_broken_pixels_stays_broken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm"])
-def test_white_is_the_end_of_the_range_that_holds_all(tmp_path: Path, bits: int, name: str) -> None:
+def test_white_is_the_end_of_the_smallest_range_with_all_values(tmp_path: Path, bits: int, name: str) -> None:
     top = (1 << bits) - 1
     image = Image.fromarray(np.array([[0, top // 2 + 1, top]], np.uint16))
     image.save(tmp_path / name)
@@ -262,14 +248,14 @@ def test_white_is_the_end_of_the_range_that_holds_all(tmp_path: Path, bits: int,
 
 @pytest.mark.parametrize(("bits", "expected"), [(16, [0, 128, 255]), (14, [0, 128, 255]), (12, [0, 128, 255])])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_colours_of_12_bits_in_16_are_not_near_black(
+def test_12_bit_colors_of_a_png_are_not_almost_black(
     tmp_path: Path, bits: int, expected: list[int], channels: int
 ) -> None:
     top = (1 << bits) - 1
-    colours = np.repeat(np.array([[0, top // 2 + 1, top]], ">u2")[..., None], channels, -1)
+    colors = np.repeat(np.array([[0, top // 2 + 1, top]], ">u2")[..., None], channels, -1)
     if channels == 4:
-        colours[..., 3] = 65535  # opaque
-    rows = b"".join(b"\0" + row.tobytes() for row in colours)
+        colors[..., 3] = 65535  # opaque
+    rows = b"".join(b"\0" + row.tobytes() for row in colors)
     header = struct.pack(">IIBBBBB", 3, 1, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
     parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
@@ -277,7 +263,7 @@ def test_colours_of_12_bits_in_16_are_not_near_black(
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_colours_of_a_tiff_of_12_bits_in_16_are_not_near_black(tmp_path: Path, order: str) -> None:
+def test_12_bit_colors_of_a_tiff_are_not_almost_black(tmp_path: Path, order: str) -> None:
     pixels = np.array([[[0, 2048, 4095]] * 3], f"{order}u2").tobytes()
     tags = [(256, 4, 1, 3), (257, 4, 1, 1), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300)]
     tags += [(277, 3, 1, 3), (278, 4, 1, 1), (279, 4, 1, len(pixels))]
@@ -291,10 +277,10 @@ def test_colours_of_a_tiff_of_12_bits_in_16_are_not_near_black(tmp_path: Path, o
     assert decoding.decode(tmp_path / "x.tif")[0, 0].tolist() == [0, 128, 255]
 
 
-def test_what_a_file_claims_is_not_what_it_costs(tmp_path: Path) -> None:
+def test_the_limit_of_pixels_depends_on_how_a_jpeg_is_decoded(tmp_path: Path) -> None:
     plain("RGB", RED).save(tmp_path / "x.jpg")
-    for progressive, side, message in ((False, 17_000, "289,000,000 pixels, of which at most 260,000,000"),
-                                       (True, 10_000, "100,000,000 pixels, of which at most 90,000,000")):  # fmt: skip
+    for progressive, side, message in ((False, 17_000, "289,000,000 pixels, and at most 260,000,000"),
+                                       (True, 10_000, "100,000,000 pixels, and at most 90,000,000")):  # fmt: skip
         plain("RGB", RED).save(tmp_path / "x.jpg", progressive=progressive)
         content = bytearray((tmp_path / "x.jpg").read_bytes())
         at = content.index(b"\xff\xc2" if progressive else b"\xff\xc0")
@@ -304,24 +290,24 @@ def test_what_a_file_claims_is_not_what_it_costs(tmp_path: Path) -> None:
             decoding.decode(tmp_path / "x.jpg")
 
 
-def test_a_photo_of_a_hundred_megapixels_is_one(tmp_path: Path) -> None:
+def test_a_photo_of_100_megapixels(tmp_path: Path) -> None:
     Image.new("L", (12_000, 9_000), 128).save(tmp_path / "x.jpg")
     assert decoding.size(tmp_path / "x.jpg") == (12_000, 9_000)
     assert decoding.decode(tmp_path / "x.jpg").shape == (1125, 1500, 3)
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("RGB", RED), ("RGBA", (255, 0, 0, 255)), ("P", 1), ("I;16", 32896)])
-def test_a_large_photo_is_made_smaller_and_decoded_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, colour: Any
+@pytest.mark.parametrize(("mode", "color"), [("RGB", RED), ("RGBA", (255, 0, 0, 255)), ("P", 1), ("I;16", 32896)])
+def test_a_large_photo_is_reduced_and_decoded_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, color: Any
 ) -> None:
-    image = palette() if mode == "P" else plain(mode, colour)
+    image = palette() if mode == "P" else plain(mode, color)
     image.resize((60, 50), Image.Resampling.NEAREST).save(tmp_path / "x.png")
     expected = decoding.decode(tmp_path / "x.png")
     monkeypatch.setattr(decoding, "LARGE", 1000)
     smaller = decoding.decode(tmp_path / "x.png")
     assert smaller.shape == (25, 30, 3)
     assert (smaller == expected[0, 0]).all()
-    with decoding.ALONE:
+    with decoding.LOCK:
         waiting = threading.Thread(target=decoding.decode, args=[tmp_path / "x.png"])
         waiting.start()
         waiting.join(0.2)
@@ -329,31 +315,8 @@ def test_a_large_photo_is_made_smaller_and_decoded_alone(
     waiting.join()
 
 
-def mutations(content: bytes, count: int) -> Iterator[bytes]:
-    """The bytes with a few of them changed, or cut off."""
-    random = np.random.default_rng(0)
-    for _ in range(count):
-        changed = bytearray(content)
-        for at in random.integers(0, min(len(content), int(random.choice([60, 10**6]))), random.integers(1, 6)):
-            changed[at] = int(random.choice([0, 255, int(random.integers(256))]))
-        yield bytes(changed[: random.integers(1, len(changed)) if random.random() < 0.2 else None])
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "PPM", "AVIF"])
-def test_broken_bytes_are_never_more_than_an_error_with_words(tmp_path: Path, kind: str) -> None:
-    content = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 15, 3), np.uint8)).save(content, kind)
-    for broken in mutations(content.getvalue(), 60):
-        (tmp_path / "x").write_bytes(broken)
-        try:
-            assert decoding.decode(tmp_path / "x").shape[2] == 3
-        except SmallsetError as error:
-            assert str(error).startswith(f"{tmp_path / 'x'}: ")  # noqa: PT017
-
-
-def test_a_truncated_photo_does_not_decode(drawn: lists.Photos) -> None:
-    path = Path(drawn.paths()[0])
+def test_a_truncated_photo_does_not_decode(drawn: Dataset) -> None:
+    path = drawn.paths[0]
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(SmallsetError, match="truncated"):
         decoding.decode(path)

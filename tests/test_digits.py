@@ -1,15 +1,14 @@
-"""MNIST in its two formats becomes the same class folders; what is no such file is named."""
+"""MNIST in its two formats becomes the same class folders."""
 
 import gzip
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from smallset.datasets import digits, lists
+from smallset.datasets import digits, folders
 from smallset.images import decoding
 from smallset.pipeline.errors import SmallsetError
 
@@ -20,11 +19,6 @@ ARRAYS: dict[str, Any] = {
     "x_test": RANDOM.integers(0, 256, (20, 28, 28), np.uint8),
     "y_test": np.arange(20, dtype=np.uint8) % 10,
 }
-
-
-def npz(path: Path) -> Path:
-    np.savez(path, **ARRAYS)
-    return path
 
 
 def idx(folder: Path, packed: bool) -> Path:
@@ -38,40 +32,26 @@ def idx(folder: Path, packed: bool) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["npz", "idx", "idx.gz"])
-def test_each_digit_is_a_png_in_its_class_and_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    source = npz(tmp_path / "mnist.npz") if kind == "npz" else idx(tmp_path / "idx", kind == "idx.gz")
+def test_each_digit_is_a_png_in_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    source = tmp_path / "mnist.npz" if kind == "npz" else idx(tmp_path / "idx", kind == "idx.gz")
+    if kind == "npz":
+        np.savez(source, **ARRAYS)
     monkeypatch.setenv("SMALLSET_MNIST", str(source))
-    target = tmp_path / "raw"
-    target.mkdir()
-    assert digits.fill(target) == source
-    found = lists.find(target)
-    assert found.classes == tuple("0123456789")
-    assert len(found.files) == 60
-    listed = pd.read_csv(target / "photos.csv", dtype=str)
-    assert listed.groupby("split").size().to_dict() == {"train": 36, "validation": 4, "test": 20}
+    raw, table = tmp_path / "raw", tmp_path / "raw/photos.csv"
+    raw.mkdir()
+    assert digits.write(raw, table) == source
+    photos, _ = folders.read_folder(raw, table)
+    assert photos.classes == tuple("0123456789")
+    assert [len(photos.train), len(photos.validation), len(photos.test)] == [36, 4, 20]
     for row in (0, 37):
-        pixels = decoding.decode(target / f"{row % 10}/train-{row}.png")
+        pixels = decoding.decode(raw / f"{row % 10}/train-{row}.png")
         np.testing.assert_array_equal(pixels, np.repeat(ARRAYS["x_train"][row][..., None], 3, axis=-1))
-    assert listed.loc[listed.file == "7/train-37.png", "split"].item() == "validation"
-
-
-def test_without_a_file_keras_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SMALLSET_MNIST", raising=False)
-
-    def fails() -> None:
-        raise Exception("URL fetch failure")  # noqa: TRY002  as Keras does
-
-    monkeypatch.setattr(keras.datasets.mnist, "load_data", fails)
-    with pytest.raises(SmallsetError, match=r"did not download: URL fetch failure. .* SMALLSET_MNIST=/path/of/mnist"):
-        digits.fill(tmp_path)
-    pairs = ((ARRAYS["x_train"], ARRAYS["y_train"]), (ARRAYS["x_test"], ARRAYS["y_test"]))
-    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: pairs)
-    assert digits.fill(tmp_path) is None
-    assert len(lists.find(tmp_path).files) == 60
+    assert "7/train-37.png" in photos.validation.table["file"].tolist()
+    assert pd.read_csv(table).columns.tolist() == ["file", "label", "split"]
 
 
 @pytest.mark.parametrize("broken", ["missing", "text", "arrays", "pickle", "rows", "short idx", "no idx", "few idx"])
-def test_what_is_no_mnist_is_named_with_the_cure(tmp_path: Path, broken: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "mnist.npz"
     if broken == "text":
         path.write_text("no zip")

@@ -1,111 +1,143 @@
-"""Stages that are killed under DVC: nothing is left running, and the next run ends with the same bytes."""
+"""Stages that are killed under DVC: nothing keeps running, and the next run ends with the same bytes."""
 
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
-from pipelines import Pipeline
 
 pytestmark = pytest.mark.slow
 
-ORPHAN = 5.0  # s, within which a stage ends when DVC has
+ORPHAN = 5.0  # s, in which a stage ends after DVC
+GRAPH = """
+stages:
+  count:
+    cmd: python stages/count.py
+    params: [seed]
+    deps: [stages/count.py]
+    outs: [models/count.txt]
+"""
+STAGE = '''
+import sys, time
+from pathlib import Path
+import numpy as np
+from smallset.pipeline import files, stage
+
+OUTPUT = Path("models/count.txt")
+
+def main():
+    """Count to 12, a number each quarter of a second, and write a checkpoint after each."""
+    checkpoint = stage.checkpoint(OUTPUT)
+    numbers = list(checkpoint.read().get("numbers", []))
+    print("continued" if numbers else "started", flush=True)
+    for number in range(len(numbers), 12):
+        time.sleep(0.25)
+        numbers.append(number)
+        checkpoint.write({"numbers": np.array(numbers)})
+    files.write_text(OUTPUT, str([int(number) for number in numbers]))
+    checkpoint.remove()
+
+stage.run(main)
+'''
+
+
+class Pipeline:
+    """A DVC repository with the stage above, which has run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.checkpoint = folder, folder / "models/.part.count.npz"
+        self.groups: list[subprocess.Popen[bytes]] = []
+        for name, text in {"dvc.yaml": GRAPH, "params.yaml": "seed: 1\n", "stages/count.py": STAGE}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        (folder / "models").mkdir()
+        self.finish(self.start("init", "--no-scm", "--quiet"))
+        self.finish(self.repro())
+        self.expected = (folder / "models/count.txt").read_text()
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """DVC in a process group of its own."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command, env = [sys.executable, "-m", "dvc", *arguments], os.environ | {"PATH": path}
+        with (self.folder / f"log{len(self.groups)}").open("wb") as log:
+            dvc = subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log, start_new_session=True)
+        self.groups.append(dvc)
+        return dvc
+
+    def repro(self) -> subprocess.Popen[bytes]:
+        return self.start("repro", "--force", "--no-run-cache")
+
+    def finish(self, dvc: subprocess.Popen[bytes]) -> str:
+        """What DVC prints until it ends."""
+        dvc.wait(timeout=120)
+        output = (self.folder / f"log{self.groups.index(dvc)}").read_text()
+        assert dvc.returncode == 0, output
+        return output
+
+    def stages(self, dvc: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """The processes below DVC that run the stage's script, perhaps with a shell."""
+        below = psutil.Process(dvc.pid).children(recursive=True)
+        return [process for process in below if any("stages/count.py" in word for word in process.cmdline())]
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """A pipeline of which convnet has run, long enough to be killed."""
-    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
-    pipeline.set("convnet", "epochs", 6)
-    pipeline.repro("convnet")
-    return pipeline
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    return Pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
 @pytest.fixture
-def started(pipeline: Pipeline) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Start a stage anew under DVC, in a process group of its own."""
-    groups: list[subprocess.Popen[bytes]] = []
-
-    def start(stage: str) -> subprocess.Popen[bytes]:
-        command = ["dvc", "repro", "--force", "--no-run-cache", "--single-item", stage]
-        groups.append(pipeline.start(*command))
-        return groups[-1]
-
-    yield start
-    for group in groups:
+def pipeline(finished: Pipeline) -> Iterator[Pipeline]:
+    yield finished
+    for group in finished.groups:
         if group.poll() is None:
             os.killpg(group.pid, signal.SIGKILL)
             group.wait()
+    finished.groups.clear()
 
 
-def waited(condition: Callable[[], object], seconds: float) -> bool:
-    """Whether a condition holds within the time."""
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
+    while not condition():
+        assert time.monotonic() < end
         time.sleep(0.05)
-    return False
 
 
-def stages_of(dvc: subprocess.Popen[bytes], script: str) -> list[psutil.Process]:
-    """The processes below DVC that run a script, a shell among them."""
-    below = psutil.Process(dvc.pid).children(recursive=True)
-    return [process for process in below if any(script in word for word in process.cmdline())]
+def assert_ended(processes: list[psutil.Process], seconds: float = ORPHAN) -> None:
+    _, alive = psutil.wait_procs(processes, seconds)
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)  # nobody waits for an orphan here
 
 
 @pytest.mark.parametrize(
-    ("whom", "how"),
-    [("dvc", signal.SIGKILL), ("stage", signal.SIGTERM)],
+    ("victim", "how"), [("dvc", signal.SIGKILL), ("stage", signal.SIGTERM), ("group", signal.SIGINT)]
 )
-def test_a_killed_training_goes_on_to_the_same_bytes(
-    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]], whom: str, how: signal.Signals
-) -> None:
-    expected = pipeline.md5s()
-    models = pipeline.folder / "models"
-    dvc = started("convnet")
-    assert waited((models / ".part.convnet.npz").is_file, 120)
-    processes = stages_of(dvc, "stages/convnet.py")
-    (processes[-1] if whom == "stage" else psutil.Process(dvc.pid)).send_signal(how)
-    dvc.wait(timeout=60)
-    _, alive = psutil.wait_procs(processes, ORPHAN)
-    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)  # nobody waits for an orphan here
-    assert [path.name for path in models.iterdir() if path.name != ".gitignore"] == [".part.convnet.npz"]
-    answer = pipeline.run("dvc", "repro", "--force", "--no-run-cache", "--single-item", "convnet")
-    assert "after epoch" in answer
-    assert pipeline.md5s() == expected
-    assert not (models / ".part.convnet.npz").exists()
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])  # of dvc alone, or as Ctrl-C of the group
-def test_a_stage_that_is_still_starting_ends_as_well(
-    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]], how: signal.Signals
-) -> None:
-    dvc = started("convnet")
-    assert waited(lambda: stages_of(dvc, "stages/convnet.py"), 60)
-    processes = stages_of(dvc, "stages/convnet.py")
-    if how == signal.SIGINT:
-        # Python itself now and then loses a Ctrl-C before smallset, of which the second thread tells, has begun.
-        assert waited(lambda: any(process.num_threads() > 1 for process in processes), 60)
+def test_a_killed_stage_continues_to_the_same_bytes(pipeline: Pipeline, victim: str, how: signal.Signals) -> None:
+    dvc = pipeline.repro()
+    wait_for(pipeline.checkpoint.is_file)
+    processes = pipeline.stages(dvc)
+    if victim == "group":
         os.killpg(dvc.pid, how)
     else:
-        dvc.send_signal(how)
+        (processes[-1] if victim == "stage" else psutil.Process(dvc.pid)).send_signal(how)
+    dvc.wait(timeout=60)
+    assert_ended(processes)
+    assert [path.name for path in (pipeline.folder / "models").iterdir() if path.name != ".gitignore"] == [
+        pipeline.checkpoint.name
+    ]
+    assert "continued" in pipeline.finish(pipeline.repro())
+    assert (pipeline.folder / "models/count.txt").read_text() == pipeline.expected
+    assert not pipeline.checkpoint.exists()
+
+
+def test_a_stage_that_is_still_starting_ends_as_well(pipeline: Pipeline) -> None:
+    dvc = pipeline.repro()
+    wait_for(lambda: pipeline.stages(dvc))
+    processes = pipeline.stages(dvc)
+    dvc.kill()
     dvc.wait()
-    _, alive = psutil.wait_procs(processes, 60)  # after its imports
-    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
-    assert not (pipeline.folder / "models/convnet.keras").exists()
-
-
-def test_a_second_run_in_one_folder_stops_with_a_message_and_disturbs_nothing(
-    pipeline: Pipeline, started: Callable[[str], subprocess.Popen[bytes]]
-) -> None:
-    expected = pipeline.md5s()
-    first = started("convnet")
-    assert waited(lambda: stages_of(first, "stages/convnet.py"), 60)
-    answer = pipeline.run("dvc", "repro", "--force", "--single-item", "convnet", code=255)
-    assert "is busy, it is being blocked by" in answer
-    assert first.wait() == 0
-    assert pipeline.md5s() == expected
+    assert_ended(processes, 60)  # after its imports
+    assert not (pipeline.folder / "models/count.txt").exists()

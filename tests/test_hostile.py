@@ -1,4 +1,4 @@
-"""Mutated photos, models, tables, archives and params: each is read, or is one SmallsetError; nothing else is raised.
+"""Damaged photos, models, tables, archives and params: each is read, or is one SmallsetError, and nothing else.
 
 SMALLSET_MUTATIONS=2000 pytest -n0 tests/test_hostile.py tries that many of each.
 """
@@ -13,31 +13,28 @@ import hostile
 import numpy as np
 import pytest
 import yaml
-from networks import convnet
+from conftest import ROOT
 from PIL import Image
-from pipelines import ROOT
 
 from smallset.datasets import archives, folders
 from smallset.images import decoding
-from smallset.models import convnets, model_file
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
 pytestmark = pytest.mark.slow
 
-TIMES = int(os.environ.get("SMALLSET_MUTATIONS", "40"))
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM")
+COUNT = int(os.environ.get("SMALLSET_MUTATIONS", "40"))
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "JPEG2000", "AVIF")
 
 
-def draws(kind: int) -> Iterator[np.random.Generator]:
-    """A generator of its own for each try."""
-    return (np.random.default_rng([kind, number]) for number in range(TIMES))
+def generators(kind: int) -> Iterator[np.random.Generator]:
+    return (np.random.default_rng([kind, number]) for number in range(COUNT))
 
 
-def outcomes(tries: Iterator[Callable[[], object]]) -> tuple[int, int]:
-    """How many were read, and how many were refused by a message of one sentence or more."""
+def run(attempts: Iterator[Callable[[], object]]) -> tuple[int, int]:
+    """How many files are read, and how many are refused with a message."""
     read = refused = 0
-    for attempt in tries:
+    for attempt in attempts:
         try:
             attempt()
             read += 1
@@ -45,55 +42,58 @@ def outcomes(tries: Iterator[Callable[[], object]]) -> tuple[int, int]:
             assert "Traceback" not in str(error)  # noqa: PT017
             assert len(str(error)) > 20  # noqa: PT017
             refused += 1
-    print(f"{read} read, {refused} refused")
     return read, refused
 
 
 def photos() -> list[bytes]:
-    """A picture in each format, with metadata where it has them."""
+    """A picture in each format, with Exif where the format has it."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 40, 3), np.uint8).repeat(2, 0))
     exif = picture.getexif()
     exif[0x0112] = 6
-    files = []
+    contents = []
     for name in FORMATS:
         content = io.BytesIO()
         picture.save(content, name, **({"exif": exif} if name in ("JPEG", "PNG", "WEBP") else {}))
-        files.append(content.getvalue())
-    return files
+        contents.append(content.getvalue())
+    return contents
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's own words about what it reads
+@pytest.mark.filterwarnings("ignore")  # Pillow's about metadata
 def test_photos(tmp_path: Path) -> None:
-    good, path = photos(), tmp_path / "photo.jpg"
+    intact, path = photos(), tmp_path / "photo.jpg"
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:
-        path.write_bytes(hostile.spoilt(good[random.integers(len(good))], random))
+        path.write_bytes(hostile.damage(intact[random.integers(len(intact))], random))
         return lambda: decoding.decode(path)
 
-    read, refused = outcomes(map(attempt, draws(0)))
+    read, refused = run(map(attempt, generators(0)))
     assert read
     assert refused
 
 
-@pytest.mark.filterwarnings("ignore")  # Keras's own words about odd layers
+@pytest.mark.filterwarnings("ignore")  # Keras's about odd layers
 def test_models(tmp_path: Path) -> None:
+    from networks import convnet
+
+    from smallset.models import convnets, model_file
+
     path = tmp_path / "model.keras"
-    model_file.save(convnet(78, 3), path, ["a", "b", "c"])
-    good, pixels = path.read_bytes(), np.full((2, 78, 78, 3), 90, np.float32)
+    model_file.save(convnet(78, 3), path, {"classes": ["a", "b", "c"], "temperature": 1.0, "photos": []}, {})
+    intact, pixels = path.read_bytes(), np.full((2, 78, 78, 3), 90, np.float32)
 
     def predict() -> object:
-        network, names = model_file.classifier(path)
-        if network.input_shape[1] != 78:
+        model = model_file.open_model(path)
+        if model.network.input_shape[1] != 78:
             return None
-        rows = convnets.per_class(np.asarray(network(pixels)))
-        assert rows.shape == (2, len(names))
+        rows = convnets.to_class_probabilities(np.asarray(model.network(pixels)))
+        assert rows.shape == (2, len(model.metadata["classes"]))
         return rows
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:
-        path.write_bytes(hostile.model(good, random))
+        path.write_bytes(hostile.damage_model(intact, random))
         return predict
 
-    _, refused = outcomes(map(attempt, draws(1)))
+    _, refused = run(map(attempt, generators(1)))
     assert refused
 
 
@@ -102,17 +102,14 @@ def test_tables(tmp_path: Path) -> None:
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
     table = tmp_path / "table.csv"
-    good = b"file,label,split,group\n" + b"".join(
-        f"{label}/{number}.png,{label},{split},g{number}\n".encode()
-        for label in "ab"
-        for number, split in ((1, "train"), (2, "test"))
-    )
+    rows = [f"{label}/{n}.png,{label},{split},g{n}\n" for label in "ab" for n, split in ((1, "train"), (2, "test"))]
+    intact = "".join(["file,label,split,group\n", *rows]).encode()
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:
-        table.write_bytes(hostile.spoilt(good, random))
-        return lambda: folders.read(tmp_path / "photos", table)
+        table.write_bytes(hostile.damage(intact, random))
+        return lambda: folders.read_folder(tmp_path / "photos", table)
 
-    _, refused = outcomes(map(attempt, draws(2)))
+    _, refused = run(map(attempt, generators(2)))
     assert refused
 
 
@@ -123,23 +120,23 @@ def test_archives(tmp_path: Path) -> None:
             archive.writestr(name, photos()[0])
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:
-        (tmp_path / "a.zip").write_bytes(hostile.spoilt(content.getvalue(), random))
+        (tmp_path / "a.zip").write_bytes(hostile.damage(content.getvalue(), random))
         target = tmp_path / f"{random.bytes(8).hex()}"
         target.mkdir()
         return lambda: archives.unpack(tmp_path / "a.zip", target)
 
-    _, refused = outcomes(map(attempt, draws(3)))
+    _, refused = run(map(attempt, generators(3)))
     assert refused
 
 
 def test_params(tmp_path: Path) -> None:
-    text = (ROOT / "project/params.yaml").read_bytes()
+    intact = (ROOT / "params.yaml").read_bytes()
     path = tmp_path / "params.yaml"
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:
-        changed = yaml.safe_dump(hostile.altered(yaml.safe_load(text), random)).encode()
-        path.write_bytes(changed if random.integers(2) else hostile.spoilt(text, random))
+        altered = yaml.safe_dump(hostile.alter(yaml.safe_load(intact), random)).encode()
+        path.write_bytes(altered if random.integers(2) else hostile.damage(intact, random))
         return lambda: params.read(path)
 
-    _, refused = outcomes(map(attempt, draws(4)))
+    _, refused = run(map(attempt, generators(4)))
     assert refused

@@ -1,4 +1,4 @@
-"""Long work says how far it has come: a bar for people, lines for a log, nothing when it is short."""
+"""Long work shows its progress: a bar on a terminal, lines in a log, nothing when it is short."""
 
 import io
 import sys
@@ -14,24 +14,29 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, every: float, items: int = 4) -> str:
+def show(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, interval: float) -> str:
     monkeypatch.setattr(sys, "stderr", stderr)
-    monkeypatch.setattr(progress, "EVERY", every)
-    for _ in progress.bar(range(items), what="decoding", unit=" photos"):
+    monkeypatch.setattr(progress, "INTERVAL", interval)
+    for _ in progress.bar(range(4), what="decoding", unit=" photos"):
         time.sleep(0.02)
     return stderr.getvalue()
 
 
-def test_short_work_says_nothing_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shown(monkeypatch, io.StringIO(), 30.0) == ""
+def test_short_work_writes_nothing_to_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert show(monkeypatch, io.StringIO(), 30.0) == ""
 
 
-def test_long_work_says_a_line_now_and_then_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = shown(monkeypatch, io.StringIO(), 0.01).splitlines()
+def test_long_work_writes_lines_to_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = show(monkeypatch, io.StringIO(), 0.01).splitlines()
     assert len(lines) >= 3
     assert all(line.startswith("decoding: ") and "/4 [" in line and "\r" not in line for line in lines)
     assert "4/4" in lines[-1]
 
 
 def test_a_terminal_has_a_bar_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shown(monkeypatch, Terminal(), 30.0).count("\r") >= 2
+    assert show(monkeypatch, Terminal(), 30.0).count("\r") >= 2
+
+
+def test_work_goes_on_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(progress.bar(range(3))) == [0, 1, 2]

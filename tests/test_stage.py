@@ -1,140 +1,181 @@
-"""Around each stage: what a person can mend is one line, with the cure."""
+"""Around each stage: an error that the user can fix is one line with the fix, and a run leaves a record."""
 
 import errno
-import re
+import json
 import signal
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from smallset.datasets import lists
-from smallset.images import batches
-from smallset.pipeline import stage
+from smallset.pipeline import cluster, process, stage, watchdog
 from smallset.pipeline.errors import SmallsetError
+
+GRAPH = """
+vars: [{root: ..}]
+stages:
+  train:
+    cmd: python ${root}/stages/train.py
+    params: [seed, augmentation.flip, {shared.yaml: [precision]}]
+    deps: [photos, "${root}/table.csv"]
+    outs: [models/a.keras]
+    metrics: [metrics/a.json: {cache: false}]
+  evaluate:
+    matrix: {model: [a]}
+    cmd: smallset run evaluate ${item.model}
+    params: [seed]
+    deps: ["models/${item.model}.keras"]
+    plots: ["metrics/${item.model}.csv": {cache: false}]
+"""
+PARAMS = """
+seed: 1
+augmentation: {flip: none, rotation: 0.1, zoom: 0.2, fill: reflect}
+"""
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A pipeline in pipeline/, whose stage `train` DVC runs."""
+    folder = tmp_path / "pipeline"
+    for name in ("photos/__pycache__", "metrics", "models"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dvc.yaml").write_text(GRAPH)
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "shared.yaml").write_text("seed: 2\nprecision: auto\n")
+    (folder / "photos/1.jpg").write_text("1")
+    (tmp_path / "table.csv").write_text("1")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_STAGE", "pipeline/dvc.yaml:train")
+    monkeypatch.setattr(sys, "argv", ["stages/train.py"])
+    monkeypatch.setattr(watchdog, "start", lambda: None)
+    monkeypatch.setattr(process, "prepare", lambda: None)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield folder
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def fail(error: BaseException) -> str:
+    """The line with which a stage ends that raises an error."""
+
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        stage.run(main)
+    return str(ended.value)
 
 
 @pytest.mark.parametrize(
     ("error", "message"),
     [
         (SmallsetError("a: b"), "a: b"),
-        (OSError(errno.ENOSPC, "No space left on device", "x.npy"), "'x.npy'. The disk is full: make room, then dvc"),
+        (OSError(errno.ENOSPC, "No space left on device", "x.npy"), "'x.npy'. The disk is full: free some space, then"),
         (MemoryError("Unable to allocate 2 GiB"), "not enough memory. Unable to allocate 2 GiB Close other programs"),
-        (KeyboardInterrupt(), "interrupted. Go on with: dvc repro"),
+        (KeyboardInterrupt(), "interrupted. Continue with: dvc repro"),
+        (ValueError("a thread: SmallsetError: 1.jpg: does not decode"), "1.jpg: does not decode. Run: smallset check"),
     ],
 )
-def test_what_a_person_can_mend_is_one_line(error: BaseException, message: str) -> None:
-    def main() -> None:
-        raise error
-
-    with pytest.raises(SystemExit) as ended:
-        stage.run(main)
-    assert message in str(ended.value)
+def test_an_error_that_the_user_can_fix_is_one_line(error: BaseException, message: str) -> None:
+    assert fail(error).startswith("\ntrain: ")
+    assert message in fail(error)
 
 
-def test_a_photo_that_broke_after_subset_is_named_with_the_cure(drawn: lists.Photos) -> None:
-    broken = Path(drawn.paths()[3])
-    broken.write_bytes(broken.read_bytes()[:100])
-
-    def main() -> None:
-        list(batches.load(drawn, 8, 2))
-
-    with pytest.raises(SystemExit) as ended:
-        stage.run(main)
-    assert re.match(rf"\n.*: {broken}: does not decode as a photo: .*Run: dvc repro --force subset$", str(ended.value))
-
-
-GRAPH = """
-stages:
-  linear:
-    cmd: [python stages/larger.py, python stages/linear.py]
-    params: [seed, precision]
-    deps: [one.txt, photos, src/smallset/photos, src/smallset/training]
-  evaluate:
-    cmd: python stages/evaluate.py ${item.model}
-"""
-
-
-def arrange(monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
-    """As DVC runs a script of a stage."""
-    Path("dvc.yaml").write_text(GRAPH)
-    Path("params.yaml").write_text("seed: 1\nprecision: auto\n")
-    Path("one.txt").write_text("1")
-    monkeypatch.setenv("DVC_STAGE", name)
-    monkeypatch.setattr(sys, "argv", [script])
-    stage.graph.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("name", "script", "expected"),
-    [
-        ("linear", "stages/larger.py", "larger"),
-        ("linear", "stages/linear.py", "linear"),
-        ("sub/dvc.yaml:linear", "stages/linear.py", "linear"),
-        ("evaluate@pooled", "stages/evaluate.py", "evaluate@pooled"),
-        ("", "stages/linear.py", "linear"),
-    ],
-)
-def test_of_a_stage_of_several_commands_the_last_one_has_its_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, script: str, expected: str
-) -> None:
-    arrange(monkeypatch, name, script)
-    assert stage.called() == expected
-    stage.graph.cache_clear()
-
-
-def test_what_several_stages_use_is_known_by_its_own_params_data_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, room = Path("larger.py"), Path("src/smallset/photos/a.py")
-    for path in (script, room, Path("src/smallset/training/b.py"), Path("photos/c.jpg")):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-    arrange(monkeypatch, "linear", str(script))
-    p = stage.load_params()
-    deps = [Path("one.txt"), *stage.code(["photos", "frozen"])]
-    assert deps[1:] == [script, room.parent]
-    first = stage.checkpoint(Path("out"), p, deps)
-    Path("src/smallset/training/b.py").write_text("# another dep of the stage, edited")
-    assert stage.checkpoint(Path("out"), p, deps) == first
-    assert stage.checkpoint(Path("out"), p.model_copy(update={"seed": 2}), deps) != first
-    for path in (script, room, Path("one.txt")):
-        before = path.read_text()
-        path.write_text("# edited")
-        assert stage.checkpoint(Path("out"), p, deps) != first
-        path.write_text(before)
-    stage.graph.cache_clear()
-
-
-def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+def test_another_error_has_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         stage.run(lambda: print(1 / 0))
 
 
-def test_what_a_failed_stage_had_made_is_checked_out_by_the_command_that_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def main() -> None:
-        raise SmallsetError("/media/photos: expected a folder of photos, found nothing.")
+def test_sigterm_ends_a_stage_with_one_line() -> None:
+    with pytest.raises(SystemExit, match="train: ended by SIGTERM. Continue with: dvc repro"):
+        stage.run(lambda: signal.raise_signal(signal.SIGTERM))
 
-    outs = "outs: ['data/raw', 'metrics/a.json': {cache: false}]"
-    arrange(monkeypatch, "fill", "stages/fill.py")
-    Path("dvc.yaml").write_text(f"stages: {{fill: {{cmd: python stages/fill.py, {outs}}}}}")
-    stage.graph.cache_clear()
-    known = "[{path: data/raw, md5: a.dir}, {path: metrics/a.json, md5: b}]"
-    Path("dvc.lock").write_text(f"schema: '2.0'\nstages: {{fill: {{cmd: x, outs: {known}}}}}")
-    with pytest.raises(SystemExit) as ended:
-        stage.run(main)
-    assert str(ended.value).endswith("found nothing.\nDVC's cache has what it had made before: dvc checkout data/raw")
-    (tmp_path / "data/raw").mkdir(parents=True)
-    with pytest.raises(SystemExit) as ended:
-        stage.run(main)
-    assert str(ended.value).endswith("found nothing.")
+
+def test_another_version_than_the_pinned_one_does_not_run(pipeline: Path) -> None:
+    version = metadata.version("smallset")
+    (pipeline / "params.yaml").write_text(f"{PARAMS}smallset: {version}\n")
+    stage.run(lambda: None)
+    (pipeline / "params.yaml").write_text("smallset: 9.9.9\nnew_key: 1\n")
+    message = fail(AssertionError("main is not called"))
+    assert f"params.yaml pins smallset 9.9.9, but smallset {version} is installed." in message
+    assert "Run: pip install smallset==9.9.9, or move the project" in message
+    assert message.endswith("smallset upgrade")
+
+
+def test_a_stage_reads_the_params_that_it_declares_from_the_file_that_it_declares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    p = stage.load_params()
+    assert (p.seed, p.augmentation.flip, p.precision) == (1, "none", "auto")
+    with pytest.raises(AttributeError, match="zoom"):
+        _ = p.augmentation.zoom
+    monkeypatch.setenv("DVC_STAGE", "evaluate@a")
+    with pytest.raises(AttributeError, match="precision"):
+        _ = stage.load_params().precision
+    monkeypatch.delenv("DVC_STAGE")
+    with pytest.raises(SmallsetError, match="DVC must run a stage"):
+        stage.load_params()
+
+
+def test_a_checkpoint_depends_on_params_deps_and_arguments(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = stage.checkpoint(Path("models/a.keras"))
+    assert first.path == Path("models/.part.a.npz")
+    (pipeline / "params.yaml").write_text(PARAMS.replace("0.1", "0.3"))  # which the stage does not declare
+    (pipeline / "photos/__pycache__/x.pyc").write_text("compiled")
+    assert stage.checkpoint(Path("models/a.keras")) == first
+    for path in (pipeline / "params.yaml", pipeline / "photos/1.jpg", pipeline.parent / "table.csv"):
+        before = path.read_text()
+        path.write_text(before.replace("1", "2"))
+        assert stage.checkpoint(Path("models/a.keras")) != first
+        path.write_text(before)
+    (pipeline / "photos/1.jpg").rename(pipeline / "photos/2.jpg")
+    assert stage.checkpoint(Path("models/a.keras")) != first
+    (pipeline / "photos/2.jpg").rename(pipeline / "photos/1.jpg")
+    monkeypatch.setattr(sys, "argv", ["stages/train.py", "b"])
+    assert stage.checkpoint(Path("models/a.keras")) != first
+
+
+def test_the_deps_and_outputs_of_a_matrix_stage_are_those_of_its_item() -> None:
+    declaration = stage.declaration("evaluate@a")
+    assert declaration["deps"] == ["models/a.keras"]
+    assert stage.list_outputs(declaration) == {"metrics/a.csv": {"cache": False}}
+    assert stage.list_outputs(stage.declaration("train")) == {"models/a.keras": {}, "metrics/a.json": {"cache": False}}
+
+
+def test_a_run_is_recorded_and_another_machine_is_noticed(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "workers", lambda: {"ray": "2 x host"})
+    stage.run(lambda: Path("models/a.keras").touch())
+    record = json.loads(Path("metrics/provenance.json").read_text())
+    assert list(record) == ["train"]
+    assert record["train"]["ray"] == "2 x host"
+    assert json.loads((pipeline / "data/runs.jsonl").read_text())["stage"] == "train"
+    assert "train: 0 s" in capsys.readouterr().out
+    record["train"]["numpy"] = "1.0"
+    Path("metrics/provenance.json").write_text(json.dumps(record))
+    stage.run(lambda: None)
+    assert "the last digits may differ from the results in dvc.lock" in (output := capsys.readouterr().out)
+    assert "which were made with numpy 1.0, here" in output
+
+
+def test_a_failed_stage_tells_how_to_restore_its_last_outputs(pipeline: Path) -> None:
+    entries: list[dict[str, Any]] = [{"path": "models/a.keras", "md5": "a"}, {"path": "metrics/a.json", "md5": "b"}]
+    (pipeline / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"train": {"outs": entries}}}))
+    assert fail(SmallsetError("no photos.")).endswith(
+        "no photos.\nDVC's cache has its last outputs. Run: dvc checkout models/a.keras"
+    )
+    (pipeline / "models/a.keras").touch()
+    assert fail(SmallsetError("no photos.")).endswith("no photos.")
+
+
+def test_a_module_of_smallset_runs_as_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    module = type(sys)("smallset.stages.evaluate")
+    module.main = lambda *arguments: calls.append(arguments)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "smallset.stages.evaluate", module)
+    stage.run_module("evaluate", "a")
+    assert calls == [("a",)]

@@ -22,11 +22,11 @@ def put(folder: Path, *names: str) -> Path:
 
 
 def read(folder: Path, text: str | bytes, name: str = "labels.csv") -> tuple[dict[str, str], str]:
-    """The label of each photo, and what was said."""
+    """The label of each photo, and the notes."""
     table = folder / name
     table.write_bytes(text.encode() if isinstance(text, str) else text)
-    rows, words = tables.read(table, scan.walk(folder))
-    return dict(zip(rows["source"], rows["label"], strict=True)), " ".join(words)
+    rows, notes = tables.read(table, scan.scan(folder))
+    return dict(zip(rows["file"], rows["label"], strict=True)), " ".join(notes)
 
 
 @pytest.fixture
@@ -45,11 +45,9 @@ def two(tmp_path: Path) -> Path:
         "file,label\n1.jpg,cat\n2.jpg,dog\n".encode("utf-16"),
         'File Name,"label"\n"1.jpg","cat"\n"2.jpg","dog"\n',
         "id,label,split\n1,cat,train\n2,dog,TEST\n",
-        "image_id,diagnosis\n1,cat\n2,dog\n",
         "1.jpg,cat\n2.jpg,dog\n",
         "cat;1.jpg\ndog;2.jpg\n",
         "TRAIN,gs://bucket/some/1.jpg,cat\nTEST,gs://bucket/some/2.jpg,dog\n",
-        "name,what it is\n1.jpg,cat\n2.jpg,dog\n",
         "filename, cat, dog\n1.jpg, 1, 0\n2.jpg, 0, 1\n",
         "image,cat,dog,split\n1,1.0,0.0,train\n2,0.0,1.0,val\n",
         "annotation_id,annotator,choice,created_at,id,image,lead_time\n"
@@ -85,31 +83,31 @@ def two(tmp_path: Path) -> Path:
         ),
     ],
 )  # fmt: skip
-def test_tables_of_many_forms_say_the_same(two: Path, text: str | bytes) -> None:
+def test_many_layouts_contain_the_same_labels(two: Path, text: str | bytes) -> None:
     assert read(two, text)[0] == TWO
 
 
-def test_it_is_said_what_the_columns_were_taken_for(two: Path) -> None:
+def test_notes_tell_how_columns_were_understood(two: Path) -> None:
     assert read(two, "file,label\n1.jpg,cat\n2.jpg,dog\n")[1] == ""
     assert read(two, "image,choice,annotator,id\n1.jpg,cat,me,1\n2.jpg,dog,me,2\n")[1] == (
-        "labels.csv: file from image; label from choice; not used: annotator, id. Rename columns to decide otherwise."
+        "labels.csv: file from image; label from choice; not used: annotator, id. Rename the columns to change this."
     )
     assert "label from cat, dog" in read(two, "filename,cat,dog\n1.jpg,1,0\n2.jpg,0,1\n")[1]
 
 
 def test_lines_without_a_label_and_photos_without_a_line_are_counted(two: Path) -> None:
     put(two, "3.jpg", "4.jpg")
-    found, said = read(two, "file,label\n1.jpg,cat\n2.jpg,dog\n3.jpg,\n")
-    assert found == TWO
-    assert "labels.csv: 1 of 3 lines have no label and are left out." in said
-    assert "Not in labels.csv, and left out: 2 photos (3.jpg, 4.jpg)." in said
+    labels, notes = read(two, "file,label\n1.jpg,cat\n2.jpg,dog\n3.jpg,\n")
+    assert labels == TWO
+    assert "labels.csv: 1 of 3 lines have no label and are left out." in notes
+    assert "Left out, because labels.csv does not list them: 2 photos (3.jpg, 4.jpg)." in notes
 
 
-def test_a_photo_may_be_listed_twice_with_one_label(two: Path) -> None:
+def test_a_photo_may_occur_twice_with_the_same_label(two: Path) -> None:
     assert read(two, "file,label\n1.jpg,cat\n2.jpg,dog\n./1.jpg,cat\n")[0] == TWO
 
 
-def test_paths_may_begin_elsewhere_and_lack_folders(tmp_path: Path) -> None:
+def test_paths_may_start_elsewhere_and_lack_folders(tmp_path: Path) -> None:
     put(tmp_path, "images/a/1.jpg", "images/b/1.jpg", "images/b/2.jpg")
     expected = {"images/a/1.jpg": "cat", "images/b/1.jpg": "dog"}
     for above in ("", "images/", "/mnt/photos/", "../other/images/", "https://example.org/x/"):
@@ -117,33 +115,31 @@ def test_paths_may_begin_elsewhere_and_lack_folders(tmp_path: Path) -> None:
     assert read(tmp_path, "file,label\n2.jpg,cat\n")[0] == {"images/b/2.jpg": "cat"}
 
 
-def test_names_are_compared_as_every_system_does(tmp_path: Path) -> None:
-    whole, apart = (unicodedata.normalize(form, "é 1.jpg") for form in ("NFC", "NFD"))
-    put(tmp_path / "a", whole, "x.jpg")
-    put(tmp_path / "b", apart, "x.jpg")
-    assert read(tmp_path / "a", f"file,label\n{apart},cat\nX.JPG,dog\n")[0] == {whole: "cat", "x.jpg": "dog"}
-    assert read(tmp_path / "b", f"file,label\n{whole},cat\n%78.jpg,dog\n")[0] == {apart: "cat", "x.jpg": "dog"}
+def test_spelling_and_case_of_names_do_not_matter(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é 1.jpg") for form in ("NFC", "NFD"))
+    put(tmp_path / "a", composed, "x.jpg")
+    put(tmp_path / "b", decomposed, "x.jpg")
+    assert read(tmp_path / "a", f"file,label\n{decomposed},cat\nX.JPG,dog\n")[0] == {composed: "cat", "x.jpg": "dog"}
+    assert read(tmp_path / "b", f"file,label\n{composed},cat\n%78.jpg,dog\n")[0] == {decomposed: "cat", "x.jpg": "dog"}
 
 
-def test_a_file_without_a_photo_in_it_is_left_out(two: Path) -> None:
+def test_files_that_are_not_photos_are_left_out(two: Path) -> None:
     (two / "3.jpg").write_text("<html>")
     (two / "4.nef").write_bytes(b"MM\0*")
     assert read(two, "file,label\n1.jpg,cat\n2.jpg,dog\n3.jpg,cat\n4.nef,dog\n")[0] == TWO
 
 
-def test_all_lines_at_fault_are_named_at_once(two: Path) -> None:
+def test_an_error_names_all_lines_at_fault(two: Path) -> None:
     rows = "".join(f"{number}.jpg,cat\n" for number in range(1, 60))
     with pytest.raises(SmallsetError) as raised:
         read(two, f"file,label\n{rows}")
     assert all(f"line {number + 1}: '{number}.jpg'" in str(raised.value) for number in range(3, 60))
-    assert str(raised.value).endswith("Correct the line, or take it away. There is 1.jpg, and 1 more.")
+    assert str(raised.value).endswith("Correct the line, or remove it. There is 1.jpg, and 1 more.")
     put(two, "a/x.jpg", "b/x.jpg", "a/y.jpg", "b/y.jpg")
-    with pytest.raises(
-        SmallsetError, match="file: several photos: line 2: 'x.jpg'; line 3: 'y.jpg'. Write their folder"
-    ):
+    with pytest.raises(SmallsetError, match="file: several photos: line 2: 'x.jpg'; line 3: 'y.jpg'. Write the folder"):
         read(two, "file,label\nx.jpg,cat\ny.jpg,dog\n")
     with pytest.raises(
-        SmallsetError, match="line 4: 1.jpg is in line 2 already; line 5: 2.jpg is in line 3 already, with"
+        SmallsetError, match="line 4: 1.jpg is already in line 2; line 5: 2.jpg is already in line 3, with"
     ):
         read(two, "file,label\n1.jpg,cat\n2.jpg,dog\n1.jpg,dog\n2.jpg,cat\n")
 
@@ -151,17 +147,20 @@ def test_all_lines_at_fault_are_named_at_once(two: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("", "expected the columns file, label, .* found nothing"),
-        ("a,b,c\n", "expected the columns file, label, .* found a, b, c"),
+        ("", "expected the columns file, label .* found nothing"),
+        ("a,b,c\n", "expected the columns file, label .* found a, b, c"),
         ("file,label,groups\n1.jpg,cat,1\n", "unknown column 'groups'. Did you mean 'group'"),
         ("file,label,splits\n1.jpg,cat,1\n", "unknown column 'splits'. Did you mean 'split'"),
         ("file,label,label\n", "expected .* found file, label, label"),
         ("file,label\n", "expected a line for each photo, found none"),
-        ("file,label\n1.jpg,cat\n\n3.jpg,dog\n", "file: missing below .*: line 4: '3.jpg'. Correct the line"),
-        ("file,label\n/etc/passwd,cat\n1.jpg,dog\n", "file: missing below .*: line 2: '/etc/passwd'"),
-        ("file,label\n,cat\n1.jpg,dog\n", "file: missing below .*: line 2: ''"),
-        ("file,label\n1.jpg,cat\n./1.jpg,dog\n", "line 3: 1.jpg is in line 2 already, with another label"),
-        ("file,label\n1.jpg,cat,x\n2.jpg,dog,x\n", "line 2, 3: more cells than columns. Put a name with a comma"),
+        ("file,label\n1.jpg,cat\n\n3.jpg,dog\n", "file: missing in .*: line 4: '3.jpg'. Correct the line"),
+        ("file,label\n/etc/passwd,cat\n1.jpg,dog\n", "file: missing in .*: line 2: '/etc/passwd'"),
+        ("file,label\n,cat\n1.jpg,dog\n", "file: missing in .*: line 2: ''"),
+        ("file,label\n1.jpg,cat\n./1.jpg,dog\n", "line 3: 1.jpg is already in line 2, with another label"),
+        (
+            "file,label\n1.jpg,cat,x\n2.jpg,dog,x\n",
+            "line 2, 3: more cells than columns. Put a name that contains a comma",
+        ),
         ('file,label\n"1.jpg,cat\n', "not a CSV"),
         (
             "file,label,split\n1.jpg,cat,first\n2.jpg,cat,\n",
@@ -173,6 +172,6 @@ def test_all_lines_at_fault_are_named_at_once(two: Path) -> None:
         ("file,label\n1.jpg,고양이\n".encode("cp949"), "expected UTF-8 text. Save it as CSV in UTF-8"),
     ],
 )
-def test_a_table_that_is_not_clear_is_an_error_with_its_lines(two: Path, table: Any, message: str) -> None:
+def test_an_unclear_table_is_an_error_with_the_lines(two: Path, table: Any, message: str) -> None:
     with pytest.raises(SmallsetError, match=f"labels.csv: {message}"):
         read(two, table)

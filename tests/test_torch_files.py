@@ -1,4 +1,4 @@
-"""torch's old files: tensors come out as they went in, and nothing but tensors comes out."""
+"""torch's old files: tensors are read as they were written, and nothing but tensors is read."""
 
 import io
 import os
@@ -10,27 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_states import Tensor, saved
+from torch_states import Tensor, save
 
 from smallset.backbones import torch_files
 from smallset.pipeline.errors import SmallsetError
 
 VALUES = np.arange(24, dtype=np.float32)
+MESSAGE = "^x.pth: expected tensors that torch saved before its version 1.6: "
 
 
-def test_tensors_come_out_as_they_went_in() -> None:
+def test_tensors_are_read_as_they_were_written() -> None:
     state = {"a.weight": VALUES.reshape(2, 3, 4), "b.count": np.array(7), "c.empty": np.zeros((0, 3), np.float32)}
-    found = torch_files.read(saved(state), "x.pth")
-    assert list(found) == list(state)
+    tensors = torch_files.read(save(state), "x.pth")
+    assert list(tensors) == list(state)
     for name, tensor in state.items():
-        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
-        assert np.array_equal(found[name], tensor)
-
-
-def test_a_view_keeps_its_offset_and_its_strides() -> None:
-    turned = Tensor(VALUES, offset=4, shape=(4, 5), strides=(1, 4))
-    found = torch_files.read(saved({"turned": turned}), "x.pth")["turned"]
-    assert np.array_equal(found, VALUES[4:].reshape(5, 4).T)
+        assert (tensors[name].dtype, tensors[name].shape) == (tensor.dtype, tensor.shape)
+        assert np.array_equal(tensors[name], tensor)
+    transposed = Tensor(VALUES, offset=4, shape=(4, 5), strides=(1, 4))
+    assert np.array_equal(torch_files.read(save({"a": transposed}), "x.pth")["a"], VALUES[4:].reshape(5, 4).T)
 
 
 class Calls:
@@ -44,14 +41,17 @@ class Calls:
 
 
 def test_a_hostile_pickle_is_refused_before_it_does_anything(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    hostile = [Calls(os.mkdir, str(mark)), Calls(eval, f"open({str(mark)!r}, 'w')"), Calls(subprocess.getoutput, "id")]
-    for one in hostile:
-        with pytest.raises(SmallsetError, match=r"^x.pth: not tensors as torch .*: it asks for \w+\.\w+, and a tensor"):
-            torch_files.read(saved({"a": one}), "x.pth")
-        with pytest.raises(SmallsetError, match="it asks for"):  # in place of the magic number
-            torch_files.read(pickle.dumps(one, protocol=2), "x.pth")
-    assert not mark.exists()
+    marker = tmp_path / "marker"
+    calls = [
+        Calls(os.mkdir, str(marker)),
+        Calls(eval, f"open({str(marker)!r}, 'w')"),
+        Calls(subprocess.getoutput, "id"),
+    ]
+    for call in calls:
+        for content in (save({"a": call}), pickle.dumps(call, protocol=2)):  # as a tensor, and as the magic number
+            with pytest.raises(SmallsetError, match=MESSAGE + r"it asks for \w+\.\w+, which no tensor needs"):
+                torch_files.read(content, "x.pth")
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize(
@@ -64,21 +64,20 @@ def test_a_hostile_pickle_is_refused_before_it_does_anything(tmp_path: Path) -> 
         (Tensor(VALUES, shape=(10**12,), strides=(0,)), "larger than its storage"),
         (Tensor(VALUES, shape="no", strides=(1,)), ""),
         (Tensor(VALUES.astype(np.uint8)), "it asks for torch.ByteStorage"),
-        (3.5, "it holds more than tensors"),
+        (3.5, "it contains more than tensors"),
         (Calls(np.ndarray, (2, 2)), "it asks for numpy.ndarray"),
     ],
 )
-def test_what_is_no_tensor_of_the_file_is_refused(tensor: object, message: str) -> None:
-    with pytest.raises(SmallsetError, match=f"^x.pth: not tensors as torch saved them before 1.6: .*{message}"):
-        torch_files.read(saved({"a": tensor}), "x.pth")
+def test_what_is_not_a_tensor_of_the_file_is_refused(tensor: object, message: str) -> None:
+    with pytest.raises(SmallsetError, match=f"{MESSAGE}.*{message}"):
+        torch_files.read(save({"a": tensor}), "x.pth")
 
 
-def test_another_file_is_named_in_one_line() -> None:
-    whole, archive = saved({"a": VALUES}), io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as zipped:  # torch's format of today
-        zipped.writestr("archive/data.pkl", pickle.dumps({}))
-    others = (whole[:-1], whole[:100], b"", b"\x89HDF\r\n", archive.getvalue(), saved({"a": VALUES}, magic=1))
-    for data in others:
-        with pytest.raises(SmallsetError, match="^x.pth: not tensors as torch saved them before 1.6: .*again") as error:
-            torch_files.read(data, "x.pth")
+def test_other_files_give_one_line() -> None:
+    complete, archive = save({"a": VALUES}), io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:  # torch's format since 1.6
+        file.writestr("archive/data.pkl", pickle.dumps({}))
+    for content in (complete[:-1], complete[:100], b"", b"\x89HDF\r\n", archive.getvalue()):
+        with pytest.raises(SmallsetError, match=MESSAGE) as error:
+            torch_files.read(content, "x.pth")
         assert len(str(error.value).splitlines()) == 1

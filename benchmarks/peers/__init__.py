@@ -1,1 +1,1 @@
-"""What others prescribe for the same job: a model of a few thousand photos, from a pretrained network."""
+"""What other tools prescribe for the same task: a model from a few thousand photos and a pretrained network."""

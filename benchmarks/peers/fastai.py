@@ -1,4 +1,4 @@
-"""fastai's quick start: ResNet-34, an epoch of the new layers and one of all of it.
+"""fastai's quick start: ResNet-34, one epoch of the new layers and one of all layers.
 
 https://docs.fast.ai/quick_start.html
 """
@@ -7,16 +7,16 @@ from fastai.vision.all import ImageDataLoaders, Resize, error_rate, resnet34, se
 
 from benchmarks.rounds import Setup, Work
 
-EPOCHS = 1  # fine_tune(1) is the whole of it
+EPOCHS = 1  # fine_tune(1) is everything that it prescribes
 
 
 def prepare() -> None:
-    """One seed."""
+    """Set the seed."""
     set_seed(0)
 
 
 def work(setup: Setup) -> Work:
-    """fine_tune(1), with the photos of the two splits."""
+    """fine_tune(1) with the photos of both splits."""
     batches = ImageDataLoaders.from_folder(setup.folder, valid="validation", item_tfms=Resize(224), num_workers=2)
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""PyTorch's tutorial: ResNet-18 with a new last layer, 25 epochs, all of it or that layer alone.
+"""PyTorch's tutorial: ResNet-18 with a new last layer, 25 epochs of all layers or of that layer alone.
 
 https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html
 """
@@ -14,34 +14,35 @@ from benchmarks.rounds import Setup, Work
 
 EPOCHS = 25
 SCALE = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-SEEN = {
+TRANSFORMS = {
     "train": [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor(), SCALE],
     "validation": [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), SCALE],
 }
 
 
 def prepare() -> None:
-    """One seed."""
+    """Set the seed."""
     torch.manual_seed(0)
 
 
 def work(setup: Setup, frozen: bool) -> Work:
     """An epoch: a pass over the training photos with a step for every four, and one over the validation photos."""
-    found = {
-        split: datasets.ImageFolder(setup.folder / split, transforms.Compose(seen)) for split, seen in SEEN.items()
+    photos = {
+        split: datasets.ImageFolder(setup.folder / split, transforms.Compose(steps))
+        for split, steps in TRANSFORMS.items()
     }
-    batches = {split: DataLoader(one, batch_size=4, shuffle=True, num_workers=2) for split, one in found.items()}
+    batches = {split: DataLoader(part, batch_size=4, shuffle=True, num_workers=2) for split, part in photos.items()}
     network = models.resnet18(weights=None)
     for weight in network.parameters():
         weight.requires_grad = not frozen
-    network.fc = nn.Linear(network.fc.in_features, len(found["train"].classes))
+    network.fc = nn.Linear(network.fc.in_features, len(photos["train"].classes))
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = optim.SGD(trained, lr=0.001, momentum=0.9)
-    return Work(partial(epoch, network, batches, optimizer), len(found["train"]))
+    return Work(partial(epoch, network, batches, optimizer), len(photos["train"]))
 
 
 def epoch(network: nn.Module, batches: dict[str, DataLoader], optimizer: optim.Optimizer) -> None:
-    """As the tutorial's train_model."""
+    """One epoch of the tutorial's train_model."""
     loss = nn.CrossEntropyLoss()
     network.train()
     for pixels, labels in batches["train"]:

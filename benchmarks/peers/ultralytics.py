@@ -8,15 +8,15 @@ from ultralytics import YOLO
 from benchmarks.rounds import Setup, Work
 
 EPOCHS = 100
-AT_ONCE = 10  # epochs of a run, so that what the command does before and after them counts little
+AT_ONCE = 10  # epochs per run, so that the work before and after them counts little
 
 
 def prepare() -> None:
-    """It seeds itself."""
+    """Change nothing: the command sets its own seed."""
 
 
 def work(setup: Setup) -> Work:
-    """Some epochs with their validation, and what the command does around them."""
+    """A few epochs with their validation, and the work before and after them."""
 
     def run() -> None:
         YOLO("yolo11n-cls.yaml").train(

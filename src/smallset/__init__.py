@@ -1,26 +1,48 @@
-"""Small image data sets, a pretrained base, and a pipeline anyone can rerun.
+"""Smallset trains image classifiers on small sets of photos, with uncertainty for every number that it reports.
 
-A photo's way through the rooms: sources, photos, bases and networks, frozen, training, measures, showing. Below them
-are storage and pipeline, which all of them use; above them tools, the commands. Imports go that way alone.
+It is a library for notebooks, a command line, and a DVC pipeline that anyone can rerun.
 """
 
-import gc
-import os
-import sys
-from pathlib import Path
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
 
-from smallset.pipeline import quiet
+if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ imports these names
+    from smallset.datasets.dataset import Dataset as Dataset
+    from smallset.evaluation.issues import find_issues as find_issues
+    from smallset.evaluation.metrics import evaluate as evaluate
+    from smallset.features.embedding import embed as embed
+    from smallset.features.store import Features as Features
+    from smallset.models.classifier import Classifier as Classifier
+    from smallset.models.classifier import Prediction as Prediction
+    from smallset.models.classifier import load as load
+    from smallset.training.fine_tune import fine_tune as fine_tune
+    from smallset.training.linear_probe import LinearProbe as LinearProbe
 
-quiet.start()
-os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the environment or ~/.keras/keras.json says
+_MODULES = {
+    "Classifier": "models.classifier",
+    "Dataset": "datasets.dataset",
+    "Features": "features.store",
+    "LinearProbe": "training.linear_probe",
+    "Prediction": "models.classifier",
+    "embed": "features.embedding",
+    "evaluate": "evaluation.metrics",
+    "find_issues": "evaluation.issues",
+    "fine_tune": "training.fine_tune",
+    "load": "models.classifier",
+}
 
-if os.environ.get("DVC_STAGE"):  # before all else, since another smallset may lack what the stage's script imports
-    gc.disable()  # until stage.run: what the imports make is there to stay, and is not looked through again and again
+__all__ = sorted(_MODULES)
 
-    from smallset.pipeline import origin
 
-    origin.check(Path(__file__).parent, Path(sys.argv[0]))
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any object of the public API
+    """Import a public name when it is first used (PEP 562): TensorFlow takes seconds, and few names need it."""
+    if name == "__version__":
+        return metadata.version("smallset")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'smallset' has no attribute {name!r}. It has: {', '.join(__all__)}")
+    globals()[name] = value = getattr(import_module(f"smallset.{_MODULES[name]}"), name)
+    return value
 
-    from smallset.pipeline import watchdog
 
-    watchdog.start()  # here, since DVC may be killed in the seconds that the import of TensorFlow takes
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,13 +1,12 @@
-"""Kill `dvc repro` at seeded random moments, run it again, and compare every output with an undisturbed run's.
+"""Kill `dvc repro` at seeded random moments, run it again, and compare dvc.lock with that of an undisturbed run.
 
-python tests/faults/kill.py --times 60 --seed 1
+python tests/faults/kill.py [TIMES [SEED]]
 
-Whom: dvc alone, the stage alone, their whole process group, which Ctrl-C reaches, or dvc while it commits, after the
-stage. Then `smallset check --fix` mends what DVC left half written. Exit code 1 unless every run after a kill ends with
-the same entries in dvc.lock, the md5 of every output among them, and no process is left 5 s after a kill.
+The victim is dvc alone, the stage alone, their whole process group, which Ctrl-C reaches, or dvc while it commits after
+the stage. Then `smallset check --fix` repairs what DVC left half written. Exit code 1 unless every run after a kill
+ends with the same entries in dvc.lock, and no process is left 5 s after a kill.
 """
 
-import argparse
 import itertools
 import os
 import signal
@@ -16,151 +15,114 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pipelines import Pipeline
+import projects
 
-SMALLSET = (sys.executable, "-c", "from smallset.cli.app import app; app()")
-GRACE = 5.0  # s, within which everything has ended after a kill
-WAYS = [
-    *itertools.product(("dvc", "stage", "group"), (signal.SIGKILL, signal.SIGTERM)),
-    ("group", signal.SIGINT),  # Ctrl-C
-    *itertools.product(("commit",), (signal.SIGKILL, signal.SIGTERM)),
-]
-COMMIT = 0.6  # s, about what DVC takes after a stage: hashes, links, dvc.lock
+GRACE = 5.0  # s, in which everything has to end after a kill
+COMMIT = 0.6  # s that DVC takes after a stage, about: hashes, links, dvc.lock
+SIGNALS = (signal.SIGKILL, signal.SIGTERM)
+WAYS = [*itertools.product(("dvc", "stage", "group", "commit"), SIGNALS), ("group", signal.SIGINT)]
 
 
-@dataclass(frozen=True)
-class Kill:
-    """What is killed, how, and how long after the stage began, s; of a commit, after it ended."""
-
+class Kill(NamedTuple):
     stage: str
-    whom: str
+    victim: str
     how: signal.Signals
-    after: float
+    after: float  # s after the stage's start; for commit, after its end
 
 
 def plan(durations: dict[str, float], times: int, seed: int) -> Iterator[Kill]:
-    """Every stage in turn, each time another way, at a moment of the stage's duration."""
+    """Every stage in turn, each time in another way."""
     random = np.random.default_rng(seed)
     ways = [WAYS[way] for way in random.permutation(np.arange(times) % len(WAYS))]
-    for stage, (whom, how) in zip(itertools.cycle(durations), ways, strict=False):
-        yield Kill(stage, whom, how, float(random.uniform(0, COMMIT if whom == "commit" else durations[stage])))
+    for stage, (victim, how) in zip(itertools.cycle(durations), ways, strict=False):
+        yield Kill(stage, victim, how, float(random.uniform(0, COMMIT if victim == "commit" else durations[stage])))
 
 
-def measured(pipeline: Pipeline) -> dict[str, float]:
-    """The seconds that each stage takes, from an undisturbed run, one after the other."""
-    pipeline.repro()
-    durations = {}
-    for stage in pipeline.run("dvc", "stage", "list", "--name-only").split():
-        started = time.monotonic()
-        pipeline.repro(*again(stage))
-        durations[stage] = time.monotonic() - started
-    return durations
+def find_processes(project: Path) -> list[psutil.Process]:
+    """What runs in the project's folder, the oldest first."""
+    processes = [process for process in psutil.process_iter(["cwd", "status"]) if process.info["cwd"] == str(project)]
+    alive = [process for process in processes if process.info["status"] != psutil.STATUS_ZOMBIE]
+    return sorted(alive, key=psutil.Process.create_time)
 
 
-def again(stage: str) -> list[str]:
-    """Arguments by which DVC runs one stage anew."""
-    return ["--force", "--no-run-cache", "--single-item", stage]
+def repeat(stage: str) -> list[str]:
+    return ["dvc", "repro", "--force", "--no-run-cache", "--single-item", stage]
 
 
-def processes(pipeline: Pipeline) -> list[psutil.Process]:
-    """What runs in the pipeline's folder, the oldest first."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(pipeline.folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return sorted(found, key=lambda process: process.create_time())
-
-
-def strike(pipeline: Pipeline, kill: Kill) -> bool:
-    """Run the stage and kill it; True if nothing is left running after the grace."""
-    dvc = pipeline.start("dvc", "repro", *again(kill.stage))
-    if kill.whom == "commit":
-        wait_for_commit(pipeline, dvc)
+def strike(project: Path, kill: Kill) -> bool:
+    """Run the stage and kill it; True if no process is left after the grace."""
+    env = os.environ | {"PATH": f"{projects.SCRIPTS}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    null = subprocess.DEVNULL
+    dvc = subprocess.Popen(repeat(kill.stage), cwd=project, env=env, stdout=null, stderr=null, start_new_session=True)
+    counts = [1]  # of processes; when it falls from 2 or more to 1, the stage has ended
+    while kill.victim == "commit" and dvc.poll() is None and not (counts[-1] == 1 and max(counts) > 1):
+        counts.append(len(find_processes(project)))
+        time.sleep(0.02)
     time.sleep(kill.after)
-    if kill.whom == "group":
+    if kill.victim == "group":
         os.killpg(dvc.pid, kill.how)
     else:
-        victims = [process for process in processes(pipeline) if (process.pid == dvc.pid) == (kill.whom != "stage")]
-        for victim in victims[-1:]:
+        below = [process for process in find_processes(project) if process.pid != dvc.pid]
+        for victim in below[-1:] if kill.victim == "stage" else [dvc]:
             victim.send_signal(kill.how)
-    if kill.whom == "stage":
+    if kill.victim == "stage":
         dvc.wait()
     end = time.monotonic() + GRACE
-    while time.monotonic() < end and (dvc.poll() is None or processes(pipeline)):
+    while time.monotonic() < end and (dvc.poll() is None or find_processes(project)):
         time.sleep(0.1)
-    left = processes(pipeline)
+    left = find_processes(project)
     for process in left:
         process.kill()
     dvc.wait()
     return not left
 
 
-def wait_for_commit(pipeline: Pipeline, dvc: subprocess.Popen[bytes]) -> None:
-    """Return when the stage has begun and ended, or dvc has."""
-    begun = False
-    while dvc.poll() is None:
-        alive = any(process.pid != dvc.pid for process in processes(pipeline))
-        if begun and not alive:
-            return
-        begun = begun or alive
-        time.sleep(0.02)
+def read_lock(project: Path) -> Any:
+    return yaml.safe_load((project / "dvc.lock").read_text())["stages"]
 
 
-def recover(pipeline: Pipeline) -> str:
-    """Run the pipeline again; "", or what `smallset check` had to mend in dvc.lock first."""
-    found = pipeline.run(*SMALLSET, "check", "--fix", code=None)
-    pipeline.repro("--no-run-cache")
-    pipeline.run(*SMALLSET, "check")
-    mended = [line for line in found.splitlines() if line.startswith("dvc.lock: ")]
-    return f", {mended[0]}" if mended else ""
+def prepare(home: Path) -> tuple[Path, dict[str, float]]:
+    """A project with a committed run, and the seconds that each of its stages takes."""
+    for label in range(2):
+        projects.draw(home / f"photos/{label}", 20, seed=label)
+    projects.run(home, "smallset", "init", "project", "--photos", "photos")
+    project, durations = home / "project", {}
+    projects.shrink(project)
+    projects.run(project, "dvc", "repro")
+    for stage in projects.run(project, "dvc", "stage", "list", "--name-only").split():
+        started = time.monotonic()
+        projects.run(project, *repeat(stage))
+        durations[stage] = time.monotonic() - started
+    projects.run(project, "git", "add", "--all")
+    projects.run(project, "git", "commit", "--quiet", "--message", "results")
+    return project, durations
 
 
-def entries(pipeline: Pipeline) -> dict[str, Any]:
-    """What dvc.lock says of each stage."""
-    return yaml.safe_load((pipeline.folder / "dvc.lock").read_text())["stages"]
-
-
-def line(number: int, kill: Kill, ended: bool, same: bool, cure: str) -> str:
-    """What came of one kill."""
-    return (
-        f"{number:3} {kill.stage:26} {kill.how.name} to {kill.whom:6} after {kill.after:5.1f} s: "
-        f"{'same lock' if same else 'OTHER LOCK'}, {'nothing left running' if ended else 'LEFT RUNNING'}{cure}"
-    )
-
-
-def main() -> None:
-    """A line for each kill, and a last one with the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=60, help="kills (default: 60)")
-    parser.add_argument("--seed", type=int, default=1, help="of stages, ways and moments (default: 1)")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(Path(folder).resolve())
-        durations = measured(pipeline)
-        pipeline.commit("results")
-        expected = entries(pipeline)
-        good = 0
-        for number, kill in enumerate(plan(durations, arguments.times, arguments.seed), 1):
-            ended = strike(pipeline, kill)
-            cure = recover(pipeline)
-            same = entries(pipeline) == expected
+def main(times: int = 60, seed: int = 1) -> None:
+    """Print a line for each kill, and the number of runs that ended as the undisturbed one."""
+    with tempfile.TemporaryDirectory() as home:
+        project, durations = prepare(Path(home).resolve())
+        expected, good = read_lock(project), 0
+        for number, kill in enumerate(plan(durations, times, seed), 1):
+            ended = strike(project, kill)
+            projects.run(project, "sh", "-c", "smallset check --fix || test $? = 1")
+            projects.run(project, "dvc", "repro", "--no-run-cache")
+            projects.run(project, "smallset", "check")
+            same = read_lock(project) == expected
             good += ended and same
-            print(line(number, kill, ended, same, cure), flush=True)
-    print(f"{good} of {arguments.times} as an undisturbed run")
-    sys.exit(good < arguments.times)
+            results = f"{'same lock' if same else 'OTHER LOCK'}, {'all ended' if ended else 'LEFT RUNNING'}"
+            line = f"{number:3} {kill.stage:24} {kill.how.name} to {kill.victim:6} after {kill.after:5.1f} s: {results}"
+            print(line, flush=True)
+    sys.exit(f"{good} of {times} runs ended as the undisturbed one" if good < times else 0)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

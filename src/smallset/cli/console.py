@@ -1,7 +1,7 @@
-"""What the user should know beside the results, on stderr: how far it has come, what is left out, what is broken."""
+"""What commands print beside their results, on stderr: progress, notes, and files that cannot be read."""
 
 import sys
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -9,23 +9,19 @@ from tqdm import tqdm
 from smallset.pipeline import progress, text
 
 if TYPE_CHECKING:
-    from smallset.cli.prediction import Answer
+    from smallset.models.classifier import Prediction
 
 
-def say(lines: Iterable[str]) -> None:
-    """Each on a line of its own, above a bar where there is one."""
-    for line in lines:
-        tqdm.write(text.visible(line), file=sys.stderr)
+def print_notes(notes: Iterable[str]) -> None:
+    """Print each note on a line of its own, above a progress bar if there is one."""
+    for note in notes:
+        tqdm.write(text.visible(note), file=sys.stderr)
 
 
-def complain(answers: Iterable["Answer"]) -> int:
-    """Name each file that does not decode; return their number."""
-    broken = [f"{answer.path}: {answer.error}" for answer in answers if answer.error]
-    say(broken)
-    return len(broken)
-
-
-def followed(answers: Iterable["Answer"], paths: Iterable[str], hidden: bool = False) -> Iterable["Answer"]:
-    """The answers under a bar, or lines where stderr is no terminal; hidden: without."""
+def follow(predictions: "Iterable[Prediction]", paths: Iterable[str], hidden: bool = False) -> "Iterator[Prediction]":
+    """Yield the predictions below a progress bar, and name each file that cannot be read. hidden: without a bar."""
     total = len(paths) if isinstance(paths, Sized) else None
-    return answers if hidden else progress.bar(answers, total=total, unit=" photos")
+    for prediction in predictions if hidden else progress.bar(predictions, total=total, unit=" photos"):
+        if prediction.error:
+            print_notes([f"{prediction.file}: {prediction.error}"])
+        yield prediction

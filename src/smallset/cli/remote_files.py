@@ -1,4 +1,4 @@
-"""Where photos lie and labels go: a local folder, or any place that fsspec reads and writes."""
+"""Photos and results in a local folder, or in any place that fsspec reads and writes."""
 
 import hashlib
 import os
@@ -18,208 +18,225 @@ import fsspec
 
 from smallset.datasets import scan
 from smallset.images import formats
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
-READERS = 16  # files that are read at once from a place that is not local
-AHEAD = 64  # copies of them that wait for their turn, at most
-WAITS = (1.0, 5.0, 25.0)  # s, after which a place that failed is tried again
-PART = ".part."  # begins the name of a draft
+READERS = 16  # files that are read at once from a remote place
+PREFETCHED = 64  # copies that wait for their turn, at most
+WAITS = (1.0, 5.0, 25.0)  # s before each new attempt after a failure
+DRAFT = ".part."
 
-# fsspec's protocols of stores without folders: a put is whole or not at all, and mkdir would make a bucket.
-OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "memory"}
+# Protocols of object stores: an upload appears completely or not at all, and creating a folder would create a bucket.
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "memory"}
 
-Given = ParamSpec("Given")
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder, and the file system that it is on."""
+class Location:
+    """A folder in a file system; `name` is what the user wrote."""
 
     system: fsspec.AbstractFileSystem
     folder: str
-    name: str  # as the user wrote it
+    name: str
 
     @property
-    def local(self) -> bool:
-        """Whether its files have paths that Python opens."""
+    def is_local(self) -> bool:
+        """Whether Python can open its files by path."""
         return isinstance(self.system, fsspec.get_filesystem_class("file"))
 
-    def at(self, file: str) -> str:
-        """The path of a file in it."""
+    @property
+    def is_object_store(self) -> bool:
+        """Whether it has objects and no folders."""
+        protocol = self.system.protocol
+        return not OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
+
+    def path(self, file: str) -> str:
+        """The path of a file in the folder."""
         return f"{self.folder}/{file}"
 
-    @property
-    def objects(self) -> bool:
-        """Whether it is in a store of objects, which knows no folders."""
-        protocol = self.system.protocol
-        return bool({protocol} & OBJECTS if isinstance(protocol, str) else {*protocol} & OBJECTS)
-
     @contextmanager
-    def reached(self) -> Iterator[None]:
-        """One error for all that keeps from a place: every file system has errors of its own."""
+    def readable_errors(self) -> Iterator[None]:
+        """Turn the errors of any file system into one SmallsetError."""
         try:
             yield
         except SmallsetError:
             raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - each file system has its own errors
             raise SmallsetError(
-                f"{self.name}: {words(error)}. Check the name, the rights and the network. The same command goes on "
-                f"from here."
+                f"{self.name}: {describe(error)}. Check the name, the access rights and the network. The same command "
+                f"continues from here."
             ) from None
 
     def read(self, file: str) -> bytes | None:
-        """A file's bytes; None where there is no such file."""
-        with self.reached():
+        """The bytes of a file; None when it does not exist."""
+        with self.readable_errors():
             try:
-                return bytes(patiently(self.system.cat_file, self.at(file)))
+                return bytes(retry(self.system.cat_file, self.path(file)))
             except FileNotFoundError:
                 return None
 
     def write(self, file: str, content: bytes) -> None:
-        """Make a file that is whole from the first moment that it has its name."""
-        with self.reached():
-            if self.objects:
-                patiently(self.system.pipe_file, self.at(file), content)
+        """Write a file, which appears completely or not at all."""
+        with self.readable_errors():
+            if self.is_object_store:
+                retry(self.system.pipe_file, self.path(file), content)
                 return
-            draft = self.at(f"{PART}{uuid.uuid4().hex}.{file}")  # another worker may be at the same file
+            draft = self.path(f"{DRAFT}{uuid.uuid4().hex}.{file}")  # another worker may write the same file
             self.system.makedirs(self.folder, exist_ok=True)
-            patiently(self.system.pipe_file, draft, content)
-            self.system.mv(draft, self.at(file))
+            retry(self.system.pipe_file, draft, content)
+            self.system.mv(draft, self.path(file))
 
-    def names(self) -> list[str]:
-        """Those of the files in it, as they are now."""
-        with self.reached():
+    def list_names(self) -> list[str]:
+        """The names of the files in the folder."""
+        with self.readable_errors():
             self.system.invalidate_cache()
             try:
-                found = self.system.ls(self.folder, detail=False)
+                return [path.rpartition("/")[2] for path in self.system.ls(self.folder, detail=False)]
             except FileNotFoundError:
                 return []
-            return [path.rpartition("/")[2] for path in found]
 
-    def answers(self) -> bool:
-        """Whether it lets us in: it says of a file that is not there that it is not there."""
+    def grants_access(self) -> bool:
+        """Whether the store still answers: it can say that a file does not exist."""
         try:
-            self.system.info(self.at(f"{PART}nothing"))
+            self.system.info(self.path(f"{DRAFT}nothing"))
         except FileNotFoundError:
             return True
         except Exception:  # noqa: BLE001
             return False
         return True
 
-    def tidy(self) -> None:
-        """Remove the drafts that a killed run left."""
-        for name in self.names():
-            if name.startswith(PART):
-                self.system.rm_file(self.at(name))
+    def remove_drafts(self) -> None:
+        """Remove what an interrupted run left."""
+        for name in self.list_names():
+            if name.startswith(DRAFT):
+                self.system.rm_file(self.path(name))
 
 
 @dataclass
-class Photos:
-    """The photos of a place in their order, and those that are not to be read, with their reasons."""
+class PhotoList:
+    """The sorted photos of a location.
 
-    place: Place
-    files: list[str]  # relative to the place
-    reasons: dict[str, str] = field(default_factory=dict)  # by the path that is decoded
-    said: list[str] = field(default_factory=list)
-    sizes: "array[int]" = field(default_factory=lambda: array("q"))  # bytes; -1 where they are not known
-    failed: str = ""  # what ended the reading, which no single photo is to blame for
+    Attributes:
+        location: Where they are.
+        files: Paths relative to the location.
+        errors: Why some cannot be read, by the path that would be decoded.
+        notes: Sentences about other files.
+        sizes: Bytes of each file, -1 when unknown.
+        failure: The problem that ended reading, for which no single photo is responsible.
+    """
+
+    location: Location
+    files: list[str]
+    errors: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    failure: str = ""
 
     def digest(self) -> str:
-        """sha256 of the list: names, and sizes where there is a file."""
+        """sha256 of the names and sizes."""
         digest = hashlib.sha256()
         for file, size in zip(self.files, self.sizes, strict=True):
             digest.update(f"{size} {file}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
-    def fetched(self, wanted: Iterable[str], folder: Path) -> Iterator[str]:
-        """A local path for each file: its own, or that of a copy in `folder`, of which AHEAD are made in advance.
+    def fetch(self, wanted: Iterable[str], folder: Path) -> Iterator[str]:
+        """Yield a local path for each file; remote files are copied to `folder` in advance.
 
-        A file that is gone or forbidden has that as its reason; any other trouble ends the paths, and is in `failed`.
+        A file that is gone or forbidden gets an error; any other problem ends the paths and is in `failure`.
         """
-        if self.place.local:
-            yield from (self.place.at(file) for file in wanted)
+        if self.location.is_local:
+            yield from (self.location.path(file) for file in wanted)
             return
         with ThreadPoolExecutor(READERS) as pool:
             copies = ((file, folder / f"{number}{Path(file).suffix}") for number, file in enumerate(wanted))
-            begun = ((copy, pool.submit(self.fetch, file, copy)) for file, copy in copies)
-            waiting = deque(islice(begun, AHEAD))
+            jobs = ((copy, pool.submit(self._copy, file, copy)) for file, copy in copies)
+            waiting = deque(islice(jobs, PREFETCHED))
             try:
                 while waiting:
-                    copy, done = waiting.popleft()
-                    self.failed = done.result()
-                    if self.failed:
+                    copy, job = waiting.popleft()
+                    self.failure = job.result()
+                    if self.failure:
                         return
                     yield str(copy)
-                    waiting.extend(islice(begun, 1))
+                    waiting.extend(islice(jobs, 1))
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def fetch(self, file: str, copy: Path) -> str:
-        """Copy a file; return what went wrong, unless it is the file's own fault and so its reason."""
+    def _copy(self, file: str, copy: Path) -> str:
+        """Copy a file; return a problem that concerns all files, while a problem of this file becomes its error."""
         try:
-            copy.write_bytes(patiently(self.place.system.cat_file, self.place.at(file)))
+            copy.write_bytes(retry(self.location.system.cat_file, self.location.path(file)))
         except (FileNotFoundError, PermissionError) as error:
-            # A forbidden file is one matter, rights that have run out are the matter of all that follow.
-            if isinstance(error, PermissionError) and not self.place.answers():
-                return f"{file}: {words(error)}"
-            self.reasons[str(copy)] = f"cannot be read: {scan.reason(error)}"
-        except Exception as error:  # noqa: BLE001 - each file system has its own
-            return f"{file}: {words(error)}"
+            if isinstance(error, PermissionError) and not self.location.grants_access():  # expired credentials
+                return f"{file}: {describe(error)}"
+            self.errors[str(copy)] = f"cannot be read: {error.strerror or error}"
+        except Exception as error:  # noqa: BLE001 - each file system has its own errors
+            return f"{file}: {describe(error)}"
         return ""
 
 
-def words(error: Exception) -> str:
-    """An error on one line, with its kind, without which some say nothing."""
-    told = scan.reason(error) if isinstance(error, OSError) else str(error)
-    return f"{type(error).__name__}: {' '.join(told.split())}".rstrip(": .")
+def describe(error: Exception) -> str:
+    """An error in one line, with its type, without which some say nothing."""
+    message = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"{type(error).__name__}: {' '.join(message.split())}".rstrip(": .")
 
 
-def patiently(call: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
-    """What the call gives, tried again after each of WAITS; what is gone or forbidden stays so, and is not."""
+def retry(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Call a function again after each of WAITS; missing and forbidden files are not tried again."""
     for wait in WAITS:
         try:
-            return call(*given, **named)
+            return call(*args, **kwargs)
         except (FileNotFoundError, PermissionError):
             raise
-        except Exception:  # noqa: BLE001 - each file system has its own
+        except Exception:  # noqa: BLE001 - each file system has its own errors
             time.sleep(wait)
-    return call(*given, **named)
+    return call(*args, **kwargs)
 
 
-def place(name: str) -> Place:
-    """A local path or a URL of fsspec's; SmallsetError where the package that speaks its protocol is missing."""
-    options = {"max_concurrency": 1} if name.startswith(("s3://", "s3a://")) else {}  # else it asks for each size first
+def open_location(name: str) -> Location:
+    """A local path or an fsspec URL; SmallsetError when the package for its protocol is missing."""
+    options = {"max_concurrency": 1} if name.startswith(("s3://", "s3a://")) else {}  # else it requests each size first
     try:
         system, folder = fsspec.url_to_fs(name, **options)
     except (ImportError, ValueError) as error:
-        raise SmallsetError(f"{name}: {error}. Install the package that fsspec names for it.") from None
-    return Place(system, str(folder).rstrip("/"), name)
+        raise SmallsetError(f"{name}: {error}. Install the package that this message names.") from None
+    return Location(system, str(folder).rstrip("/"), name)
 
 
-def find(source: Place) -> Photos:
-    """The photos below a place. A local folder is looked through as ever; elsewhere the names tell what is a photo."""
-    photos = walked(source) if source.local else listed(source)
+def find_photos(location: Location) -> PhotoList:
+    """Find the photos below a location: by content in a local folder, by name elsewhere."""
+    photos = _find_local(location) if location.is_local else _find_remote(location)
     if not photos.files:
-        raise SmallsetError(f"{source.name}: expected photos, found none. Name a folder that has some.")
+        raise SmallsetError(f"{location.name}: expected photos, found none. Name a folder that contains some.")
     return photos
 
 
-def walked(source: Place) -> Photos:
-    """Those of a local folder."""
-    found = scan.walk(Path(source.folder))
-    below = scan.ordered([*found.photos, *found.broken]) if found.broken else found.photos
-    sizes = array("q", (-1 if path in found.broken else os.stat(source.at(path)).st_size for path in below))  # noqa: PTH116 - many
-    reasons = {source.at(path): reason for path, reason in found.broken.items()}
-    return Photos(source, below, reasons, scan.not_counted(found.others), sizes)
+def _find_local(location: Location) -> PhotoList:
+    result = scan.scan(Path(location.folder))
+    paths = result.all_photos()
+    sizes = array("q", (-1 if path in result.unreadable else os.stat(location.path(path)).st_size for path in paths))  # noqa: PTH116
+    errors = {location.path(path): reason for path, reason in result.unreadable.items()}
+    return PhotoList(location, paths, errors, scan.describe_others(result.others), sizes)
 
 
-def listed(source: Place) -> Photos:
-    """Those of any other place, by their names."""
-    with source.reached():
-        found = source.system.find(source.folder, detail=True)
-    source.system.invalidate_cache()  # it keeps all that it has listed
-    whole = (path.removeprefix(f"{source.folder}/") for path in found if path.startswith(f"{source.folder}/"))
-    files = sorted(file for file in whole if formats.NAMED.search(file) and not any(map(scan.hidden, file.split("/"))))
-    sizes = array("q", (-1 if (size := found[source.at(file)].get("size")) is None else int(size) for file in files))
-    return Photos(source, files, sizes=sizes)
+def _find_remote(location: Location) -> PhotoList:
+    with location.readable_errors():
+        details = location.system.find(location.folder, detail=True)
+    location.system.invalidate_cache()  # it would keep the whole listing
+    below = (path.removeprefix(f"{location.folder}/") for path in details if path.startswith(f"{location.folder}/"))
+    names = sorted(
+        file for file in below if formats.NAMED.search(file) and not any(map(scan.is_hidden, file.split("/")))
+    )
+    sizes = [details[location.path(file)].get("size") for file in names]
+    return PhotoList(location, names, sizes=array("q", (-1 if size is None else int(size) for size in sizes)))
+
+
+def write_tables(tables: dict[str, str], location: Location) -> None:
+    """Write texts as files of a location, in place of those that are there."""
+    for name, content in tables.items():
+        if location.is_local:
+            files.write_text(Path(location.folder) / name, content)
+        else:
+            location.write(name, content.encode())

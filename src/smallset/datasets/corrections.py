@@ -1,6 +1,6 @@
-"""What people have decided about photos: corrections.csv, which `subset` applies. The photos themselves never change.
+"""People's decisions about photos: corrections.csv, which the split stage joins with the table of photos.
 
-A decision is about a photo's bytes: it holds under any name, and in any folder.
+A decision is about the bytes of a photo, so it holds under any name and in any folder. The photo itself never changes.
 """
 
 import csv
@@ -9,189 +9,155 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from smallset.datasets import names
+from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
 
 FILE = Path("corrections.csv")
-KEEP, RELABEL, LEAVE_OUT = "keep", "relabel", "leave out"
-REASON = "left out in corrections.csv"  # in the list of photos that are left out
-MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")  # that git leaves where two sides meet
+DECISIONS = KEEP, RELABEL, LEAVE_OUT = "keep", "relabel", "leave out"
+REASON = f"left out in {FILE}"
+CONFLICTS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")  # git's marks
+SHA256 = r"[0-9a-f]{64}"
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
 class Correction(NamedTuple):
-    """One row of the file; all are text."""
+    """One row of the file."""
 
-    digest: str  # sha256 of the photo's bytes, as in metrics/subset/*.csv
-    file: str  # what it was called then, for people
-    decision: str  # keep: it is right as it is | relabel | leave out
-    label: str  # the class that it is given; "" but for relabel
+    sha256: str  # of the photo's bytes
+    file: str  # its path at that time, for people
+    decision: str  # KEEP: the label is right | RELABEL | LEAVE_OUT
+    label: str  # the new label; "" unless the decision is RELABEL
     when: str  # UTC, as 2026-01-31T12:00:00Z; of two decisions the later one holds
-    queue: str  # where on the page it was decided
+    queue: str  # the list on the review page where it was decided
 
 
-Corrections = dict[str, Correction]  # by digest
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-HEADER = ",".join(Correction._fields) + "\n"
+Corrections = dict[str, Correction]  # by sha256
+Summary = dict[str, dict[str, int]]  # split -> {relabeled, left_out}; empty if nothing was changed
+HEADER = ",".join(Correction._fields)
 
 
 def read(path: Path) -> Corrections:
-    """The decisions by digest, in its order; none where there is no file. Of two about a photo, the later one holds.
+    """Read the decisions, the later one of two about the same photo; none if there is no file.
 
-    git puts the rows of both branches into the file, as .gitattributes says. SmallsetError names the line of a fault,
-    and the cure.
+    A merge in git keeps the rows of both branches, see .gitattributes. A SmallsetError names the line and the fix.
     """
     if not path.is_file():
         return {}
     try:
-        text = path.read_text(encoding="utf-8-sig")  # a spreadsheet may put a mark before it
+        content = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError:
-        raise SmallsetError(f"{path}: expected UTF-8. Save it so, or take it from git: git checkout {path}") from None
-    found: Corrections = {}
-    for line, row in rows(path, text):
-        known = found.setdefault(row.digest, row)
-        alike = (known.decision, known.label) == (row.decision, row.label)
-        if not alike and (known.when == row.when or not all(re.fullmatch(TIME, one.when) for one in (known, row))):
-            words = f"{row.file} is decided twice, not alike, and no time tells which is later. Take one row away."
-            raise broken(path, line, words)
-        found[row.digest] = max(known, row, key=lambda one: (one.when, one))
-    return dict(sorted(found.items()))
+        raise SmallsetError(f"{path}: expected UTF-8. Save it as UTF-8, or restore it: git checkout {path}") from None
+    corrections: Corrections = {}
+    for line, row in _read_rows(path, content):
+        other = corrections.setdefault(row.sha256, row)
+        differ = (other.decision, other.label) != (row.decision, row.label)
+        if differ and (other.when == row.when or not all(re.fullmatch(TIME, when) for when in (other.when, row.when))):
+            problem = f"{row.file} has two different decisions, and `when` does not tell which is later. Remove a row."
+            raise _error(path, line, problem)
+        corrections[row.sha256] = max(other, row, key=lambda correction: (correction.when, correction))
+    return dict(sorted(corrections.items()))
 
 
-def rows(path: Path, text: str) -> Iterator[tuple[int, Correction]]:
-    """The rows with the lines that they end on. Columns may be in any order; a merge may leave their names twice."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith(MARKS):
-            raise broken(path, number, f"a merge left {line[:7]} there. Keep the rows of both sides without the marks.")
-    reader, columns = csv.reader(io.StringIO(text, newline=""), strict=True), [""]
+def _read_rows(path: Path, content: str) -> Iterator[tuple[int, Correction]]:
+    """The rows with their line numbers. Columns may be in any order; after a merge the header may occur twice."""
+    for number, line in enumerate(content.split("\n"), 1):
+        if line.startswith(CONFLICTS):
+            raise _error(path, number, f"found git's mark {line[:7]}. Keep the rows of both sides, without the marks.")
+    reader, columns = csv.reader(io.StringIO(content, newline=""), strict=True), list[str]()
     try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if sorted(cells) == sorted(Correction._fields):
-                columns = cells
-            elif columns == [""]:
-                raise broken(path, 1, f"expected the columns {HEADER.strip()}; found {','.join(cells)}. Mend the line.")
+        for raw_cells in reader:
+            cells = [cell.strip() for cell in raw_cells]
+            header = ["sha256" if cell == "digest" else cell for cell in cells]  # the name in 0.2.0
+            if sorted(header) == sorted(Correction._fields):
+                columns = header
+            elif not columns:
+                raise _error(path, 1, f"expected the columns {HEADER}; found {','.join(cells)}. Correct the line.")
             elif any(cells):
-                yield reader.line_num, checked(path, reader.line_num, cells, columns)
+                yield reader.line_num, _check_row(path, reader.line_num, cells, columns)
     except csv.Error as error:
-        raise broken(path, reader.line_num, f"{error}. Mend the line, or take it away.") from None
+        raise _error(path, reader.line_num, f"{error}. Correct the line, or remove it.") from None
 
 
-def checked(path: Path, line: int, cells: list[str], columns: list[str]) -> Correction:
-    """A row, if it is one."""
+def _check_row(path: Path, line: int, cells: list[str], columns: list[str]) -> Correction:
     if len(cells) != len(columns):
-        raise broken(path, line, f"expected {len(columns)} cells, found {len(cells)}. Mend the line.")
+        raise _error(path, line, f"expected {len(columns)} cells, found {len(cells)}. Correct it.")
     row = Correction(**dict(zip(columns, cells, strict=True)))
     row = row._replace(label=unicodedata.normalize("NFC", row.label))
-    if not re.fullmatch(r"[0-9a-f]{64}", row.digest):
-        raise broken(path, line, f"expected a digest of 64 hex digits, found {row.digest!r}. Take the line away.")
-    if row.decision not in (KEEP, RELABEL, LEAVE_OUT):
-        raise broken(
-            path, line, f"expected {KEEP}, {RELABEL} or {LEAVE_OUT}, found {row.decision!r}. Write one of them."
-        )
-    if (row.decision == RELABEL) != bool(row.label):
-        raise broken(path, line, f"a label goes with {RELABEL}, and with nothing else. Mend the line.")
-    if row.label and not names.usable(row.label):
-        raise broken(path, line, f"the label {row.label!r} cannot be the name of a folder. Choose another.")
+    checks = {
+        f"expected a sha256 of 64 hex digits, found {row.sha256!r}. Remove it.": re.fullmatch(SHA256, row.sha256),
+        f"expected {', '.join(DECISIONS)}, found {row.decision!r}. Correct it.": row.decision in DECISIONS,
+        f"expected a label with {RELABEL}, and only there. Correct it.": (row.decision == RELABEL) == bool(row.label),
+        f"the label {row.label!r} cannot be a folder. Choose another.": names.is_usable_label(row.label or "-"),
+    }
+    for problem, valid in checks.items():
+        if not valid:
+            raise _error(path, line, problem)
     return row
 
 
-def broken(path: Path, line: int, words: str) -> SmallsetError:
-    """The error about a line."""
-    return SmallsetError(f"{path}: line {line}: {text.visible(words)}")
+def _error(path: Path, line: int, problem: str) -> SmallsetError:
+    return SmallsetError(f"{path}: line {line}: {text.visible(problem)}")
 
 
-def write(path: Path, found: Mapping[str, Correction]) -> None:
-    """Write the file, whole, by digest: where two branches decide, git seldom finds both at one place."""
-    text = HEADER + "".join(line(found[digest]) for digest in sorted(found))
-    with files.atomic_write(path) as draft:
-        draft.write_bytes(text.encode())
+def write(path: Path, corrections: Mapping[str, Correction]) -> None:
+    """Write the file, sorted by sha256, so that git seldom finds a conflict between two branches."""
+    files.write_text(path, f"{HEADER}\n" + "".join(line(corrections[sha256]) for sha256 in sorted(corrections)))
 
 
-@lru_cache(100_000)  # with each decision, all are written
-def line(one: Correction) -> str:
-    """The line of a row.
-
-    What is for people alone is written as it can be seen: a line end in a photo's name is none of the file.
-    """
-    row = (one.digest, text.visible(one.file), *one[2:5], text.visible(one.queue))
-    text: str = csv.writer(SimpleNamespace(write=str), lineterminator="\n").writerow(row)
-    return text
+@lru_cache(100_000)  # every decision on the review page writes all rows
+def line(row: Correction) -> str:
+    """One line of the file; a line end in the name of a photo is written as an escape."""
+    row = row._replace(file=text.visible(row.file), queue=text.visible(row.queue))
+    formatted: str = csv.writer(SimpleNamespace(write=str), lineterminator="\n").writerow(row)
+    return formatted
 
 
-def apply(found: Corrections, raw: Path, table: pd.DataFrame, others: Iterable[str]) -> pd.DataFrame:
-    """The photos of the splits as they are decided: their labels, their `place` (<class>/<name>), or `out`: left out.
-
-    table: file, label, split of each, the files below `raw`; others: all files there. A photo's split stays: it was
-    drawn before, whatever is decided. A photo with another label keeps its name, unless a photo of that class has it.
-    """
-    table = table.assign(place=table["file"], out=False)
-    if not found:
-        return table
-    called: list[str] = table["file"].tolist()
-    digests = table["digest"].tolist() if "digest" in table else [files.sha256(raw / file) for file in called]
-    decided = [found.get(digest) for digest in digests]
-    labels = [one.label if one and one.label else label for one, label in zip(decided, table["label"], strict=True)]
-    given = dict(zip(called, labels, strict=True))
-    own = pd.DataFrame({"source": [*others]})
-    own["label"] = [given.get(file, file.partition("/")[0]) for file in own["source"]]
-    # Those that stay come first, so that none that is added has the name of one.
-    own = own.loc[(own["label"] != own["source"].str.partition("/")[0]).sort_values(kind="stable").index]
-    place = dict(zip(own["source"], names.places(own), strict=True))
-    moved = table["label"] != labels
-    return table.assign(
-        label=labels,
-        place=[place[file] if new else file for file, new in zip(called, moved, strict=True)],
-        out=[one is not None and one.decision == LEAVE_OUT for one in decided],
-    )
-
-
-def check(found: Corrections, classes: Iterable[str]) -> None:
-    """SmallsetError for a label that differs from a class only in case: some systems would make one folder of both."""
-    given = {one.label: one.file for one in found.values() if one.label}
-    spelt = Counter(names.same(label) for label in {*classes, *given})
-    for label, file in given.items():
-        if spelt[names.same(label)] > 1:
-            raise SmallsetError(f"{FILE}: {label} ({file}) is another class in other letters. Write them alike.")
-
-
-def record(table: pd.DataFrame) -> dict[str, Any]:
-    """What `apply` has changed, for metrics/subset.json: nothing where it has changed nothing."""
-    moved = table[(table["place"] != table["file"]) & ~table["out"]]
-    if moved.empty and not table["out"].any():
-        return {}
-    changes = {"relabelled": moved, "left_out": table[table["out"]]}
-    counts = {
-        split: {name: int((rows["split"] == split).sum()) for name, rows in changes.items()}
-        for split in ("train", "validation", "test")
+def apply(dataset: Dataset, corrections: Mapping[str, Correction]) -> tuple[Dataset, Summary]:
+    """Join a dataset with the decisions: labels change, and photos are left out. No file and no split changes."""
+    if not corrections:
+        return dataset, {}
+    sha256, old = dataset.table["sha256"], dataset.table["label"]
+    new = {row.sha256: row.label for row in corrections.values() if row.label}
+    labels = pd.Series([new.get(key, label) for key, label in zip(sha256, old, strict=True)], old.index, dtype=object)
+    out = sha256.isin([row.sha256 for row in corrections.values() if row.decision == LEAVE_OUT])
+    counts = {"relabeled": (old != labels) & ~out, "left_out": out}
+    summary = {
+        split: {name: int((mask & (dataset.table["split"] == split)).sum()) for name, mask in counts.items()}
+        for split in SPLITS
     }
-    return {"corrections": {"photos": counts, "relabelled": dict(zip(moved["place"], moved["file"], strict=True))}}
+    table = dataset.table.assign(label=labels)[~out].reset_index(drop=True)
+    changed = replace(dataset, table=table, classes=tuple(sorted({*table["label"]})))
+    return changed, summary if any(mask.any() for mask in counts.values()) else {}
 
 
-def sources(record: Mapping[str, Any]) -> dict[str, str]:
-    """Of each photo with another label, by its place, which file it is."""
-    found: dict[str, str] = record.get("corrections", {}).get("relabelled", {})
-    return found
-
-
-def said(found: Corrections, raw: Path, record: Mapping[str, Any], listed: Mapping[str, pd.DataFrame]) -> list[str]:
-    """How many corrections were applied and how many were not, and new classes; nothing where none was decided."""
-    if not found:
+def describe(dataset: Dataset, corrections: Mapping[str, Correction]) -> list[str]:
+    """Sentences on the decisions about the photos of a dataset, before `apply`; none if there are no decisions."""
+    if not corrections:
         return []
-    out = {files.sha256(raw / file) for file, reason in record["left_out"].items() if reason == REASON}
-    present = out.union(*(table["digest"] for table in listed.values()))
-    counts = Counter(one.decision for digest, one in found.items() if digest in present)
-    absent = len(found) - counts.total()
-    parts = [f"{counts[RELABEL]} relabelled", f"{counts[LEAVE_OUT]} left out", f"{counts[KEEP]} kept as they are"]
-    gone = f"; {absent} of photos that are not in the splits any more" if absent else ""
-    known = {path.name for path in raw.iterdir() if path.is_dir()}
-    new = sorted({place.partition("/")[0] for place in sources(record)} - known)
-    fresh = [f"New classes by {FILE}: {', '.join(new)}"] if new else []
-    return [f"{FILE}: {', '.join(parts)}{gone}", *fresh]
+    known = [corrections[sha256] for sha256 in {*dataset.sha256} & corrections.keys()]
+    counts, absent = Counter(row.decision for row in known), len(corrections) - len(known)
+    lines = [f"{FILE}: {counts[RELABEL]:,} relabeled, {counts[LEAVE_OUT]:,} left out, {counts[KEEP]:,} kept"]
+    if absent:
+        lines[0] += f"; {absent:,} are about photos that are not in the dataset"
+    if new := sorted({row.label for row in known if row.label} - {*dataset.classes}):
+        lines.append(f"New classes in {FILE}: {', '.join(new)}")
+    return lines
+
+
+def check(corrections: Mapping[str, Correction], classes: Iterable[str]) -> None:
+    """SmallsetError when labels differ only in case, because some systems treat them as the same folder."""
+    labels = {row.label: row.file for row in corrections.values() if row.label}
+    spellings = Counter(names.normalize(label) for label in {*classes, *labels})
+    for label, file in labels.items():
+        if spellings[names.normalize(label)] > 1:
+            raise SmallsetError(f"{FILE}: the label {label} ({file}) also occurs in another spelling. Use only one.")

@@ -36,6 +36,28 @@ class Dataset:
     root: Path = Path()
 
     @classmethod
+    def from_folder(
+        cls,
+        folder: str | Path,
+        table: str | Path | None = None,
+        fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+    ) -> "Dataset":
+        """Read and measure the photos in class folders, or in any folder with a table of labels.
+
+        The splits are those of the folders or of the table, or else drawn by `fractions` (train, validation, test).
+        Warnings tell what is assumed and what is left out. SmallsetError when the labels are not clear.
+        """
+        from smallset.datasets import prepare
+
+        return prepare.load(Path(folder), Path(table) if table else None, fractions, seed)
+
+    @classmethod
+    def from_table(cls, table: str | Path, folder: str | Path) -> "Dataset":
+        """Read and measure the photos that a CSV or JSON file lists: file, label[, split][, group]."""
+        return cls.from_folder(folder, table)
+
+    @classmethod
     def read(cls, path: Path = TABLE, root: Path = Path()) -> "Dataset":
         """Read the table that `write` wrote; SmallsetError when the file is not such a table."""
         try:
@@ -59,8 +81,8 @@ class Dataset:
     def take(self, rows: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]) -> "Dataset":
         """The photos of these rows, by number or by mask, with the same classes."""
         rows = np.asarray(rows)
-        chosen = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        return replace(self, table=self.table.iloc[chosen].reset_index(drop=True))
+        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return replace(self, table=self.table.iloc[numbers].reset_index(drop=True))
 
     def split(self, name: str) -> "Dataset":
         """The photos of one split."""

@@ -1,9 +1,10 @@
-"""The dogs-vs-cats archive: a local file, or the first mirror that answers."""
+"""Published archives: a local copy, or the first mirror that answers with the right bytes."""
 
 import os
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -12,66 +13,63 @@ import gdown
 from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
 
-WAYS_ON = """Three ways on:
-- get the archive with a browser and name it: SMALLSET_ARCHIVE=/path/of/the.zip dvc repro
-- take your own photos: download.source: folder and download.folder in params.yaml
-- take the drawn sample, which needs no network: download.source: sample, or the pipeline in sample/"""
+DOWNLOADS = Path("data/downloads")  # keeps archives, also partial ones, so that a broken download is continued
+ALTERNATIVES = """You can:
+- get the archive with a browser and name it: {variable}=/path/of/{name} dvc repro
+- use your own photos: download.source: folder and download.folder in params.yaml
+- use generated pictures, without a network: download.source: synthetic, or the pipeline in sample/"""
 
 
-def local_archive() -> Path | None:
-    """The archive that the environment names: where it lies on a disk is no part of the experiment."""
-    name = os.environ.get("SMALLSET_ARCHIVE")
-    return Path(name) if name else None
+def locate(mirrors: Sequence[params.Mirror], variable: str, name: str) -> Path:
+    """The archive that an environment variable names, or else downloaded; a SmallsetError lists the alternatives.
 
-
-def from_mirrors(mirrors: list[params.Mirror], downloads: Path) -> Path:
-    """Download from the first mirror that answers; SmallsetError lists what was tried and the ways on."""
-    downloads.mkdir(parents=True, exist_ok=True)
+    Its location on this machine is not a parameter, because results do not depend on it.
+    """
+    if variable in os.environ:
+        return Path(os.environ[variable])
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
     tried = []
     for mirror in mirrors:
         try:
-            return checked(fetch(mirror.url, downloads), mirror.sha256)
+            return _check(_fetch(mirror.url, name), mirror.sha256)
         except (SmallsetError, OSError, gdown.exceptions.DownloadError) as error:
-            tried.append(f"- {mirror.url}: {_one_line(error)}")
-    raise SmallsetError("\n".join(["no mirror gave the archive. Tried:", *tried, WAYS_ON]))
-
-
-def fetch(url: str, downloads: Path) -> Path:
-    """Fetch one url into `downloads`, going on where a broken download stopped; what is there is not fetched again."""
-    address = urlparse(url)
-    name = Path(address.path).name if address.path.endswith(".zip") else "dogs-vs-cats.zip"
-    if (downloads / name).exists():
-        return downloads / name
-    if "kaggle.com/competitions/" in url:
-        return from_kaggle(url.rsplit("/", 1)[-1], downloads)
-    gdown.download(url=url, output=str(downloads / name), resume=True, use_cookies=False, timeout=30, retries=2)
-    return downloads / name
-
-
-def from_kaggle(competition: str, downloads: Path) -> Path:
-    """Kaggle's own client: it needs an account, a key in ~/.kaggle, and the competition's rules accepted."""
-    if shutil.which("kaggle") is None:
-        raise SmallsetError(
-            'Kaggle\'s client is not installed: pip install -e ".[kaggle]", and put your key in ~/.kaggle'
-        )
-    command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(downloads)]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise SmallsetError(f"{' '.join(command)} ended with exit code {code}; its own words are above")
-    return downloads / f"{competition}.zip"
-
-
-def checked(archive: Path, sha256: str | None) -> Path:
-    """The archive, if it is a zip with the expected digest; another is set aside so that the next try starts anew."""
-    found = files.sha256(archive)
-    if sha256 in (None, found) and zipfile.is_zipfile(archive):
-        return archive
-    archive.replace(archive.with_suffix(".wrong"))
+            tried.append(f"- {mirror.url}: {' '.join(str(error).split())[:300]}")
     raise SmallsetError(
-        f"{archive}: expected a zip with sha256 {sha256 or 'of any value'}, found {found}. "
-        f"Set aside as {archive.stem}.wrong; delete it"
+        "\n".join(["no mirror sent the archive. Tried:", *tried, ALTERNATIVES.format(variable=variable, name=name)])
     )
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _fetch(url: str, name: str) -> Path:
+    """Download a URL unless the file is there already; a partial file is continued."""
+    path = Path(urlparse(url).path)
+    target = DOWNLOADS / (path.name if path.suffix in (".zip", ".npz") else name)
+    if target.exists():
+        return target
+    if "kaggle.com/competitions/" in url:
+        return _fetch_from_kaggle(url.rsplit("/", 1)[-1])
+    gdown.download(url=url, output=str(target), resume=True, use_cookies=False, timeout=30, retries=2)
+    return target
+
+
+def _fetch_from_kaggle(competition: str) -> Path:
+    """Kaggle's client needs an account, a key in ~/.kaggle, and consent to the rules of the competition."""
+    if shutil.which("kaggle") is None:
+        raise SmallsetError(
+            'Kaggle\'s client is not installed: pip install "smallset[kaggle]", and put your key in ~/.kaggle'
+        )
+    command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(DOWNLOADS)]
+    if code := subprocess.run(command, check=False).returncode:
+        raise SmallsetError(f"{' '.join(command)} failed with exit code {code}; its messages are above")
+    return DOWNLOADS / f"{competition}.zip"
+
+
+def _check(archive: Path, sha256: str | None) -> Path:
+    """The archive if it is a zip with this digest; otherwise it is set aside, so that the next attempt starts anew."""
+    actual = files.sha256(archive)
+    if sha256 in (None, actual) and zipfile.is_zipfile(archive):
+        return archive
+    archive.replace(archive.with_suffix(".wrong"))
+    raise SmallsetError(
+        f"{archive}: expected a zip with {f'sha256 {sha256}' if sha256 else 'any sha256'}, found {actual}. "
+        f"Set aside as {archive.stem}.wrong; delete it"
+    )

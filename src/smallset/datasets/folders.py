@@ -1,6 +1,7 @@
-"""How the user's own photos say their classes, splits and groups, and what was decided where they may say two things.
+"""Read a folder of photos as a Dataset: the labels, and if there are any the splits and the groups.
 
-Class folders, in folders of splits or around them, however deep; the class in the files' names; or a table.
+They come from class folders, inside or around folders of splits, at any depth; from the names of the files; or from a
+table. Every decision that could have been different is reported in a sentence.
 """
 
 import hashlib
@@ -9,278 +10,263 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from smallset.datasets import names, scan, tables
+from smallset.datasets.dataset import COLUMNS, SPLITS, Dataset
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.text import visible
 
-SPLITS = ("train", "validation", "test")
-# A split's folder: its name, perhaps with what is said of it (train_data, seg_train, Training set, test1).
+# The name of a split's folder, as train, train_data, seg_train, Training set, test1.
 SPLIT = re.compile(
     r"(?<![a-z])(train|training|val|valid|validation|dev|test|testing)(?:set|data)?[\s_.-]*\d*(?![a-z])", re.IGNORECASE
 )
-DRAWN = 5  # of so many training photos one is drawn for a split that there is not
-NUMBERED = re.compile(r"^(.*?[^\W\d_].*?)[\s._-]*\(?\d+\)?$")  # cat.0, cat_001, cat (1), cat12; the class is cat
-# What cameras and phones call photos, without the numbers: no class.
+DRAWN = 5  # one in so many training photos is drawn for a missing split
+NUMBERED = re.compile(r"^(.*?[^\W\d_].*?)[\s._-]*\(?\d+\)?$")  # cat.0, cat_001, cat (1), cat12: the class is cat
+# What cameras and phones call photos, without the numbers. These are not classes.
 CAMERA = {
     *("dsc", "dscf", "dscn", "frame", "gopr", "image", "img", "imge", "mvimg", "p", "photo", "pic", "picture", "pxl"),
     *("sam", "scan", "screenshot", "signal", "whatsappimageat"),
 }
+SURROGATE = re.compile("[\ud800-\udfff]")  # a byte that is not UTF-8, as Python reads it
+NAMED = 9  # in a sentence
 
-Labelled = tuple[pd.DataFrame, list[str]]  # source, label, perhaps split and group; and what was decided, in sentences
+Labelled = tuple[pd.DataFrame, list[str]]  # file, label, perhaps split and group; and notes
 
 
-def read(folder: Path, table: Path | None) -> Labelled:
-    """One row of strings a photo: source (below `folder`), file (its place: <class>/<name>), label, split, group.
+def read_folder(folder: Path, table: Path | None = None) -> tuple[Dataset, list[str]]:
+    """Read a folder of photos, and the table with their labels unless folders or names contain them.
 
-    Split and group are columns only where they are known; group is empty for a photo that has none. With it come the
-    sentences that say what was decided, how to decide otherwise, and what was left out.
-    Raises SmallsetError for what is not clear, and for a group in two splits.
+    Returns:
+        The dataset with `folder` as its root, sorted by label and then in natural order, not measured yet; and notes:
+        how the folder was understood, how to change it, and what is left out. SmallsetError when labels are not clear.
     """
-    found = scan.walk(folder)
-    if not found.photos:
-        raise found.none()
-    own, words = tables.read(table, found) if table is not None else arranged(found)
-    where = table or folder
-    own["label"] = [unicodedata.normalize("NFC", label) for label in own["label"]]  # macOS spells é and 가 apart
-    check_labels(where, own)
-    if "split" in own:
-        own, drawn = completed(own)
-        words += drawn
-    if "split" in own:
-        check_splits(where, own)
-    own.insert(1, "file", names.places(own))
-    if table is None and found.bare:
-        words.append(f"Folders without a photo: {scan.some(found.bare, 9)}.")
-    return own, [*words, *found.said()]
+    return read_scan(scan.scan(folder), table)
 
 
-def arranged(found: scan.Walk) -> Labelled:
-    """What the folders say: splits with class folders in them, classes with splits in them, or classes alone."""
-    top, paths = unwrapped(found.photos)
-    tops, seconds = (sorted({part(path, level) for path in paths} - {""}) for level in (0, 1))
-    if splits := split_folders(tops):
-        own, words = from_splits(found, top, paths, splits)
-    elif len(tops) > 1 and (splits := split_folders(seconds)) and all(part(path, 1) in splits for path in paths):
-        own = frame(paths, lambda path: part(path, 0)).assign(split=[splits[part(path, 1)] for path in paths])
-        words = [f"Splits: by the folders {scan.some(seconds)} in the class folders. Rename them to decide otherwise."]
+def read_scan(photos: scan.Scan, table: Path | None = None) -> tuple[Dataset, list[str]]:
+    """Read a folder that has been scanned; as `read_folder`."""
+    left_out = photos.describe()
+    if not photos.photos:
+        raise SmallsetError(
+            " ".join([f"{photos.folder}: expected photos, found none.", *left_out, "Name another one."])
+        )
+    rows, notes = tables.read(table, photos) if table else _from_folders(photos)
+    labels = [unicodedata.normalize("NFC", label) for label in rows["label"]]  # macOS writes é in two characters
+    rows["label"] = pd.Series(labels, rows.index, dtype=object)
+    _check_labels(table or photos.folder, rows)
+    unnamed = rows["file"].map(lambda file: bool(SURROGATE.search(file)))
+    if unnamed.any():
+        examples = scan.some([*rows["file"][unnamed]])
+        left_out.insert(0, f"Left out, because their names are not UTF-8: {unnamed.sum():,} photos ({examples}).")
+    if table is None and photos.empty:
+        left_out.insert(0, f"Folders without a photo: {scan.some(photos.empty, NAMED)}.")
+    rows, drawn = _complete_splits(rows[~unnamed].reindex(columns=[*COLUMNS], fill_value="").astype(object))
+    order = {file: number for number, file in enumerate(scan.natural_order([*rows["file"]]))}
+    rows = rows.iloc[rows["file"].map(order).argsort()].sort_values("label", kind="stable", ignore_index=True)
+    return Dataset(rows, tuple(sorted({*rows["label"]})), photos.folder), [*notes, *drawn, *left_out]
+
+
+def _from_folders(photos: scan.Scan) -> Labelled:
+    """Split folders with class folders in them, class folders with split folders in them, or class folders alone."""
+    prefix, paths = _strip_shared(photos.photos)
+    first, second = (sorted({_folder(path, level) for path in paths} - {""}) for level in (0, 1))
+    if splits := _find_splits(first):
+        rows, notes = _from_split_folders(photos, prefix, paths, splits)
+    elif len(first) > 1 and (splits := _find_splits(second)) and all(_folder(path, 1) in splits for path in paths):
+        rows = _label(paths, [_folder(path, 0) for path in paths])
+        rows["split"] = [splits[_folder(path, 1)] for path in paths]
+        notes = [f"Splits: by the folders {scan.some(second)} in the class folders. Rename them to change this."]
     else:
-        labelled, words = labels(found, top, paths)
-        if labelled is None:
-            raise unlabelled(found, top)
-        own = labelled
-    own["source"] = [f"{top}{path}" for path in own["source"]]
-    if top:
-        words.insert(0, f"Taken for the folder of photos: {visible(top)}, which holds all of them.")
-    return own, words
+        rows, notes = _find_labels(photos, prefix, paths)
+    if prefix:
+        notes.insert(0, f"The folder of photos is {visible(prefix)}, which contains all of them.")
+    return rows.assign(file=prefix + rows["file"]), notes
 
 
-def unwrapped(paths: Sequence[str], classes: Collection[str] = ()) -> tuple[str, list[str]]:
-    """The folders that all paths share, up to one that is a class, with a / at the end; and the paths from there."""
+def _strip_shared(paths: Sequence[str], classes: Collection[str] = ()) -> tuple[str, list[str]]:
+    """The folders around all paths, up to one that is a class, with a / at the end; and the paths below."""
     shared = os.path.commonpath([os.path.dirname(path) for path in paths]).split("/")  # noqa: PTH120 - of text
-    top = "".join(f"{name}/" for name in itertools.takewhile(lambda name: name and name not in classes, shared))
-    return top, [path.removeprefix(top) for path in paths]
+    prefix = "".join(f"{name}/" for name in itertools.takewhile(lambda name: name and name not in classes, shared))
+    return prefix, [path.removeprefix(prefix) for path in paths]
 
 
-def part(path: str, level: int) -> str:
-    """The folder of a path at a level; "" for none."""
+def _folder(path: str, level: int) -> str:
+    """The folder in a path at a level; "" if there is none."""
     folders = path.split("/")[:-1]
     return folders[level] if level < len(folders) else ""
 
 
-def frame(paths: Sequence[str], label: Callable[[str], str]) -> pd.DataFrame:
-    """Source and label."""
-    return pd.DataFrame({"source": [*paths], "label": [label(path) for path in paths]}, dtype=object)
+def _label(paths: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame({"file": [*paths], "label": [*labels]}, dtype=object)
 
 
-def split_folders(names: Sequence[str]) -> dict[str, str]:
-    """The split of each name that is one's, if they are of train and another; the rest of their names is alike.
+def _find_splits(folders: Sequence[str]) -> dict[str, str]:
+    """The split of each folder that has the name of one, if there are train and another one, named alike.
 
     So seg_train and seg_test are splits; train station and test tube are not.
     """
-    matches = {name: match for name in names if (match := SPLIT.search(name))}
+    matches = {name: match for name in folders if (match := SPLIT.search(name))}
     rests = {name: (name[: match.start()] + name[match.end() :]).lower() for name, match in matches.items()}
-    if not rests:
-        return {}
-    (rest, _), *_ = Counter(rests.values()).most_common(1)
-    found = {name: tables.SPLITS[matches[name][1].lower()] for name in rests if rests[name] == rest}
-    return found if "train" in found.values() and len({*found.values()}) > 1 else {}
+    common = Counter(rests.values()).most_common(1)
+    splits = {name: tables.SPLITS[matches[name][1].lower()] for name in rests if rests[name] == common[0][0]}
+    return splits if "train" in splits.values() and len({*splits.values()}) > 1 else {}
 
 
-def from_splits(found: scan.Walk, top: str, paths: Sequence[str], splits: Mapping[str, str]) -> Labelled:
-    """<split>/<class>/<photo>. What is in no split, or has no classes there, is left out, but training photos not."""
+def _from_split_folders(photos: scan.Scan, prefix: str, paths: Sequence[str], splits: Mapping[str, str]) -> Labelled:
+    """<split>/<class>/<photo>. Other folders, and splits without classes except train, are left out."""
     for split, count in Counter(splits.values()).items():
         if count > 1:
-            twice = scan.some([name for name, of in splits.items() if of == split])
-            raise SmallsetError(f"{found.folder}: the folders {twice} are all for {split}. Put their photos into one.")
-    words = [f"Splits: by the folders {scan.some([*splits])}. Rename them to decide otherwise."]
+            several = scan.some([name for name in splits if splits[name] == split])
+            raise SmallsetError(f"{photos.folder}: the folders {several} are all for {split}. Merge them.")
+    notes = [f"Splits: by the folders {scan.some([*splits])}. Rename them to change this."]
     parts: dict[str, pd.DataFrame] = {}
-    for name in sorted({part(path, 0) for path in paths}, key=lambda name: (splits.get(name) != "train", name)):
-        classes = {label for part in parts.values() for label in part["label"]}  # training photos come first
-        inside = [path.removeprefix(f"{name}/") for path in paths if part(path, 0) == name]
-        inner, below = unwrapped(inside, classes)
-        own, said = labels(found, f"{top}{name}/{inner}", below, classes) if name in splits else (None, [])
-        if own is not None:
-            words += said
-            parts[name] = own.assign(source=f"{name}/{inner}" + own["source"], split=splits[name])
-        elif splits.get(name) == "train":
-            raise unlabelled(found, f"{top}{name}/{inner}")
-        else:
-            why = "has no classes" if name in splits else "is no split"
-            words.append(f"Left out: {len(below)} photos of {visible(name) or 'no folder'}, which {why}.")
-    return pd.concat([parts[name] for name in sorted(parts)], ignore_index=True), words
-
-
-def labels(
-    found: scan.Walk, top: str, paths: Sequence[str], classes: Collection[str] = ()
-) -> tuple[pd.DataFrame | None, list[str]]:
-    """The classes of the photos below `top`: by class folders, a table beside the photos, or their names; or None.
-
-    One class folder alone is one if it is among the `classes` that are known.
-    """
-    tops = {part(path, 0) for path in paths} - {""}
-    if len(tops) > 1 or tops & {*classes}:
-        return from_class_folders(paths)
-    return from_table_beside(found, top) or from_names(paths) or (None, [])
-
-
-def from_class_folders(paths: Sequence[str]) -> Labelled:
-    """<class>/<photo>, and photos in folders below a class folder."""
-    own = frame(paths, lambda path: part(path, 0))
-    loose = own["source"][own["label"] == ""].tolist()
-    words = [f"Left out, being in no class folder: {len(loose)} photos ({scan.some(loose)})."] * bool(loose)
-    own = own[own["label"] != ""].sort_values("label", kind="stable", ignore_index=True)
-    inner: dict[str, set[str]] = {}  # the folders in each class folder; "" for a photo right there
-    for path, label in zip(own["source"], own["label"], strict=True):
-        inner.setdefault(label, set()).add(part(path, 1))
-    if deeper := [label for label, names in inner.items() if len(names) > 1 and "" not in names]:
-        words.append(
-            f"Folders in class folders: {scan.some(deeper)}. All photos below count as that class. If the classes "
-            f"are those inner folders, name the folder right above them with --photos."
-        )
-    return own, words
-
-
-def from_table_beside(found: scan.Walk, top: str) -> Labelled | None:
-    """The labels of the one table in the photos' folder or above it that fits them, as Roboflow's _classes.csv."""
-    fitting = {}
-    for path in tables_around(found, top):
-        try:
-            fitting[path] = tables.read(found.folder / path, found.below(top))
-        except SmallsetError:
+    for name in sorted({_folder(path, 0) for path in paths}, key=lambda name: (splits.get(name) != "train", name)):
+        inside = [path.removeprefix(f"{name}/") for path in paths if _folder(path, 0) == name]
+        left_out = f"Left out: {len(inside):,} photos in {visible(name) or 'no folder'}, which "
+        if name not in splits:
+            notes.append(f"{left_out}is not a split.")
             continue
-    if len(fitting) != 1:
-        return None
-    ((path, (own, words)),) = fitting.items()
-    return own, [f"Classes: by the table {visible(path)}. --table names another.", *words]
+        classes = {label for part in parts.values() for label in part["label"]}  # those of the training photos
+        inner, below = _strip_shared(inside, classes)
+        try:
+            rows, more = _find_labels(photos, f"{prefix}{name}/{inner}", below, classes)
+        except SmallsetError:
+            if splits[name] == "train":
+                raise
+            notes.append(f"{left_out}has no classes.")
+            continue
+        notes += more
+        parts[name] = rows.assign(file=f"{name}/{inner}" + rows["file"], split=splits[name])
+    return pd.concat([parts[name] for name in sorted(parts)], ignore_index=True), notes
 
 
-def tables_around(found: scan.Walk, top: str) -> list[str]:
-    """Tables in the folder `top` and in those around it, but for what Kaggle wants handed in, with made-up labels."""
-    seen = [path for path in found.others if PurePosixPath(path).suffix.lower() in tables.SUFFIXES]
-    around = {".", *scan.parents(top)}
-    return [path for path in seen if str(PurePosixPath(path).parent) in around and "submission" not in path.lower()]
+def _find_labels(photos: scan.Scan, prefix: str, paths: Sequence[str], classes: Collection[str] = ()) -> Labelled:
+    """Labels by class folders, by a table near the photos, or by their names.
+
+    A single folder is a class folder only if it has the name of one of `classes`.
+    """
+    folders = {_folder(path, 0) for path in paths} - {""}
+    if len(folders) > 1 or folders & {*classes}:
+        return _from_class_folders(paths)
+    labelled = _from_table_nearby(photos, prefix) or _from_names(paths)
+    if labelled is None:
+        raise _unlabelled(photos, prefix)
+    return labelled
 
 
-def from_names(paths: Sequence[str]) -> Labelled | None:
-    """The classes in names that end with a number, if there are a few of each and they are not a camera's."""
+def _from_class_folders(paths: Sequence[str]) -> Labelled:
+    """<class>/<photo>, or photos in folders inside of the class folder."""
+    loose = [path for path in paths if "/" not in path]
+    paths = [path for path in paths if "/" in path]
+    inner: dict[str, set[str]] = {}  # class folder -> the folders in it; "" if it contains photos
+    for path in paths:
+        inner.setdefault(_folder(path, 0), set()).add(_folder(path, 1))
+    notes = []
+    if loose:
+        notes.append(f"Left out, because they are in no class folder: {len(loose):,} photos ({scan.some(loose)}).")
+    if deeper := [label for label in sorted(inner) if len(inner[label]) > 1 and "" not in inner[label]]:
+        notes.append(
+            f"Folders inside of class folders: {scan.some(deeper)}. All photos in them count as that class. If the "
+            f"inner folders are the classes, name the folder that contains them as the folder of photos."
+        )
+    return _label(paths, [_folder(path, 0) for path in paths]), notes
+
+
+def _from_table_nearby(photos: scan.Scan, prefix: str) -> Labelled | None:
+    """The labels of a table in the photos' folder or above it, as Roboflow's _classes.csv, if exactly one fits."""
+    names_of = ([*photos.photos], [*photos.unreadable, *photos.others])
+    inside, others = ([path.removeprefix(prefix) for path in paths if path.startswith(prefix)] for paths in names_of)
+    below, fitting = scan.Scan(photos.folder / prefix, inside, dict.fromkeys(others, "")), []
+    for path in _tables_around(photos, prefix):
+        with suppress(SmallsetError):
+            rows, notes = tables.read(photos.folder / path, below)
+            fitting.append((rows, [f"Classes: by the table {visible(path)}. Name another to change this.", *notes]))
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _tables_around(photos: scan.Scan, prefix: str) -> list[str]:
+    """Tables in a folder and in the folders around it, except Kaggle's sample submissions with invented labels."""
+    candidates = [path for path in photos.others if PurePosixPath(path).suffix.lower() in tables.SUFFIXES]
+    around = {".", *scan.parents(prefix)}
+    return [
+        path for path in candidates if str(PurePosixPath(path).parent) in around and "submission" not in path.lower()
+    ]
+
+
+def _from_names(paths: Sequence[str]) -> Labelled | None:
+    """The classes in file names that end with a number, if several photos share each and no camera chose it."""
     stems = [PurePosixPath(path).stem for path in paths]
     classes = {stem: match[1].strip(" ._-(") for stem in stems if (match := NUMBERED.match(stem))}
     words = {re.sub(r"[\W\d_]+", "", label).lower() for label in classes.values()}
     if len(classes) < len({*stems}) or not 1 < len({*classes.values()}) <= len(paths) / 2 or words & CAMERA:
         return None
-    own = frame(paths, lambda path: classes[PurePosixPath(path).stem])
-    example = f"{visible(PurePosixPath(paths[0]).name)} is {visible(own['label'][0])}"
-    return own, [f"Classes: by the files' names ({example}). Class folders or a table decide otherwise."]
+    example = f"{visible(PurePosixPath(paths[0]).name)} is {visible(classes[stems[0]])}"
+    note = f"Classes: by the names of the files ({example}). Use class folders or a table to change this."
+    return _label(paths, [classes[stem] for stem in stems]), [note]
 
 
-def unlabelled(found: scan.Walk, top: str) -> SmallsetError:
-    """What to do with photos whose classes nothing tells: perhaps their folder is itself a class."""
-    folder = (found.folder / top).absolute()
-    cure = "Sort the photos into one folder for each class, or list their labels in a table."
-    if around := tables_around(found, top):
-        cure += f" If {scan.some(around)} is one, name it with --table."
-    try:
-        beside = sorted(path.name for path in folder.parent.iterdir() if path.is_dir() and not scan.hidden(path.name))
-    except OSError:
-        beside = []
-    if not top and len(beside) > 1:
-        cure += f" If the classes are {scan.some(beside)}, name {folder.parent}."
-    classes = visible(folder.name) if top else "none"
-    empty = [f"No photo in {scan.some(found.bare)}."] * bool(found.bare)
-    return SmallsetError(
-        " ".join([f"{found.folder}: expected two classes or more, found {classes}. {cure}", *empty, *found.said()])
+def _unlabelled(photos: scan.Scan, prefix: str) -> SmallsetError:
+    """How to label photos without labels; perhaps their folder is itself a class."""
+    folder = (photos.folder / prefix).absolute()
+    fix = "Sort the photos into one folder per class, or list their labels in a table."
+    if around := _tables_around(photos, prefix):
+        fix += f" If {scan.some(around)} is such a table, name it with --table."
+    beside: list[str] = []
+    with suppress(OSError):
+        beside = sorted(
+            path.name for path in folder.parent.iterdir() if path.is_dir() and not scan.is_hidden(path.name)
+        )
+    if not prefix and len(beside) > 1:
+        fix += f" If the classes are {scan.some(beside)}, name the folder {folder.parent}."
+    classes = visible(folder.name) if prefix else "none"
+    empty = [f"These folders have no photo: {scan.some(photos.empty)}."] * bool(photos.empty)
+    message = f"{photos.folder}: expected at least two classes, found {classes}. {fix}"
+    return SmallsetError(" ".join([message, *empty, *photos.describe()]))
+
+
+def _complete_splits(rows: pd.DataFrame) -> Labelled:
+    """If one split is missing, draw it from the training photos by their names; if two are, forget the splits."""
+    present = {*rows["split"]} - {""}
+    missing = [split for split in SPLITS if split not in present]
+    if len(present) == 1:
+        return rows.assign(split=""), [f"All photos with classes are for {present.pop()}, so all splits are drawn."]
+    if not present or not missing or "train" in missing:
+        return rows, []
+    train = rows[rows["split"] == "train"]
+    units = train["file"].where(train["group"] == "", train["group"])
+    units = units.map(lambda name: hashlib.sha256(name.encode()).hexdigest())
+    drawn = {unit for _, of_class in units.groupby(train["label"]) for unit in _draw_units(of_class)}
+    rows.loc[units.index[units.isin(drawn)], "split"] = missing[0]
+    note = (
+        f"Nothing is for {missing[0]}, so one in {DRAWN} of the training photos of each class is drawn for it. "
+        f"Add a folder or lines for {missing[0]} to change this."
     )
+    return rows, [note]
 
 
-def completed(own: pd.DataFrame) -> Labelled:
-    """With the one split that there is not drawn from the training photos, by their names; without any if two lack."""
-    given = {*own["split"]}
-    lacking = [split for split in SPLITS if split not in given]
-    if len(given) == 1:
-        return own.drop(columns="split"), [f"All photos with classes are for {given.pop()}: all splits are drawn."]
-    if not lacking or "train" in lacking:
-        return own, []
-    train = own["split"] == "train"
-    units = own["source"].where(own["group"] == "", own["group"]) if "group" in own else own["source"]
-    units = units[train].map(lambda name: hashlib.sha256(os.fsencode(name)).hexdigest())
-    taken = {unit for _, of_class in units.groupby(own["label"][train]) for unit in first_of(of_class)}
-    own.loc[units.index[units.isin(taken)], "split"] = lacking[0]
-    words = (
-        f"No folder or line is for {lacking[0]}: one in {DRAWN} of the training photos of each class is drawn for it, "
-        f"by their names. Give it photos of its own to decide otherwise."
-    )
-    return own, [words]
-
-
-def first_of(units: pd.Series) -> list[str]:
-    """The first units of a class, in order, until they have one in DRAWN of its photos; of a single photo none."""
+def _draw_units(units: pd.Series) -> list[str]:
+    """The first units of a class, in order, that have one in DRAWN of its photos; none of a single photo."""
     counts = units.value_counts().sort_index()
     before = counts.cumsum() - counts
     return [str(unit) for unit in counts.index[before < max(len(units) > 1, len(units) // DRAWN)]]
 
 
-def check_labels(where: Path, own: pd.DataFrame) -> None:
-    """Two classes or more, each usable as the name of a folder wherever the pipeline runs; all others are named."""
-    first = own.drop_duplicates("label")
-    if wrong := [
-        f"'{visible(label)}' ({visible(source)})"
-        for label, source in zip(first["label"], first["source"], strict=True)
-        if not names.usable(label)
-    ]:
+def _check_labels(where: Path, rows: pd.DataFrame) -> None:
+    first = rows.drop_duplicates("label")
+    pairs = zip(first["label"], first["file"], strict=True)
+    if wrong := [f"'{visible(label)}' ({visible(file)})" for label, file in pairs if not names.is_usable_label(label)]:
         raise SmallsetError(
-            f"{where}: label: expected names fit for a folder, of UTF-8, without a slash or a leading dot and not too "
-            f"long; found {'; '.join(wrong)}. Rename them."
+            f"{where}: label: expected names that can be folders: UTF-8, without a slash or a leading dot, and short; "
+            f"found {scan.some(wrong, NAMED)}. Rename them."
         )
     labels = sorted(first["label"])
-    alike = [label for label, count in Counter(map(str.casefold, labels)).items() if count > 1]
-    if alike:
-        found = ", ".join(label for label in labels if label.casefold() in alike)
-        raise SmallsetError(f"{where}: classes differ only in case: {found}. Write them alike.")
+    counts = Counter(map(names.normalize, labels))
+    if alike := [label for label in labels if counts[names.normalize(label)] > 1]:
+        raise SmallsetError(f"{where}: some classes differ only in case: {scan.some(alike, NAMED)}. Rename them.")
     if len(labels) < 2:
-        raise SmallsetError(f"{where}: expected two classes or more, found {', '.join(labels)}. Add photos of another.")
-
-
-def check_splits(where: Path, own: pd.DataFrame) -> None:
-    """Every class in every split; no group in two. All that are not so are named."""
-    if rare := [
-        f"{label} in {', '.join(lacking)}"
-        for label, splits in own.groupby("label")["split"]
-        if (lacking := [split for split in SPLITS if split not in {*splits}])
-    ]:
-        raise SmallsetError(
-            f"{where}: no photo of {'; of '.join(rare)}. Add some there, or name no splits and set subset.by: fraction."
-        )
-    if crossing := [
-        f"{group!r} is in {', '.join(sorted({*splits}))}"
-        for group, splits in (own.groupby("group")["split"] if "group" in own else ())
-        if group and len({*splits}) > 1
-    ]:
-        raise SmallsetError(
-            f"{where}: groups cross splits: {'; '.join(crossing)}. Give all photos of a group one split, or take the "
-            f"column split away and set subset.by: fraction."
-        )
+        raise SmallsetError(f"{where}: expected at least two classes, found {', '.join(labels)}. Add another class.")

@@ -1,267 +1,170 @@
-"""Which photos go to training, validation and test: by count as in listing 8.6, by fraction, or as given."""
+"""Assign photos to training, validation and test: by count (listing 8.6), by fraction, or as the dataset says."""
 
 import hashlib
-import itertools
-import shutil
 import unicodedata
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from smallset.datasets import corrections, lists, scan
-from smallset.images import decoding
-from smallset.pipeline import params, progress
+from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.datasets.measure import LeftOut
+from smallset.datasets.scan import some
+from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
-SPLITS = ("train", "validation", "test")
 UNUSED = ""  # the split of a photo that is in none
-EXCLUDED = "excluded in params.yaml"  # why a photo of subset.exclude is left out
-ROUNDING = 1e-9  # by which shares that are 1 in all may miss it
-SEEDS = 100  # that are tried for one with which every class has photos in each split
-FEW = 50  # test photos of a class; of fewer, one mistake moves its recall by more than two points
-NAMED = 6  # classes in one line
+EXCLUDED = "excluded in params.yaml"  # the reason why a photo is left out
+ROUNDING = 1e-9  # fractions with a sum of 1 may differ from it by this
+SEEDS = 100  # how many other seeds are tried when a class has no photo in a split
+FEW = 50  # test photos of a class: with fewer, one mistake changes its recall by more than two points
+NAMED = 6  # classes in a sentence
 
 
-def copy_subset(
-    raw: Path, target: Path, p: params.Subset, seed: int, decided: corrections.Corrections | None = None
-) -> dict[str, Any]:
-    """Fill `target`/<split>/<class>/ from `raw`/<class>/; return the counts, and the photos left out and why.
-
-    decided: by it photos have another label or are left out, once all have their splits: no photo moves for them.
-    SmallsetError for a class that has no photo in some split.
-    """
-    decided = decided or {}
-    found = lists.find(raw)
-    corrections.check(decided, found.classes)
-    left_out = excluded(found, p.exclude)
-    everything = index(lists.digested(found) if p.by == "fraction" else found)
-    table = choose(raw, everything, p, seed, left_out)
-    complete(raw, counted(table).reindex(found.classes, fill_value=0), without(everything, left_out), p, seed)
-    table = corrections.apply(decided, raw, table, found.files)
-    changed = corrections.record(table)
-    left_out |= dict.fromkeys(table["file"][table["out"]], corrections.REASON)
-    table = table[~table["out"]]
-    counts = counted(table)
-    complete(corrections.FILE, counts, table, p, seed)
-    for split, label in itertools.product(SPLITS, counts.index):
-        chosen = table[(table["split"] == split) & (table["label"] == label)]
-        copy(raw, dict(zip(chosen["file"], chosen["place"], strict=True)), target / split, label)
-    return {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out} | changed
-
-
-def complete(where: Path, counts: pd.DataFrame, table: pd.DataFrame, p: params.Subset, seed: int) -> None:
-    """SmallsetError for a class that has no photo in some split; counts: photos by class and split, of the table.
-
-    where: what to look at, the folder of photos or what was decided about them.
-    """
-    if not counts.to_numpy().all():
-        raise SmallsetError(f"{where}: {lacking(counts, table, p, seed)}")
-
-
-def counted(table: pd.DataFrame) -> pd.DataFrame:
-    """Photos by class (rows) and split (columns)."""
-    return pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
-
-
-def lacking(counts: pd.DataFrame, table: pd.DataFrame, p: params.Subset, seed: int) -> str:
-    """Which classes have no photo in some split, how many they have elsewhere, and the cure; table: what is divided."""
-    rows = counts[~counts.all(axis=1)].iterrows()
-    found = [f"{label} has {', '.join(f'{row[split]} {split}' for split in SPLITS)}" for label, row in rows]
-    cure = "Add photos of it there"
-    if p.by == "fraction":
-        cure = "Add photos of it, or give the split a larger share: shares hold in the mean, and groups are not divided"
-        if (other := another_seed(table, p.sizes, seed)) is not None:
-            cure += f". Or, as long as there are no results to compare with, set seed: {other}: with it all have some"
-    return f"expected photos of each class in each split; {'; '.join(found)}. {cure}."
-
-
-def summary(record: dict[str, Any]) -> str:
-    """What copy_subset has done, in a few lines."""
-    counts = pd.DataFrame(record["photos"])
-    sums = ", ".join(f"{counts[split].sum()} {split}" for split in SPLITS)
-    gone = record["left_out"]
-    out = f"; {len(gone)} left out, one by one in metrics/subset.json: {scan.counted(gone)}" if gone else ""
-    return "\n".join([f"{counts.to_numpy().sum()} photos of {len(counts)} classes: {sums}{out}", *few(counts)])
-
-
-def few(counts: pd.DataFrame) -> list[str]:
-    """A line on the classes with few test photos, and the cure; counts: photos by class (rows) and split (columns)."""
-    found = [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]
-    if not found:
-        return []
-    return [
-        f"Few test photos: {named(found)}. One mistake moves the recall of such a class by two points or more, and "
-        f"small differences between the models will mean nothing. Add photos, or make subset.test larger."
-    ]
-
-
-def named(words: list[str], between: str = ", ") -> str:
-    """The words, or the first ones and how many more there are."""
-    return between.join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
-
-
-def listed(subset: Path, raw: Path, record: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """The photos of each split below `subset`, as lists: file, label, digest, and the group where `raw` has groups.
-
-    record: what copy_subset has given.
-    """
-    tables = {split: lists.digested(lists.find(subset / split)).table() for split in SPLITS}
-    known = index(lists.find(raw))
-    if lists.GROUP not in known:
-        return tables
-    groups, sources = known.set_index("file")[lists.GROUP], corrections.sources(record)
-    own = {split: groups[[sources.get(file, file) for file in table["file"]]] for split, table in tables.items()}
-    return {split: table.assign(**{lists.GROUP: own[split].to_numpy()}) for split, table in tables.items()}
-
-
-def excluded(found: lists.Photos, names: Iterable[str]) -> dict[str, str]:
-    """The files that the names (class/file) mean, each with the reason; SmallsetError for one that no photo has.
-
-    Typed in whole letters, or in letters and accents, a name means the same.
-    """
-    known = {unicodedata.normalize("NFC", file): file for file in found.files} | {file: file for file in found.files}
-    meant = {name: known.get(name, known.get(unicodedata.normalize("NFC", name))) for name in names}
-    if unknown := [name for name, file in meant.items() if file is None]:
+def exclude(dataset: Dataset, names: Iterable[str], folder: str) -> tuple[Dataset, LeftOut]:
+    """Leave out files by their names, which may lack `folder`. SmallsetError for a name that no photo has."""
+    file_of = {unicodedata.normalize("NFC", file): file for file in dataset.table["file"]}  # é has two spellings
+    paths = {name: unicodedata.normalize("NFC", name) for name in names}
+    matches = {name: file_of.get(path, file_of.get(f"{folder}/{path}")) for name, path in paths.items()}
+    if unknown := [name for name, file in matches.items() if file is None]:
         raise SmallsetError(
-            f"params.yaml: subset: exclude: no photo in {found.folder} is called {', '.join(unknown)}. "
-            f"Write class/file, as {found.files[0]}, or take it off the list."
+            f"params.yaml: exclude: no photo in {folder} is called {some(unknown, NAMED)}. "
+            f"Write the path, as {dataset.table['file'][0]}, or remove it from the list."
         )
-    return {file: EXCLUDED for file in meant.values() if file}
+    left_out = dict.fromkeys((file for file in matches.values() if file), EXCLUDED)
+    return dataset.take(~dataset.table["file"].isin(left_out).to_numpy()), left_out
 
 
-def index(found: lists.Photos) -> pd.DataFrame:
-    """One row of strings for each photo, in numeric order, with what photos.csv says of split and group."""
-    table = found.table()
-    known = found.folder / "photos.csv"
-    if not known.is_file():
-        return table
-    listed = pd.read_csv(known, dtype=str, keep_default_na=False)
-    found_files, listed_files = set(found.files), set(listed["file"])
-    if found_files != listed_files:
-        new, gone = (sorted(names)[:3] for names in (found_files - listed_files, listed_files - found_files))
-        raise SmallsetError(
-            f"{known}: expected a line for each photo and no other; found none for {', '.join(new) or 'no photo'}, and "
-            f"one too many for {', '.join(gone) or 'no photo'}. Add or take away lines."
-        )
-    return table.merge(listed.drop(columns="label"), on="file")
+def assign_splits(dataset: Dataset, p: params.Split, seed: int) -> tuple[Dataset, LeftOut]:
+    """Assign the photos of a measured dataset to the splits.
 
-
-def choose(raw: Path, table: pd.DataFrame, p: params.Subset, seed: int, left_out: dict[str, str]) -> pd.DataFrame:
-    """The photos that are in a split, which a column names; those that are left out are noted with the reason."""
-    table = without(table, left_out)
-    if p.by == "count":
-        if "group" in table:
-            raise SmallsetError(
-                "params.yaml: subset: by: count would divide the groups of download.table. Set by: fraction, or given."
-            )
-        table = table.assign(split=by_count(raw, table, p.sizes, left_out))
-        return table[table["split"] != UNUSED]
-    if p.by == "given" and "split" not in table:
-        raise SmallsetError(
-            "params.yaml: subset: by: given expects folders train, validation and test in download.folder, or a column "
-            "split in download.table; found neither. Set by: fraction, or count."
-        )
-    if p.by == "fraction":
-        table = table.assign(split=by_fraction(table, p.sizes, seed))
-        table = one_split_for_bytes(table[table["split"] != UNUSED], left_out)
-    names = progress.bar(table["file"], what="decoding", unit=" photos")
-    return table[[decodes(raw / file, left_out) for file in names]]
-
-
-def without(table: pd.DataFrame, left_out: Iterable[str]) -> pd.DataFrame:
-    """The rows of the other files."""
-    return table[~table["file"].isin([*left_out])]
-
-
-def by_count(raw: Path, table: pd.DataFrame, counts: Mapping[str, int], left_out: dict[str, str]) -> pd.Series:
-    """Give the first photos of a class that decode to the first split, the next to the next.
-
-    Raises SmallsetError when there are too few.
+    Returns:
+        The photos that are in a split, and why photos are left out whose bytes would be in two splits.
     """
-    split_of: dict[str, str] = {}
-    for label, files in table.groupby("label")["file"]:
-        good = (file for file in files if decodes(raw / file, left_out))
-        splits = {split: list(itertools.islice(good, count)) for split, count in counts.items()}
-        found, needed = sum(map(len, splits.values())), sum(counts.values())
-        if found < needed:
+    table = dataset.table
+    if p.by == "given":
+        _check_given(table)
+        return dataset, {}
+    splits = _split_by_count(table, p.shares) if p.by == "count" else draw_splits(table, p.shares, seed)
+    table = table.assign(split=splits.astype(object))[splits != UNUSED].reset_index(drop=True)
+    table, left_out = _keep_copies_together(table) if p.by == "fraction" else (table, {})
+    return replace(dataset, table=table), left_out
+
+
+def _check_given(table: pd.DataFrame) -> None:
+    if (table["split"] == "").any():
+        raise SmallsetError(
+            "params.yaml: by: given expects folders train, validation and test, or a column split in the table, and "
+            "found neither. Set by: fraction, or count."
+        )
+    splits_of = table[table["group"] != ""].groupby("group")["split"].unique()
+    if crossing := [
+        f"{group!r} in {', '.join(sorted(splits))}" for group, splits in splits_of.items() if len(splits) > 1
+    ]:
+        raise SmallsetError(
+            f"params.yaml: by: given, but some groups are in several splits: {some(crossing, NAMED)}. "
+            f"Give all photos of a group the same split, or set by: fraction."
+        )
+
+
+def _split_by_count(table: pd.DataFrame, counts: Mapping[str, int]) -> pd.Series:
+    """The first photos of each class are for training, the next ones for validation, the next ones for testing."""
+    if (table["group"] != "").any():
+        raise SmallsetError("params.yaml: by: count would divide the groups of the table. Set by: fraction, or given.")
+    needed = sum(counts.values())
+    for label, number in table["label"].value_counts().items():
+        if number < needed:
             wanted = " + ".join(f"{count} {split}" for split, count in counts.items())
             raise SmallsetError(
-                f"{raw / str(label)}: expected {needed} photos that decode ({wanted}), found {found}. "
-                f"Lower the counts of 'subset' in params.yaml, or add photos."
+                f"{label}: expected {needed} photos that decode ({wanted}), found {number}. "
+                f"Lower the counts in params.yaml, or add photos."
             )
-        split_of |= {file: split for split, files in splits.items() for file in files}
-    return table["file"].map(split_of).fillna(UNUSED)
+    names = np.repeat([*counts, UNUSED], [*counts.values(), len(table)]).astype(object)
+    return pd.Series(names[table.groupby("label").cumcount()], table.index)
 
 
-def by_fraction(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
-    """Draw the split of each photo from its group, or where it has none from the digest of its bytes, and the seed.
+def draw_splits(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
+    """The split of each photo, drawn from its group, or else from its sha256, and the seed.
 
-    From nothing else: whatever else is added, taken away, renamed or moved to another class, the photo stays where it
-    is. So `fractions` are shares in the mean, of photos and of groups.
+    Because nothing else matters, a photo stays in its split when others are added, removed, renamed or relabeled. The
+    fractions hold on average, and groups stay undivided.
     """
-    groups = table["group"] if "group" in table else pd.Series("", table.index)
-    # Two kinds of names, lest a group called as a photo's digest goes with it.
-    keys = ("group " + groups).where(groups != "", "photo " + table["digest"])
-    return keys.map(lambda key: cut(point(key, seed), fractions))
+    keys = ("group " + table["group"]).where(table["group"] != "", "photo " + table["sha256"])
+    return keys.map(lambda key: _split_at(_position(key, seed), fractions))
 
 
-def point(key: str, seed: int) -> float:
-    """A place from 0 to below 1, evenly spread over keys: 53 bits of the SHA-256 of the seed and the key."""
+def _position(key: str, seed: int) -> float:
+    """A number in 0..1 with an even distribution over keys: 53 bits of the SHA-256 of the seed and the key."""
     return (int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8]) >> 11) / 2**53
 
 
-def cut(place: float, fractions: Mapping[str, float]) -> str:
-    """The split that a place from 0 to 1 is in.
+def _split_at(position: float, fractions: Mapping[str, float]) -> str:
+    """The split at a position in 0..1.
 
-    First come those of the test photos, last those of the validation photos; training photos follow the test photos. So
-    no test photo goes elsewhere unless `test` is made smaller, whatever the others are.
+    Test photos come first, validation photos last, and training photos follow the test photos. So a test photo stays
+    one unless `test` is made smaller, whatever happens to the other fractions.
     """
-    if place < fractions["test"]:
+    if position < fractions["test"]:
         return "test"
-    if place >= 1 - fractions["validation"]:
+    if position >= 1 - fractions["validation"]:
         return "validation"
-    return "train" if place < fractions["test"] + fractions["train"] + ROUNDING else UNUSED
+    return "train" if position < fractions["test"] + fractions["train"] + ROUNDING else UNUSED
 
 
-def one_split_for_bytes(table: pd.DataFrame, left_out: dict[str, str]) -> pd.DataFrame:
-    """The photos without those whose bytes another photo has in another split: noted, for no photo may move for them.
+def _keep_copies_together(table: pd.DataFrame) -> tuple[pd.DataFrame, LeftOut]:
+    """Leave out photos whose bytes are in another split too; the first photo of the first group by name stays.
 
-    Only groups can part the same bytes. The first photo of the first group by name stays.
+    This only happens when copies belong to different groups.
     """
-    groups = table["group"] if "group" in table else pd.Series("", table.index)
-    order = table.assign(alone=groups == "", group=groups).sort_values(["alone", "group"], kind="stable")
-    twins = order.drop_duplicates("digest").set_index("digest").loc[table["digest"]]
-    parted = table["split"].to_numpy() != twins["split"].to_numpy()
-    for file, twin in zip(table["file"][parted], twins[parted].itertuples(), strict=True):
-        left_out[file] = f"the same bytes as {twin.file}, which its group, {twin.group}, puts into another split"
-    return without(table, left_out)
+    order = table.assign(alone=table["group"] == "").sort_values(["alone", "group"], kind="stable")
+    kept = order.drop_duplicates("sha256").set_index("sha256").loc[table["sha256"]]
+    other = table["split"].to_numpy() != kept["split"].to_numpy()
+    left_out = {
+        file: f"the same file as {copy.file}, whose group, {copy.group}, is in another split"
+        for file, copy in zip(table["file"][other], kept[other].itertuples(), strict=True)
+    }
+    return table[~other].reset_index(drop=True), left_out
 
 
-def another_seed(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> int | None:
-    """The first of the next seeds with which every class has photos in each split, if there is one."""
+def count_photos(table: pd.DataFrame) -> pd.DataFrame:
+    """The number of photos by class (rows) and split (columns)."""
+    return pd.crosstab(table["label"], table["split"]).reindex(columns=[*SPLITS], fill_value=0)
+
+
+def check_complete(dataset: Dataset, p: params.Split, seed: int, where: str) -> None:
+    """SmallsetError when a class has no photo in some split, with the fix."""
+    counts = count_photos(dataset.table).reindex(dataset.classes, fill_value=0)
+    missing = counts[~counts.all(axis=1)]
+    if missing.empty:
+        return
+    rows = zip(missing.index, missing.to_dict("records"), strict=True)
+    labels = [f"{label} has {', '.join(f'{row[split]} {split}' for split in SPLITS)}" for label, row in rows]
+    fix = "Add photos of it there"
+    if p.by == "fraction":
+        fix = "Add photos of it, or make that split larger. Fractions hold on average, and groups stay undivided"
+        if (other := _find_seed(dataset, p.shares, seed)) is not None:
+            fix += (
+                f". Or set seed: {other}, with which all classes have photos, if there are no results to compare with"
+            )
+    raise SmallsetError(f"{where}: expected photos of each class in each split; {some(labels, NAMED)}. {fix}.")
+
+
+def _find_seed(dataset: Dataset, fractions: Mapping[str, float], seed: int) -> int | None:
+    """The next seed with which every class has photos in each split; None if the next ones all fail."""
     for other in range(seed + 1, seed + 1 + SEEDS):
-        if counted(table.assign(split=by_fraction(table, fractions, other))).to_numpy().all():
+        counts = count_photos(dataset.table.assign(split=draw_splits(dataset.table, fractions, other)))
+        if counts.reindex(dataset.classes, fill_value=0).to_numpy().all():
             return other
     return None
 
 
-def decodes(file: Path, left_out: dict[str, str]) -> bool:
-    """True, or False with the reason noted under <class>/<file>."""
-    try:
-        decoding.decode(file)
-    except SmallsetError as error:
-        left_out[f"{file.parent.name}/{file.name}"] = str(error).removeprefix(f"{file}: ")
-        return False
-    return True
-
-
-def copy(raw: Path, places: Mapping[str, str], target: Path, label: str) -> None:
-    """Copy one split of one class, photo by photo: a link would let a change there reach the original.
-
-    places: of each file below `raw`, where it goes below `target`.
-    """
-    (target / label).mkdir(parents=True)
-    for file, place in progress.bar(places.items(), what=f"{target.name}/{label}", unit=" photos"):
-        shutil.copyfile(raw / file, target / place)
+def warn_about_few(counts: pd.DataFrame) -> list[str]:
+    """A sentence about classes with few test photos; counts: photos by class (rows) and split (columns)."""
+    few = [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]
+    if not few:
+        return []
+    return [
+        f"Few test photos: {some(few, NAMED)}. One mistake changes the recall of such a class by more than two points, "
+        f"and small differences between models mean nothing. Add photos, or make the test split larger."
+    ]

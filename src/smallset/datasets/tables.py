@@ -1,13 +1,14 @@
-"""Labels in a table, as people write it or a labelling tool exports it: CSV of any separator, JSON, JSON lines.
+"""Read the labels of photos from a table that a person wrote or a labelling tool exported.
 
-Two columns are read, under any of their usual names, and where they are known the split and the group. As well: a
-column of 0 and 1 for each class (Roboflow, ISIC); tasks (Label Studio); images, annotations and categories (COCO);
-attributes (VIA); and lines without a header.
+CSV with any separator, JSON, or JSON lines, with a column for the file and one for the label under any of their usual
+names, and columns for the split and the group if there are any. Other layouts: a column of 0 and 1 for each class
+(Roboflow, ISIC), tasks (Label Studio), images with annotations and categories (COCO), attributes (VIA), no header.
 """
 
 import csv
 import difflib
 import io
+import itertools
 import json
 import re
 import unicodedata
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from smallset.datasets import scan
+from smallset.datasets import names, scan
 from smallset.images import formats
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.text import visible
@@ -29,7 +30,7 @@ SPLITS = {
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-# What each column is called, the surest name first; in lower case, with _ for blanks and -.
+# The usual names of each column, the least ambiguous first, in lower case and with _ for blanks and -.
 NAMES = {
     "file": (
         *("file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "image_name", "img"),
@@ -42,47 +43,52 @@ NAMES = {
     "split": ("split",),
     "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id"),
 }
-TRUTHS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an upload
+BOOLEANS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # Label Studio's prefix of an uploaded file
 SEVERAL = "\0several"  # the label of a photo that has more than one
-LISTED = 100  # lines that an error names
-
-Roles = Mapping[str, Sequence[str]]  # of file, label, split, group: the columns, of the label perhaps one a class
+MAX_LISTED = 100  # lines in an error
 
 
-def read(table: Path, found: scan.Walk) -> tuple[pd.DataFrame, list[str]]:
-    """A row for each photo that has a label: source, label and, where known, split and group; and what was decided.
+def read(table: Path, photos: scan.Scan) -> tuple[pd.DataFrame, list[str]]:
+    """Read the labels of photos; a SmallsetError names all lines that are ambiguous or do not fit the photos.
 
-    SmallsetError names all lines at once that are not clear.
+    Returns:
+        One row for each photo that has a label, with the columns file (as in `photos`), label and, if the table has
+        them, split and group; and notes about how the table was understood.
     """
-    cells = contents(table)
-    roles, words = _roles(table, cells)
-    rows = pd.DataFrame({role: cells[names[0]] for role, names in roles.items()}, dtype=object)
-    rows["label"] = [_label(roles["label"], row) for row in cells.to_dict("records")]
+    cells = _read_cells(table)
+    columns, notes = _find_columns(table, cells)
+    rows = pd.DataFrame({role: cells[used[0]] for role, used in columns.items()}, dtype=object)
+    rows["label"] = [_read_label(columns["label"], row) for row in cells.to_dict("records")]
     if unlabelled := int((rows["label"] == "").sum()):
-        words.append(f"{table.name}: {unlabelled} of {len(rows)} lines have no label and are left out.")
+        notes.append(f"{table.name}: {unlabelled:,} of {len(rows):,} lines have no label and are left out.")
     rows = rows[rows["label"] != ""]
-    _refuse(table, "more than one label", rows["file"][rows["label"] == SEVERAL], "Keep one, or take the line away.")
+    _refuse(table, "more than one label", rows["file"][rows["label"] == SEVERAL], "Keep one, or remove the line.")
     if "split" in rows:
-        rows["split"] = _splits(table, rows)
-    rows = _matched(table, rows, found)
-    rows = rows[rows["source"].isin({*found.photos})]  # what is broken is said of the folder
+        wrong = rows["split"][~rows["split"].str.lower().isin([*SPLITS])]
+        values = scan.some(sorted({repr(value) for value in wrong}), 9)
+        _refuse(table, f"split: expected train, validation (val, valid) or test, found {values}", wrong, "Correct it.")
+        rows["split"] = rows["split"].str.lower().map(SPLITS)
+    rows = _match_photos(table, rows, photos)
+    rows = rows[rows["file"].isin({*photos.photos})]  # the scan explains the unreadable ones
     if rows.empty:
         raise SmallsetError(f"{table}: expected a line for each photo, found none with a photo and a label.")
-    listed = {*rows["source"]}
-    if spare := [path for path in found.photos if path not in listed]:
-        words.append(f"Not in {table.name}, and left out: {len(spare)} photos ({scan.some(spare)}).")
-    columns = [name for name in ("source", "label", "split", "group") if name in rows]
-    return rows[columns].reset_index(drop=True), words
+    listed = {*rows["file"]}
+    if unlisted := [path for path in photos.photos if path not in listed]:
+        notes.append(
+            f"Left out, because {table.name} does not list them: {len(unlisted):,} photos ({scan.some(unlisted)})."
+        )
+    return rows.reset_index(drop=True), notes
 
 
-def contents(table: Path) -> pd.DataFrame:
-    """The cells of the file as text, whatever its form; the index has their lines, or in JSON their numbers."""
+def _read_cells(table: Path) -> pd.DataFrame:
+    """All cells as text; the index has the numbers of lines, or of records in JSON."""
     if not table.is_file():
-        raise SmallsetError(f"{table}: no such table. download.table names a CSV or JSON file.")
+        raise SmallsetError(f"{table}: there is no such table. Name a CSV or JSON file with the labels of the photos.")
     content = table.read_bytes()
-    try:  # Excel marks UTF-8 by three bytes, its "Unicode text" by two
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    try:
+        utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
         return _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_csv(table, text)
     except UnicodeDecodeError:
         raise SmallsetError(f"{table}: expected UTF-8 text. Save it as CSV in UTF-8.") from None
@@ -93,212 +99,180 @@ def contents(table: Path) -> pd.DataFrame:
 
 
 def _from_csv(table: Path, text: str) -> pd.DataFrame:
-    """Cells between commas, semicolons, tabs or bars, whichever the first line has most of."""
     first = re.sub('"[^"]*"', "", text.lstrip().partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count), strict=True)
     lines = {reader.line_num: [*map(str.strip, line)] for line in reader if any(map(str.strip, line))}  # noqa: B035
-    width = max(map(len, lines.values()), default=0)
-    columns = next(iter(lines.values()), [])
-    if any(map(formats.NAMED.search, columns)):  # no header: a photo already
-        columns = [f"column {number}" for number in range(1, width + 1)]
+    header, columns = next(iter(lines.items()), (0, []))
+    if any(map(formats.NAMED.search, columns)):  # no header: the first line names a photo
+        columns = [f"column {number}" for number in range(1, max(map(len, lines.values())) + 1)]
     else:
-        lines = dict([*lines.items()][1:])
+        lines.pop(header, None)
     if long := [line for line, cells in lines.items() if len(cells) > len(columns)]:
         raise SmallsetError(
-            f"{table}: line {', '.join(map(str, long[:LISTED]))}: more cells than columns. "
-            f"Put a name with a comma in quotes."
+            f"{table}: line {', '.join(map(str, long[:MAX_LISTED]))}: more cells than columns. "
+            f"Put a name that contains a comma in quotes."
         )
     if len({*columns}) < len(columns):
-        raise _unclear(table, columns)
+        raise _unclear_columns(table, columns)
     rows = [cells + [""] * (len(columns) - len(cells)) for cells in lines.values()]
     return pd.DataFrame(rows, index=[*lines], columns=columns, dtype=object)
 
 
 def _from_json(text: str) -> pd.DataFrame:
-    """Records or tasks in brackets or one a line; COCO's three lists; or an object of file names and labels."""
+    """A list of records or tasks, records one per line, COCO's three lists, or an object {file: label}."""
     try:
         content = json.loads(text)
     except ValueError:
         content = [json.loads(line) for line in text.splitlines() if line.strip()]
     if isinstance(content, dict):
         coco = {"images", "annotations", "categories"} <= set(content)
-        content = _from_coco(content) if coco else [{"file": file, "label": of} for file, of in content.items()]
-    records = [_from_task(one) if "annotations" in one else one for one in content]
+        content = _from_coco(content) if coco else [{"file": file, "label": label} for file, label in content.items()]
+    records = [_from_task(record) if "annotations" in record else record for record in content]
     columns = list(dict.fromkeys(key for record in records for key in record))
-    rows = [[_plain(record.get(key)) for key in columns] for record in records]
+    rows = [[_to_text(record.get(key)) for key in columns] for record in records]
     return pd.DataFrame(rows, index=range(1, len(rows) + 1), columns=columns, dtype=object)
 
 
 def _from_coco(content: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Each image with the categories of its annotations."""
-    names = {category["id"]: category["name"] for category in content["categories"]}
+    categories = {category["id"]: category["name"] for category in content["categories"]}
     labels: dict[object, set[str]] = {}
     for annotation in content["annotations"]:
-        labels.setdefault(annotation["image_id"], set()).add(names[annotation["category_id"]])
+        labels.setdefault(annotation["image_id"], set()).add(categories[annotation["category_id"]])
     return [{"file": image["file_name"], "label": sorted(labels.get(image["id"], ()))} for image in content["images"]]
 
 
 def _from_task(task: Mapping[str, Any]) -> dict[str, object]:
-    """A task of Label Studio: its data, and what all who labelled it chose."""
-    results = [
-        result["value"] for one in task["annotations"] if not one.get("was_cancelled") for result in one["result"]
-    ]
-    return {**task["data"], "choice": sorted({choice for value in results for choice in value.get("choices", [])})}
+    """The data of Label Studio's task, and what all its annotators chose."""
+    results = [part for entry in task["annotations"] if not entry.get("was_cancelled") for part in entry["result"]]
+    labels = {label for result in results for label in result["value"].get("choices", [])}
+    return {**task["data"], "choice": sorted(labels)}
 
 
-def _plain(value: object) -> str:
-    """A value of JSON as text: of a list with one item, or an object with one value, that one."""
+def _to_text(value: object) -> str:
+    """A value of JSON; the only item of a list or an object stands for it."""
     if isinstance(value, dict):
         value = [*value.values()]
     if isinstance(value, list):
-        return _plain(value[0]) if len(value) == 1 else SEVERAL if value else ""
+        return _to_text(value[0]) if len(value) == 1 else SEVERAL if value else ""
     return "" if value is None else str(value).strip()
 
 
-def _roles(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of each role, and in words what was decided; by their names, and where those do not tell by cells."""
-    roles = {role: [name] for role in NAMES if (name := _called(role, cells.columns))}
+def _find_columns(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns of each role, by their names or else by their cells, and notes."""
+    by_name = {re.sub(r"[\s-]+", "_", column.lower()): column for column in cells.columns}
+    columns = {role: [by_name[name] for name in known if name in by_name][:1] for role, known in NAMES.items()}
 
-    def rest() -> list[str]:
-        return [name for name in cells.columns if [name] not in roles.values()]
+    def remaining() -> list[str]:
+        return [name for name in cells.columns if [name] not in columns.values()]
 
-    def holds(name: str, fits: Iterable[str]) -> bool:
-        return len(cells) > 0 and {*cells[name].str.lower()} <= {*fits}
+    def contains_only(name: str, values: Iterable[str]) -> bool:
+        return len(cells) > 0 and {*cells[name].str.lower()} <= {*values}
 
-    photos = [name for name in rest() if cells[name].map(lambda cell: bool(formats.NAMED.search(cell))).any()]
-    if "file" not in roles and photos:
-        roles["file"] = photos[:1]
-    if "split" not in roles and (splits := [name for name in rest() if holds(name, SPLITS)]):
-        roles["split"] = splits[:1]
-    others = rest()
-    if "label" not in roles and len(others) > 1 and all(holds(name, TRUTHS) for name in others):
-        roles["label"], others = others, []
+    if not columns["file"]:
+        columns["file"] = [name for name in remaining() if any(map(formats.NAMED.search, cells[name]))][:1]
+    if not columns["split"]:
+        columns["split"] = [name for name in remaining() if contains_only(name, SPLITS)][:1]
+    others = remaining()
+    if not columns["label"] and len(others) > 1 and all(contains_only(name, BOOLEANS) for name in others):
+        columns["label"], others = others, []
     for role in ("file", "label"):
-        if role not in roles and len(others) == 1:
-            roles[role] = [others.pop()]
-    if {"file", "label"} - set(roles):
-        raise _unclear(table, cells.columns)
-    return roles, _decided(table, roles, others)
+        if not columns[role] and len(others) == 1:
+            columns[role] = [others.pop()]
+    if not columns["file"] or not columns["label"]:
+        raise _unclear_columns(table, cells.columns)
+    return {role: used for role, used in columns.items() if used}, _describe_columns(table, columns, others)
 
 
-def _called(role: str, columns: Iterable[str]) -> str | None:
-    """The column that has one of the role's names."""
-    by_name = {re.sub(r"[\s-]+", "_", column.lower()): column for column in columns}
-    return next((by_name[name] for name in NAMES[role] if name in by_name), None)
+def _describe_columns(table: Path, columns: Mapping[str, list[str]], others: list[str]) -> list[str]:
+    for name in others:  # without a misspelled group, its photos would be in several splits
+        if meant := difflib.get_close_matches(name.lower(), ("split", "group"), 1, 0.8):
+            raise SmallsetError(f"{table}: unknown column {name!r}. Did you mean {meant[0]!r}? Rename it.")
+    parts = [f"{role} from {scan.some(used, 9)}" for role, used in columns.items() if used not in ([], [role])]
+    parts += [f"not used: {scan.some(others, 9)}"] * bool(others)
+    return [f"{table.name}: {'; '.join(parts)}. Rename the columns to change this."] if parts else []
 
 
-def _unclear(table: Path, columns: Iterable[str]) -> SmallsetError:
+def _unclear_columns(table: Path, columns: Iterable[str]) -> SmallsetError:
     return SmallsetError(
-        f"{table}: expected the columns file, label, and if known split, group; "
-        f"found {', '.join(columns) or 'nothing'}. Add, rename or take away columns."
+        f"{table}: expected the columns file, label and optionally split, group; "
+        f"found {', '.join(columns) or 'nothing'}. Add, rename or remove columns."
     )
 
 
-def _decided(table: Path, roles: Roles, others: Sequence[str]) -> list[str]:
-    """What the columns were taken for, where their names do not say it. A misspelt group would cross splits."""
-    for name in others:
-        if meant := difflib.get_close_matches(name.lower(), ("split", "group"), 1, 0.8):
-            raise SmallsetError(f"{table}: unknown column {name!r}. Did you mean {meant[0]!r}? Rename it.")
-    parts = [f"{role} from {scan.some(names, 9)}" for role, names in roles.items() if names != [role]]
-    parts += [f"not used: {scan.some(others, 9)}"] * bool(others)
-    return [f"{table.name}: {'; '.join(parts)}. Rename columns to decide otherwise."] if parts else []
-
-
-def _label(columns: Sequence[str], cells: Mapping[Hashable, str]) -> str:
-    """The label in a row: a cell, perhaps in brackets, as [cat] or {"class": "cat"}; or the column that is 1."""
+def _read_label(columns: Sequence[str], cells: Mapping[Hashable, str]) -> str:
+    """A cell, perhaps in brackets, as [cat] or {"class": "cat"}; or the name of the column that is 1."""
     if len(columns) > 1:
-        return _plain([name for name in columns if TRUTHS[cells[name].lower()]])
+        return _to_text([name for name in columns if BOOLEANS[cells[name].lower()]])
     cell = cells[columns[0]]
     if cell[:1] not in ("[", "{"):
         return cell
     try:
-        return _plain(json.loads(cell))
+        return _to_text(json.loads(cell))
     except ValueError:
-        return _plain([part.strip(" '\"") for part in cell.strip("[]{}").split(",") if part.strip()])
+        return _to_text([part.strip(" '\"") for part in cell.strip("[]{}").split(",") if part.strip()])
 
 
-def _splits(table: Path, rows: pd.DataFrame) -> pd.Series:
-    """The split of each row by its plain name."""
-    known = rows["split"].str.lower().map(SPLITS)
-    wrong = rows["split"][known.isna()]
-    found = scan.some(sorted({repr(value) for value in wrong}), 9)
-    _refuse(table, f"split: expected train, validation (or val, valid) or test, found {found}", wrong, "Correct it.")
-    return known
+def _match_photos(table: Path, rows: pd.DataFrame, photos: scan.Scan) -> pd.DataFrame:
+    """The rows with the path of their photo as `file`, each photo once."""
+    paths = _find_paths([*rows["file"]], [*photos.photos, *photos.unreadable, *photos.others])
+    counts = pd.Series([len(options) for options in paths], rows.index, dtype=int)
+    fix = f"Correct the line, or remove it. There is {scan.some(photos.photos, 1)}."
+    _refuse(table, f"file: missing in {photos.folder}", rows["file"][counts == 0], fix)
+    _refuse(table, "file: several photos", rows["file"][counts > 1], "Write the folder before the name.")
+    first: dict[str, tuple[object, str]] = {}  # photo -> the line and the label where it occurs first
+    twice = []
+    for line, (path,), label in zip(rows.index, paths, rows["label"], strict=True):
+        before, other = first.setdefault(path, (line, label))
+        if label != other:
+            twice.append(f"line {line}: {visible(path)} is already in line {before}")
+    if twice:
+        raise SmallsetError(f"{table}: {_join(twice)}, with another label. Remove one of the two.")
+    return rows.assign(file=[path for (path,) in paths]).drop_duplicates("file")
 
 
-def _matched(table: Path, rows: pd.DataFrame, found: scan.Walk) -> pd.DataFrame:
-    """The rows with their photo as `source`, each photo once; SmallsetError for what is missing or contradicts."""
-    meant = pd.Series(_meant([*rows["file"]], [*found.photos, *found.broken, *found.others]), rows.index, dtype=object)
-    example = f" There is {scan.some(found.photos, 1)}." if found.photos else ""
-    missing = rows["file"][meant.map(len) == 0]
-    _refuse(table, f"file: missing below {found.folder}", missing, f"Correct the line, or take it away.{example}")
-    _refuse(table, "file: several photos", rows["file"][meant.map(len) > 1], "Write their folder before the name.")
-    rows = rows.assign(source=[path for (path,) in meant], line=rows.index)
-    first = rows.drop_duplicates("source").set_index("source")
-    other = rows[rows["label"].to_numpy() != first["label"].reindex(rows["source"]).to_numpy()]
-    if len(other):
-        pairs = zip(other["line"], other["source"], first["line"].reindex(other["source"]), strict=True)
-        lines = [f"line {line}: {visible(path)} is in line {before} already" for line, path, before in pairs]
-        raise SmallsetError(f"{table}: {_listed(lines)}, with another label. Take one of the two away.")
-    return rows.drop_duplicates("source").drop(columns="line")
+def _refuse(table: Path, fault: str, cells: pd.Series, fix: str) -> None:
+    """Raise an error that names all lines at fault, if there are any."""
+    if len(cells):
+        lines = [f"line {line}: {visible(cell)!r}" for line, cell in cells.items()]
+        raise SmallsetError(f"{table}: {fault}: {_join(lines)}. {fix}")
 
 
-def _refuse(table: Path, fault: str, at_fault: pd.Series, cure: str) -> None:
-    """An error that names all the lines at fault, if there are any."""
-    if len(at_fault):
-        lines = [f"line {line}: {visible(cell)!r}" for line, cell in at_fault.items()]
-        raise SmallsetError(f"{table}: {fault}: {_listed(lines)}. {cure}")
+def _join(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - MAX_LISTED:,} more lines"] if len(lines) > MAX_LISTED else []
+    return "; ".join([*lines[:MAX_LISTED], *more])
 
 
-def _listed(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - LISTED} more lines"] if len(lines) > LISTED else []
-    return "; ".join([*lines[:LISTED], *more])
+def _find_paths(cells: Sequence[str], paths: Sequence[str]) -> list[list[str]]:
+    """The paths that each cell may mean; exactly one if all is well.
 
-
-def _meant(cells: Sequence[str], paths: Sequence[str]) -> list[list[str]]:
-    """The paths that each cell may mean: one, if all is well.
-
-    A table is often made where the photos lay elsewhere: as many of the folders with which all its paths begin are
-    dropped as lets most of them be found, and what remains may lie in folders that the table does not name.
+    Tables are often made where the photos were in another folder. So of the folders that all cells start with, as many
+    are dropped as lets most photos be found; and the photos may be in folders that the table does not name.
     """
-    endings: dict[str, list[str]] = {}
+    if {*cells} <= {*paths}:
+        return [[cell] for cell in cells]
+    by_ending: dict[str, list[str]] = {}
     for path in paths:
-        for spelling in {_spelled(path), formats.NAMED.sub("", _spelled(path))}:
-            parts = spelling.split("/")
-            for at in range(len(parts)):
-                endings.setdefault("/".join(parts[at:]), []).append(path)
-    written = [_parts(cell) for cell in cells]
-    options = [[_found(endings, parts[cut:]) for parts in written] for cut in range(_shared(written) + 1)]
-    return max(options, key=lambda found: sum(map(bool, found)))  # the first of equals
+        for spelling in {names.normalize(path), formats.NAMED.sub("", names.normalize(path))}:
+            for ending in (spelling, *(spelling[slash.end() :] for slash in re.finditer("/", spelling))):
+                by_ending.setdefault(ending, []).append(path)
+    written = [_split_path(cell) for cell in cells]
+    levels = zip(*(parts[:-1] for parts in written), strict=False)
+    shared = len([*itertools.takewhile(lambda folders: len({*folders}) == 1, levels)])
+    options = [[_find_path(by_ending, parts[drop:]) for parts in written] for drop in range(shared + 1)]
+    return max(options, key=lambda option: sum(map(bool, option)))  # the first of equals
 
 
-def _found(endings: Mapping[str, list[str]], parts: Sequence[str]) -> list[str]:
-    """The paths that end so; of several those that are no longer, and then those that are spelled the same."""
+def _find_path(by_ending: Mapping[str, list[str]], parts: Sequence[str]) -> list[str]:
+    """The paths with this ending; of several those with no more folders, and then those with the same spelling."""
     *folders, name = parts or [""]
-    path, upload = "/".join(parts), "/".join([*folders, UPLOADED.sub("", name)])
-    found = endings.get(_spelled(path)) or endings.get(_spelled(upload)) or []
-    for fits in (
-        lambda one: one.count("/") == len(folders),
-        lambda one: unicodedata.normalize("NFC", one).endswith(path),
-    ):
-        found = [*filter(fits, found)] or found
-    return found
+    path, upload = "/".join(parts), "/".join([*folders, UPLOAD.sub("", name)])
+    result = by_ending.get(names.normalize(path)) or by_ending.get(names.normalize(upload)) or []
+    result = [option for option in result if option.count("/") == len(folders)] or result
+    return [option for option in result if unicodedata.normalize("NFC", option).endswith(path)] or result
 
 
-def _shared(written: Sequence[list[str]]) -> int:
-    """How many folders all begin with."""
-    first, last = min(written, default=[]), max(written, default=[])
-    pairs = zip(first[:-1], last[:-1], strict=False)
-    return next((at for at, (one, other) in enumerate(pairs) if one != other), max(0, min(len(first), len(last)) - 1))
-
-
-def _parts(cell: str) -> list[str]:
-    """The folders and the name in a path of any system or an address."""
+def _split_path(cell: str) -> list[str]:
+    """The folders and the name in a path of any system or in a URL."""
     path = unquote(cell.rpartition("?d=")[2]).replace("\\", "/")
     path = re.sub(r"^[a-z][a-z0-9+]*://|^[a-z]:/", "", path, flags=re.IGNORECASE)
     return [unicodedata.normalize("NFC", part) for part in path.split("/") if part not in ("", ".", "..")]
-
-
-def _spelled(path: str) -> str:
-    """A path without what not every system tells apart: macOS writes é in two parts, Windows takes A for a."""
-    return unicodedata.normalize("NFC", path).casefold()

@@ -1,1 +1,1 @@
-"""What the results are worth: scores with their errors, differences that are real, photos that deserve a look."""
+"""Metrics with uncertainty, model comparison, issues, learning curves. None needs TensorFlow."""

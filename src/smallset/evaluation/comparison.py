@@ -1,5 +1,6 @@
-"""All models side by side, as a table and in words."""
+"""All models in one table, the model to use, and the same in words."""
 
+import io
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,164 +11,167 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallset.evaluation import calibration, histories, significance
+from smallset.evaluation import significance
+from smallset.evaluation.metrics import METRICS, measure
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
-LAST = 10  # epochs
-TEXT = dict.fromkeys(("file", "actual", "predicted"), str)  # a class may be called 7, or None
-SCORES = ["accuracy", "loss", "brier", "ece"]
-
-COLUMNS = {  # of the table for people, in plots/compare.md; at most eight
-    "model": "in models/, with the ending .keras",
-    "accuracy": "the share of the test photos that it gets right",
-    "95 % interval": "where the accuracy lies on other photos of the same kind, as far as so many can tell (Wilson)",
-    "mean ± sd (seeds)": "of the accuracies of so many trainings with a seed each, the saved model's among them",
-    "validation loss": "by which a model is chosen, the lower the better: it also counts how sure the model is",
-    "loss": "the same on the test photos",
-    "ECE": "how far its probabilities are from how often it is right (expected calibration error)",
-    "ECE of chance": "95 % of models whose probabilities mean what they say have less: an ECE below is noise",
-}
-PAIRS = """Which saved models differ: test photos that one alone gets right, against those of the other (McNemar's exact
-test; p with Holm's correction for all pairs):"""
-SEEDS = "Which ways of training differ on these photos, over seeds (Welch's t-test; p likewise):"
-
-PICTURES = """Pictures, in the folder of this pipeline:
-
-- metrics/curves.png: accuracy and loss of all models, by epoch
-- plots/augmented.png: a training photo, augmented, where the pipeline does so
-- plots/confusion/: each model's confusion matrix
-- plots/mistakes/: each model's most confident mistakes
-"""
+LAST = 10  # epochs whose mean accuracy is `last_val_accuracy`; a book's curve ends there
+NAMES = ["model", "file", "label", "group", "sha256", "actual", "predicted", "given_label", "predicted_label"]
+TEXT = dict.fromkeys(NAMES, str)  # a class may be called 7, or None
+ACCURACY, INTERVAL, SEEDS = METRICS["accuracy"].column, "95 % interval", "mean ± sd (seeds)"
+COLUMNS = {  # of the table in compare.md and in the report, with what they mean
+    "model": "the name of its file in models/",
+    ACCURACY: METRICS["accuracy"].meaning,
+    INTERVAL: "contains the accuracy on more photos of the same kind with 95 % confidence (Wilson)",
+    SEEDS: "accuracy over several trainings with a seed each, including that of the saved model",
+    "validation loss": "cross-entropy on the validation photos, by which a model is selected: lower is better",
+} | {metric.column: metric.meaning for metric in METRICS.values() if metric.column not in ("", ACCURACY)}
+NO_RUNS = pd.DataFrame(columns=["model", "accuracy"])
+PAIRS_TITLE = "Which saved models differ on the test photos (McNemar's exact test; p with Holm's correction):"
+SEEDS_TITLE = "Which ways of training differ on these photos, over seeds (Welch's t-test; p with Holm's correction):"
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the stages have left of each model."""
+class Models:
+    """What the stages have written about each model; `|` combines the models of two pipelines."""
 
-    measures: dict[str, dict[str, float]]  # accuracy, loss, …
-    training: dict[str, pd.DataFrame]  # epoch, accuracy, loss, val_accuracy, val_loss
-    predictions: dict[str, pd.DataFrame]  # file, actual, predicted, probability
-    others: dict[str, NDArray[np.float32]]  # P(class) of the test photos by runs with other seeds: (runs, n, classes)
+    metrics: dict[str, dict[str, float]]  # metrics/MODEL.json
+    histories: dict[str, pd.DataFrame]  # epoch, accuracy, loss, val_accuracy, val_loss; only of models with epochs
+    correct: dict[str, pd.Series]  # whether each test photo is right, from `score_photos`
+
+    def __or__(self, other: "Models") -> "Models":
+        return Models(*(mine | theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
-def read(metrics: Path, seeds: Path, names: Sequence[str]) -> Found:
-    """Of each model <name>.json and the tables in <name>/ below `metrics`; <name>.npy in `seeds` where there is one."""
-    tables = {name: metrics / name for name in names}
-    repeated = {name: seeds / f"{name}.npy" for name in names}
-    return Found(
-        {name: json.loads((metrics / f"{name}.json").read_text(encoding="utf-8")) for name in names},
-        {name: pd.read_csv(path / "history.csv") for name, path in tables.items()},
-        {
-            name: pd.read_csv(path / "predictions.csv", dtype=TEXT, keep_default_na=False)
-            for name, path in tables.items()
-        },
-        {name: np.load(path, allow_pickle=False) for name, path in repeated.items() if path.is_file()},
+def read_models(folder: Path, names: Sequence[str]) -> Models:
+    """Read NAME.json and the tables in NAME/ from a metrics folder, which also has the table of photos."""
+    photos, histories = read_table(folder / "photos.csv"), {name: folder / name / "history.csv" for name in names}
+    return Models(
+        {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names},
+        {name: table for name, path in histories.items() if path.is_file() and len(table := pd.read_csv(path))},
+        {name: score_photos(photos, read_table(folder / name / "predictions.csv")) for name in names},
     )
 
 
-def runs(
-    measures: Mapping[str, Mapping[str, float]],
-    others: Mapping[str, NDArray[np.floating]],
-    labels: NDArray[np.int64],
-    seed: int,
+def read_table(source: Path | io.StringIO) -> pd.DataFrame:
+    """Read a CSV; names stay text."""
+    return pd.read_csv(source, dtype=TEXT, keep_default_na=False)
+
+
+def score_photos(photos: pd.DataFrame, predictions: pd.DataFrame) -> pd.Series:
+    """Whether each predicted photo is right, by its sha256 and label; a photo that is there twice counts once."""
+    rows = predictions.merge(photos[["file", "sha256"]], on="file").drop_duplicates(["sha256", "actual"])
+    index = pd.MultiIndex.from_arrays([rows["sha256"], rows["actual"]], names=["sha256", "label"])
+    return pd.Series((rows["actual"] == rows["predicted"]).to_numpy(), index)
+
+
+def measure_runs(
+    models: Models, seeds: Mapping[str, NDArray[np.floating]], labels: NDArray[np.int64], seed: int
 ) -> pd.DataFrame:
-    """A row for each run of the models that were trained with other seeds, too: model, seed, and the SCORES.
+    """One row per training of the models with several seeds: model, seed, accuracy, loss, brier, ece.
 
-    The first run of a model, of `seed`, is the saved one's, as it was measured; others: P(class) of the test photos by
-    the runs of the seeds that follow, (runs, n, classes), as repeats.probabilities gives them.
+    The first one is the saved model, from `seed`. seeds: the test photos' probabilities, (runs, n, classes), after it.
     """
-    rows = [
-        {"model": model, "seed": seed + number} | {name: scores[name] for name in SCORES}
-        for model, several in others.items()
-        for number, scores in enumerate([measures[model], *(_scores(labels, one) for one in several)])
+    rows: list[dict[str, Any]] = []
+    for model, runs in seeds.items():
+        if (count := runs.shape[1]) != len(labels):
+            file = f"data/seeds/{model}.npy"
+            raise SmallsetError(f"{file}: expected {len(labels)} test photos, found {count}. Run: dvc repro")
+        rows.append({"model": model, "seed": seed, **models.metrics[model]})
+        for number, run in enumerate(runs.astype(np.float64), 1):
+            rows.append({"model": model, "seed": seed + number, **measure(labels, run)})
+    return pd.DataFrame(rows, columns=["model", "seed", "accuracy", "loss", "brier", "ece"])
+
+
+def compare_models(models: Models, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row per model: its metrics, the accuracy's interval low..high, the kept epoch, mean and sd of the runs."""
+    table = pd.DataFrame([{"model": model, **scores} for model, scores in models.metrics.items()])
+    intervals = [significance.wilson_interval(*row) for row in table[["accuracy", "n"]].to_numpy()]
+    for place, name in enumerate(("low", "high")):
+        table.insert(2 + place, name, [interval[place] for interval in intervals])
+    epochs = {model: int(kept_epoch(history)["epoch"]) for model, history in models.histories.items()}
+    last = {model: history["val_accuracy"].tail(LAST).mean() for model, history in models.histories.items()}
+    table = table.assign(last_val_accuracy=table["model"].map(last), epoch=table["model"].map(epochs))
+    groups = (NO_RUNS if runs is None else runs).groupby("model")["accuracy"]
+    table = table.join(groups.agg(mean="mean", sd="std", seeds="size"), on="model")
+    return table.astype({"seeds": "Int64", "epoch": "Int64"})
+
+
+def kept_epoch(history: pd.DataFrame) -> pd.Series:
+    """The row of the epoch whose weights were kept, which is the one with the lowest validation loss."""
+    return history.iloc[int(history["val_loss"].to_numpy().argmin())]
+
+
+def tidy_curves(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The histories in one table: model, split, epoch, accuracy, loss."""
+    parts = [
+        history.assign(model=model, split=split, accuracy=history[f"{prefix}accuracy"], loss=history[f"{prefix}loss"])
+        for model, history in histories.items()
+        for split, prefix in (("training", ""), ("validation", "val_"))
     ]
-    return pd.DataFrame(rows, columns=["model", "seed", *SCORES])
+    return pd.concat(parts)[["model", "split", "epoch", "accuracy", "loss"]]
 
 
-def _scores(labels: NDArray[np.int64], probability: NDArray[np.floating]) -> Mapping[str, float]:
-    if len(probability) != len(labels):
-        raise SmallsetError(
-            f"data/seeds: expected probabilities of {len(labels)} test photos, found {len(probability)}. Run: dvc repro"
-        )
-    return calibration.measures(labels, probability.astype(np.float64))
+def select_model(table: pd.DataFrame) -> str:
+    """The model with the lowest validation loss. Selection by test photos would make their accuracy too good."""
+    return str(table["model"].iloc[int(table["val_loss"].to_numpy(np.float64).argmin())])
 
 
-def table(
-    measures: Mapping[str, Mapping[str, float]], training: Mapping[str, pd.DataFrame], repeated: pd.DataFrame
-) -> pd.DataFrame:
-    """A row for each model: its measures on the test photos and, val_accuracy and val_loss, on the validation photos.
-
-    low and high are the accuracy's 95 % interval; epoch is the one that was kept; mean and sd the accuracies' of other
-    seeds; last_val_accuracy is the mean of the last ten epochs, which a curve in a book ends with.
-    """
-    spread = repeated.groupby("model").accuracy.agg(["mean", "std", "size"])
-    rows = []
-    for model, history in training.items():
-        low, high = significance.interval(measures[model]["accuracy"], int(measures[model]["n"]))
-        accuracy = {"accuracy": measures[model]["accuracy"], "low": low, "high": high}
-        last = history.val_accuracy.tail(LAST).mean()
-        own = {"last_val_accuracy": last, "epoch": int(histories.kept(history).epoch)}
-        rows.append({"model": model, **accuracy, **measures[model], **own})
-    columns = {"mean": "mean", "std": "sd", "size": "seeds"}
-    return pd.DataFrame(rows).join(spread.rename(columns=columns), on="model").astype({"seeds": "Int64"})
-
-
-def best(comparison: pd.DataFrame) -> str:
-    """The model to take: of the lowest loss on the validation photos. Test photos that chose would flatter it."""
-    return str(comparison["model"].iloc[int(comparison["val_loss"].to_numpy().argmin())])
-
-
-def choice(comparison: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    """Which model to take, how good it is, and whether others get more test photos right: a sentence each."""
-    name, n = best(comparison), int(comparison["n"].iloc[0])
-    rows = {row["model"]: row for row in comparison.to_dict("records")}
-    right = {model: round(row["accuracy"] * n) for model, row in rows.items()}
-    why = "it has the lowest loss on the validation photos" if len(rows) > 1 else "there is no other"
-    words = [
-        f"Take {name}: {why}.",
-        f"It gets {right[name]:,} of {n:,} test photos right: accuracy {rows[name]['accuracy']:.3f}, 95 % interval "
-        f"{rows[name]['low']:.3f}–{rows[name]['high']:.3f}.",
+def describe_choice(table: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
+    """Sentences: which model to use, how good it is, and which others get more test photos right."""
+    rows, name = {row["model"]: row for row in table.to_dict("records")}, select_model(table)
+    best, right = rows[name], {model: round(row["accuracy"] * row["n"]) for model, row in rows.items()}
+    reason = "it has the lowest loss on the validation photos" if len(rows) > 1 else "it is the only model"
+    sentences = [
+        f"Use {name}: {reason}.",
+        f"It gets {right[name]:,} of {best['n']:,} test photos right: accuracy {best['accuracy']:.3f}, 95 % interval "
+        f"{best['low']:.3f}–{best['high']:.3f}.",
     ]
-    sure = rivals(pairs, name, real=True)
-    ahead = [
-        f"{model} {count - right[name]} more ({'more' if model in sure else 'no more'} than chance)"
+    significant = find_rivals(pairs, name, significant=True)
+    better = [
+        f"{model} {count - right[name]} more ({'more' if model in significant else 'no more'} than chance)"
         for model, count in right.items()
         if count > right[name]
     ]
-    if ahead:
-        words.append(f"Right on more test photos: {', '.join(ahead)}; but these measure, they do not choose.")
-    return words
+    if better:
+        sentences.append(f"Right on more test photos: {', '.join(better)}. But test photos do not select a model.")
+    return sentences
 
 
-def rivals(pairs: pd.DataFrame, name: str, *, real: bool) -> list[str]:
+def find_rivals(pairs: pd.DataFrame, name: str, *, significant: bool) -> list[str]:
     """The models that differ from `name` by more than chance, or those that do not."""
-    own = pairs[(pairs["model"] == name) | (pairs["other"] == name)]
-    own = own[(own["adjusted"] < 1 - significance.CONFIDENCE) == real]
-    return [str(row.other if row.model == name else row.model) for row in own.itertuples()]
+    rows = pairs[
+        ((pairs["p_holm"] < significance.ALPHA) == significant) & (pairs[["model", "other"]] == name).any(axis=1)
+    ]
+    return [str(row.other if row.model == name else row.model) for row in rows.itertuples()]
 
 
-def markdown(comparison: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame) -> str:
-    """What to take, the table for people and what its columns mean, which differences are real, where pictures lie."""
-    known = [name for name in COLUMNS if name != "mean ± sd (seeds)" or comparison["seeds"].notna().any()]
-    cells = [_cells(row) for row in comparison.to_dict("records")]
-    lines = [" | ".join(row[name] for name in known) for row in cells]
-    table = [f"| {line} |" for line in (" | ".join(known), " | ".join(["---", *["---:"] * (len(known) - 1)]), *lines)]
-    meaning = [f"- {name}: {COLUMNS[name]}" for name in known]
-    parts = [" ".join(choice(comparison, pairs)), "\n".join(table), "\n".join(meaning)]
-    for title, found in ((PAIRS, pairs), (SEEDS, seeds)):
-        parts += ["\n".join([title, "", *(f"- {words}" for words in found["words"])])] if len(found) else []
-    return "\n\n".join([*parts, PICTURES])
+def format_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
+    """A row of `compare_models` in the COLUMNS."""
+    cells = {metric.column: f"{row[name]:{metric.format}}" for name, metric in METRICS.items() if metric.column}
+    spread = "–" if pd.isna(row["seeds"]) else f"{row['mean']:.4f} ± {row['sd']:.4f} ({row['seeds']:.0f})"
+    cells |= {"model": row["model"], INTERVAL: f"{row['low']:.3f}–{row['high']:.3f}", SEEDS: spread}
+    return cells | {"validation loss": f"{row['val_loss']:.3f}"}
 
 
-def _cells(row: Mapping[Hashable, Any]) -> dict[str, str]:
-    """A row of the table in the COLUMNS."""
-    return {
-        "model": row["model"],
-        "accuracy": f"{row['accuracy']:.4f}",
-        "95 % interval": f"{row['low']:.3f}–{row['high']:.3f}",
-        "mean ± sd (seeds)": "–" if pd.isna(row["seeds"]) else f"{row['mean']:.4f} ± {row['sd']:.4f} ({row['seeds']})",
-        "validation loss": f"{row['val_loss']:.3f}",
-        "loss": f"{row['loss']:.3f}",
-        "ECE": f"{row['ece']:.3f}",
-        "ECE of chance": f"{row['ece_noise']:.3f}",
-    }
+def format_markdown(table: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame) -> str:
+    """The text of compare.md: which model to use, the table, what its columns mean, and which differences are real."""
+    columns = [name for name in COLUMNS if name != SEEDS or table["seeds"].notna().any()]
+    rows = [[format_row(row)[name] for name in columns] for row in table.to_dict("records")]
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    parts = [" ".join(describe_choice(table, pairs)), "\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
+    parts.append("\n".join(f"- {name}: {COLUMNS[name]}" for name in columns))
+    for title, differences in ((PAIRS_TITLE, pairs), (SEEDS_TITLE, seeds)):
+        parts += ["\n- ".join([f"{title}\n", *differences["summary"]])] if len(differences) else []
+    return "\n\n".join(parts) + "\n"
+
+
+def write_comparison(models: Models, metrics: Path, plots: Path, runs: pd.DataFrame | None = None) -> None:
+    """Write compare.csv, model_pairs.csv and compare.md; with runs also runs.csv and seeds.csv."""
+    table, pairs = compare_models(models, runs), significance.compare_pairs(models.correct)
+    seeds = significance.compare_seeds(NO_RUNS if runs is None else runs)
+    tables = {"compare": table, "model_pairs": pairs} | ({} if runs is None else {"runs": runs, "seeds": seeds})
+    for name, content in tables.items():
+        files.write_csv(metrics / f"{name}.csv", content)
+    files.write_text(plots / "compare.md", format_markdown(table, pairs, seeds))

@@ -1,100 +1,74 @@
-"""Accuracy of `linear` by cross-validation over all photos, where the test photos are few.
-
-Nothing is chosen by it: it comes after all choices. It measures a way of training, on several times the photos that the
-test has.
-"""
+"""Cross-validation of the linear probe: its accuracy on all photos, where the test photos are few."""
+# ruff: noqa: N803 - scikit-learn's C
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from typing import Any, Literal
 
-import keras
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from smallset.datasets.lists import Photos
-from smallset.evaluation import samples, significance
-from smallset.features import caches
-from smallset.models import convnets, engine
-from smallset.pipeline import bulk, params, progress
-from smallset.training import linear_probe
+from smallset.datasets.dataset import Dataset
+from smallset.evaluation import significance
+from smallset.features.store import Features
+from smallset.pipeline import progress
+from smallset.pipeline.errors import SmallsetError
+from smallset.training.linear_probe import LinearProbe
 
-FEW = 300  # test photos: an accuracy of 0.9 on as many is known to ± 3.4 points
+FEW = 300  # test photos: an accuracy of 0.9 on so many has an uncertainty of ± 3.4 points
 FOLDS = 5
-REPEATS = 5  # with other folds each
-MOST = 10_000  # training photos, and validation photos; of more, evenly spaced ones
-COLUMNS = ["model", "accuracy", "low", "high", "photos", "folds", "repeats"]
+REPEATS = 5  # each with other folds
+MAX_PHOTOS = 20_000  # of more, evenly spaced ones
 
 
-def where_needed(
-    base: tuple[keras.Model, keras.Model],
-    cached: Sequence[caches.Cache],
-    test: Photos,
-    strength: float,
-    p: params.Linear,
-    seed: int,
-) -> pd.DataFrame:
-    """`measure` of all photos with a base's trunk and top; where the test photos are many, no row."""
-    if len(test.files) >= FEW:
-        print(f"{len(test.files):,} test photos tell accuracies well enough: no cross-validation.")
-        return pd.DataFrame(columns=COLUMNS)
-    return measure(*given(*base, cached, test), strength, p, seed)
+def cross_validate(
+    features: Features, C: float, class_weight: Literal["balanced"] | None, seed: int
+) -> dict[str, float]:
+    """Predict every photo with linear probes that are trained on the other folds; C is that of the selected probe.
 
-
-def given(
-    trunk: keras.Model, top: keras.Model, cached: Sequence[caches.Cache], test: Photos
-) -> tuple[linear_probe.Rows, Photos]:
-    """What the last layer of `linear` is given of all photos as they are: those of the caches, then the test photos.
-
-    Of a cache of more than MOST photos, evenly spaced ones.
+    Returns cv_accuracy, its 95 % interval cv_low and cv_high, and cv_photos.
     """
-    head = linear_probe.unsolved(top.output_shape[1:], len(test.classes))
-    kept = [bulk.sample(cache.labels, MOST) for cache in cached]
-    rows = (linear_probe.rows(top, head, replace(cache, values=cache.views[0])) for cache in cached)
-    inputs = [own.at(few).inputs for own, few in zip(rows, kept, strict=True)]
-    step = engine.compiled(linear_probe.pool(convnets.chain([trunk, top], "base"), head))
-    inputs.append(engine.on_photos(step, test, trunk.input_shape[1], "test"))
-    found = joined([*(cache.photos.at(few) for cache, few in zip(cached, kept, strict=True)), test])
-    return linear_probe.Rows(np.concatenate(inputs), found.labels), found
+    rows = features.dataset.spread(MAX_PHOTOS)
+    dataset, values = features.dataset.take(rows), features.values[rows].astype(np.float32)
+    accuracies, right = [], np.zeros(len(rows))
+    for repeat in progress.bar(range(REPEATS), what="cross-validation", unit=f" x {FOLDS} models"):
+        for inside, outside in split_folds(dataset, FOLDS, seed + repeat):
+            probe = LinearProbe(C, class_weight, calibrate=False).fit(values[inside], dataset.labels[inside])
+            hits = probe.predict(values[outside]) == dataset.labels[outside]
+            accuracies.append(float(hits.mean()))
+            right[outside] += hits / REPEATS
+    accuracy = float(right.mean())
+    low, high = significance.wilson_interval(accuracy, count_effective(accuracies, accuracy, len(rows)))
+    results = {"cv_accuracy": accuracy, "cv_low": low, "cv_high": high}
+    return {name: round(value, 6) for name, value in results.items()} | {"cv_photos": len(rows)}
 
 
-def joined(splits: Sequence[Photos]) -> Photos:
-    """The photos of all splits in one list, below the folder that holds theirs."""
-    return Photos(
-        splits[0].folder.parent,
-        splits[0].classes,
-        tuple(str(Path(own.folder.name, file)) for own in splits for file in own.files),
-        np.concatenate([own.labels for own in splits]),
-        groups=tuple(group for own in splits for group in own.groups),
-    )
+def split_folds(dataset: Dataset, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """For each fold the rows outside of it and in it. It has its share of every class, and no group is divided.
 
-
-def measure(given: linear_probe.Rows, found: Photos, strength: float, p: params.Linear, seed: int) -> pd.DataFrame:
-    """One row with the COLUMNS, low and high of a 95 % interval; given: a row for each of the photos `found`.
-
-    Each photo is judged by a model that has not seen it, solved with C `strength` for the other folds.
+    There are fewer than `count` folds when a class has fewer groups; SmallsetError when a class has only one.
     """
-    tasks = [(repeat, fold) for repeat in range(REPEATS) for fold in range(FOLDS)]
-    accuracies, right = [], 0
-    for repeat, fold in progress.bar(tasks, what="cross-validation", unit=" models"):
-        out = samples.folds(found, FOLDS, seed + repeat) == fold
-        known = linear_probe.Rows(given.inputs[~out], given.labels[~out])
-        hits = linear_probe.regression(known, strength, p).predict(given.inputs[out]) == given.labels[out]
-        accuracies.append(float(hits.mean()))
-        right += int(hits.sum())
-    accuracy = right / (REPEATS * len(found.files))
-    low, high = significance.interval(accuracy, worth(accuracies, accuracy, len(found.files)))
-    return pd.DataFrame([["linear", accuracy, low, high, len(found.files), FOLDS, REPEATS]], columns=COLUMNS)
+    labels, groups = dataset.labels, dataset.group_ids
+    sizes = [len(np.unique(groups[labels == label])) for label in range(len(dataset.classes))]
+    if min(sizes) < 2:
+        raise SmallsetError(
+            f"{dataset.classes[int(np.argmin(sizes))]}: expected 2 or more different photos or groups, to predict each "
+            f"from the others; found {min(sizes)}. Add photos of this class."
+        )
+    settings: dict[str, Any] = {"n_splits": min(count, *sizes), "shuffle": True, "random_state": seed}
+    if len(np.unique(groups)) < len(groups):
+        return list(StratifiedGroupKFold(**settings).split(labels, labels, groups))
+    return list(StratifiedKFold(**settings).split(labels, labels))  # is faster
 
 
-def worth(accuracies: Sequence[float], accuracy: float, photos: int) -> float:
-    """How many photos that one model has not seen would tell its accuracy as well as this cross-validation does.
+def count_effective(accuracies: Sequence[float], accuracy: float, photos: int) -> float:
+    """The number of unseen photos that would tell `accuracy` as exactly as a cross-validation of `photos` photos does.
 
-    Models of two folds share most of their photos, so that accuracies of folds vary less than those of other photos
-    would. Their variance is corrected for it (Nadeau and Bengio 2003, Inference for the generalization error; for
-    repeats: Bouckaert and Frank 2004), and is at least that of counting: photos / 1.45, here. It is larger where
-    photos of a group, which one fold has, are right or wrong together.
+    The accuracies of folds vary too little, because their models share photos; this corrects their variance (Nadeau and
+    Bengio 2003, Inference for the generalization error; with repeats: Bouckaert and Frank 2004). It is larger than that
+    of counting when the photos of a group are right or wrong together.
     """
-    counting = accuracy * (1 - accuracy) * FOLDS / photos
+    folds = len(accuracies) // REPEATS
+    counting = accuracy * (1 - accuracy) * folds / photos
     excess = max(1.0, float(np.var(accuracies, ddof=1)) / counting) if counting else 1.0
-    return photos / (excess * (1 / REPEATS + FOLDS / (FOLDS - 1)))
+    return photos / (excess * (1 / REPEATS + folds / (folds - 1)))

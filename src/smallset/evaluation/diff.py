@@ -1,176 +1,129 @@
-"""What has changed since an earlier run, and whether its models were better, on the test photos that both runs have.
-
-Two runs on different photos have different test sets, and two accuracies on different test sets do not compare.
-"""
+"""What changed since an earlier run that git has: photos, labels, and the models on the test photos of both runs."""
 
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from smallset.evaluation import changes, comparison, significance
-from smallset.pipeline import committed, files
+from smallset.datasets.changes import describe_photos, find_renamed
+from smallset.evaluation import comparison, significance
+from smallset.evaluation.label_issues import select_issues
+from smallset.pipeline import files, git
 from smallset.pipeline.errors import SmallsetError
 
-FILE = "since.json"  # below metrics/; git's and not DVC's: what it tells depends on what was committed before
-NOTHING: dict[str, Any] = {"photos": [], "labels": [], "test_photos": {}, "models": []}
-DOUBTED = 0.5  # P(given label) below which a label is in doubt
+FILE = "diff.json"  # in the metrics folder; git tracks it and DVC does not, because it depends on the last commit
+EMPTY: dict[str, Any] = {"photos": [], "labels": [], "test_photos": {}, "models": []}
 
-Texts = dict[Path, str]  # the tables of a run that are compared, by their place
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run has left."""
-
-    lists: changes.Lists
-    best: str  # model
-    right: dict[str, pd.Series]  # of each model, whether it is right on a test photo, by the photo's digest and label
-    doubted: int | None  # labels in doubt; None where none were looked for
+Run = dict[str, pd.DataFrame]  # the tables of a run by their names, such as photos and fine_tuned/predictions
 
 
 def record(metrics: Path) -> str:
-    """Note in FILE how the results below `metrics` differ from the committed ones; return it in words.
+    """Write the differences between the results in `metrics` and the committed ones to FILE; return them in words.
 
-    Where they are those, it is noted as it is committed: how they differ from the ones before. So who repeats a run
-    that is committed finds git clean.
+    Without differences FILE stays as it is committed, so that a repeated run changes no file that git tracks.
     """
-    before, now = read(metrics, committed.text), read(metrics, text)
-    if before == now:
-        content = json.loads(committed.text(metrics / FILE) or json.dumps(NOTHING))
-    else:
-        content = compare(run(metrics, before), run(metrics, now))
+    content = compare(read_run(metrics, git.show), read_run(metrics, read_file))
+    changes = [*content["photos"], *content["labels"]]
+    if not changes and not any(row["before_only"] + row["now_only"] for row in content["models"]):
+        content = json.loads(git.show(metrics / FILE) or json.dumps(EMPTY))
     files.write_json(metrics / FILE, content)
-    return words(content)
+    return describe(content)
 
 
 def against(metrics: Path, revision: str) -> str:
-    """How the results below `metrics` differ from those that git has in another revision, in words."""
-    committed.check(revision)
-    before = run(metrics, read(metrics, lambda path: committed.text(path, revision)))
-    now = run(metrics, read(metrics, text))
-    for where, found in ((revision, before), (Path.cwd(), now)):
-        if found is None:
+    """The differences between the results in `metrics` and those that git has in another revision, in words."""
+    git.check_revision(revision)
+    before, now = read_run(metrics, lambda path: git.show(path, revision)), read_run(metrics, read_file)
+    for place, run in ((revision, before), (Path.cwd(), now)):
+        if not run:
             raise SmallsetError(
-                f"{where}: expected the results of a pipeline's run, {metrics / 'compare.csv'} and the lists in "
-                f"{metrics / 'subset'}; found none. Change to a pipeline's folder, or name another commit."
+                f"{place}: expected the results of a run, {metrics / 'compare.csv'} and {metrics / 'photos.csv'}; "
+                f"found none. Change to the folder of a pipeline, or name another commit."
             )
-    return words(compare(before, now))
+    return describe(compare(before, now))
 
 
-def text(path: Path) -> str | None:
-    """Of a file as it is now."""
-    return path.read_bytes().decode() if path.is_file() else None
+def read_file(path: Path) -> str | None:
+    """Read a file as git.show does."""
+    return path.read_bytes().decode(errors="replace") if path.is_file() else None
 
 
-def read(metrics: Path, reader: changes.Reader) -> Texts:
-    """The table of all models, the lists of photos, and each model's predictions, those that there are."""
-    models = reader(metrics / "compare.csv")
-    names: list[str] = table(models)["model"].tolist() if models else []
-    paths = [
-        metrics / "compare.csv",
-        metrics / "suspects.csv",
-        *(metrics / "subset" / f"{split}.csv" for split in changes.SPLITS),
-        *(metrics / name / "predictions.csv" for name in names),
-    ]
-    found = {path: reader(path) for path in paths}
-    return {path: content for path, content in found.items() if content}
+def read_run(metrics: Path, read: Callable[[Path], str | None]) -> Run:
+    """Read the tables of a run; an empty one when it has no photos, or no predictions of its models."""
+
+    def parse(names: Iterable[str]) -> Run:
+        texts = {name: read(metrics / f"{name}.csv") for name in names}
+        return {name: comparison.read_table(io.StringIO(content)) for name, content in texts.items() if content}
+
+    run = parse(["compare", "photos", "label_issues"])
+    predictions = parse(f"{model}/predictions" for model in run["compare"]["model"]) if "compare" in run else {}
+    return run | predictions if predictions and "photos" in run else {}
 
 
-def table(content: str) -> pd.DataFrame:
-    """A CSV; names are text, a class may be called 7, or None."""
-    return pd.read_csv(io.StringIO(content), dtype=comparison.TEXT | {"model": str}, keep_default_na=False)
+def compare(before: Run, now: Run) -> dict[str, Any]:
+    """The content of FILE: sentences on photos and labels, numbers of test photos, and a row for each model.
 
-
-def run(metrics: Path, texts: Texts) -> Run | None:
-    """The tables, parsed; None of a run that has compared no models, or that is too old to have lists and val_loss."""
-    lists, models = changes.read(metrics / "subset", texts.get), texts.get(metrics / "compare.csv")
-    if lists is None or models is None or "val_loss" not in table(models):
-        return None
-    paths = {name: metrics / name / "predictions.csv" for name in table(models)["model"]}
-    right = {name: rights(lists["test"], table(texts[path])) for name, path in paths.items() if path in texts}
-    suspects = texts.get(metrics / "suspects.csv")
-    doubted = None if suspects is None else int((table(suspects)["probability"] < DOUBTED).sum())
-    return Run(lists, comparison.best(table(models)), right, doubted)
-
-
-def rights(test: pd.DataFrame, predictions: pd.DataFrame) -> pd.Series:
-    """Whether each test photo was predicted as labelled, by digest and label; one that is there twice counts once."""
-    rows = test.merge(predictions, on="file").drop_duplicates(["digest", "label"])
-    return (rows["actual"] == rows["predicted"]).set_axis(pd.MultiIndex.from_frame(rows[["digest", "label"]]))
-
-
-def compare(before: Run | None, now: Run | None) -> dict[str, Any]:
-    """What became of the photos; how many test photos the two runs have, and both; and a `row` for each model.
-
-    The models are those that both runs have, and the best of each where those have two names. NOTHING without two runs.
+    The models are those that both runs have, and the best one of each run when these are different.
     """
-    if before is None or now is None:
-        return NOTHING
-    pairs = {name: (name, name) for name in now.right if name in before.right}
-    if before.best != now.best:
-        pairs[f"the best model ({before.best} before, {now.best} now)"] = (before.best, now.best)
-    names = changes.renamed(before.lists, now.lists)
-    old = {name: right.rename(index=names, level="label") for name, right in before.right.items()}
-    both = old[before.best].index.intersection(now.right[now.best].index)
-    counts = {"before": len(old[before.best]), "now": len(now.right[now.best]), "both": len(both)}
-    rows = [row(name, old[one][both], now.right[other][both]) for name, (one, other) in pairs.items() if len(both)]
-    photos = changes.between(before.lists, now.lists)
-    return {"photos": photos, "labels": labels(before, now, names), "test_photos": counts, "models": rows}
+    if not before or not now:
+        return EMPTY
+    photos, renamed = describe_photos(before["photos"], now["photos"]), find_renamed(before["photos"], now["photos"])
+    columns = dict.fromkeys(["label", "actual", "predicted"], renamed)
+    before = {name: table.replace(columns) for name, table in before.items()}
+    (old, first), (new, second) = _score_models(before), _score_models(now)
+    pairs = {model: (model, model) for model in new if model in old}
+    if first != second:
+        pairs[f"the best model ({first} before, {second} now)"] = (first, second)
+    both = old[first].index.intersection(new[second].index)
+    models = [_compare_model(name, old[a][both], new[b][both]) for name, (a, b) in pairs.items() if len(both)]
+    counts = {"before": len(old[first]), "now": len(new[second]), "both": len(both)}
+    return {"photos": photos, "labels": [*_describe_labels(before, now)], "test_photos": counts, "models": models}
 
 
-def labels(before: Run, now: Run, names: dict[str, str]) -> list[str]:
-    """What became of the labels: how many are in doubt, and how many test photos have another one."""
-    lines = []
-    if before.doubted is not None and now.doubted is not None and before.doubted != now.doubted:
-        lines.append(f"{before.doubted} labels in doubt before, {now.doubted} now")
-    old = before.lists["test"].assign(label=before.lists["test"]["label"].replace(names))
-    both = old.merge(now.lists["test"], on="digest", suffixes=("_old", "_new"))
-    if changed := both.loc[both["label_old"] != both["label_new"], "digest"].nunique():
-        lines.append(
-            f"{changed} of the {both['digest'].nunique()} test photos that both runs have got another label: on these "
-            f"the models are not compared"
-        )
-    return lines
+def describe(content: dict[str, Any]) -> str:
+    """The content of FILE in words."""
+    if not (counts := content["test_photos"]):
+        return "There is no earlier run to compare with."
+    title = "No test photo is in both runs, so the accuracies cannot be compared."
+    if counts["both"]:
+        title = "Models on the {both} test photos of both runs ({before} before, {now} now; McNemar's exact test):"
+    photos = [*content["photos"], *content["labels"]] or ["The photos and their splits are the same."]
+    models = [title.format(**counts), *(row["summary"] for row in content["models"])]
+    return "\n".join(["\n- ".join(["Photos since the earlier run:", *photos]), "\n- ".join(models)])
 
 
-def row(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
-    """Two models on the same photos: accuracies, photos that one alone gets right, p of McNemar's test, and words."""
-    then, today = float(before.mean()), float(now.mean())
-    lost, won = int((before & ~now).sum()), int((now & ~before).sum())
-    p = significance.chance(lost, won)
-    verdict = ("better" if won > lost else "worse") if p < 1 - significance.CONFIDENCE else "no more than chance"
-    return {
+def _score_models(run: Run) -> tuple[dict[str, pd.Series], str]:
+    """Which test photos each model gets right, and the best model; compare.csv may have models of other pipelines."""
+    table = run["compare"]
+    table = table[[f"{model}/predictions" in run for model in table["model"]]]
+    scores = {model: comparison.score_photos(run["photos"], run[f"{model}/predictions"]) for model in table["model"]}
+    return scores, comparison.select_model(table)
+
+
+def _describe_labels(before: Run, now: Run) -> Iterator[str]:
+    issues = [len(select_issues(run["label_issues"])) for run in (before, now) if "label_issues" in run]
+    if len(set(issues)) == 2:
+        yield f"Label issues: {issues[0]} before, {issues[1]} now."
+    tests = [run["photos"][run["photos"]["split"] == "test"].drop_duplicates("sha256") for run in (before, now)]
+    both = tests[0].merge(tests[1], on="sha256")
+    if changed := int((both["label_x"] != both["label_y"]).sum()):
+        yield f"{changed} of {len(both)} test photos of both runs have another label; models are not compared on these."
+
+
+def _compare_model(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
+    old, new, lost, won = before.mean(), now.mean(), int((before & ~now).sum()), int((now & ~before).sum())
+    p = significance.mcnemar(lost, won)
+    verdict = ("better" if won > lost else "worse") if p < significance.ALPHA else "no more than chance"
+    counts = f"{won} photos right that were wrong, {lost} wrong that were right, p = {p:.2g}"
+    row = {
         "model": name,
-        "before": round(then, 6),
-        "now": round(today, 6),
+        "before": round(float(old), 6),
+        "now": round(float(new), 6),
         "before_only": lost,
         "now_only": won,
-        "p": float(f"{p:.6g}"),
-        "verdict": verdict,
-        "words": f"{name}: {then:.4f} before, {today:.4f} now; {verdict} "
-        f"({won} right that were wrong, {lost} wrong that were right, p = {p:.2g})",
     }
-
-
-def words(content: dict[str, Any]) -> str:
-    """What `compare` gives, for people."""
-    if not content["test_photos"]:
-        return "No earlier run to compare the results with."
-    photos = [f"- {line}" for line in content["photos"]] or ["- the same, in the same splits"]
-    models = [f"- {row['words']}" for row in content["models"]]
-    photos += [f"- {line}" for line in content.get("labels", [])]  # an older smallset noted none
-    return "\n".join(["Photos, since the earlier run:", *photos, heading(content["test_photos"]), *models])
-
-
-def heading(count: dict[str, int]) -> str:
-    """Of the models, by the numbers of test photos."""
-    if not count["both"]:
-        return "No test photo is in both runs, so their accuracies do not compare."
-    return (
-        f"On the {count['both']} test photos that both runs have (of {count['before']} before, {count['now']} now; "
-        f"McNemar's exact test):"
-    )
+    summary = f"{name}: accuracy {old:.4f} before, {new:.4f} now; {verdict} ({counts})."
+    return row | {"p": float(f"{p:.6g}"), "verdict": verdict, "summary": summary}

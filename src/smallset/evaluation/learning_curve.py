@@ -1,127 +1,119 @@
-"""Whether more photos would help: how often `linear` errs on the validation photos with fewer, and how that goes on.
+"""Would more photos help? The validation error of linear probes with fewer photos, extrapolated to twice as many.
 
-Errors of n training photos follow a * n**-b + c, c being what no number of photos of this kind takes away (Viering and
-Loog 2021, The shape of learning curves: a review). How far this one can be read is told by drawing validation photos
-and draws again: the range for twice the photos is that of the gain, added to what there is now, and wider by the luck
-of the photos drawn, now and then.
+Errors of n training photos follow a * n**-b + c (Viering and Loog 2021, The shape of learning curves: a review).
 """
+# ruff: noqa: N803 - scikit-learn's C
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import optimize
 
-from smallset.datasets.lists import Photos
-from smallset.evaluation import samples
-from smallset.pipeline import bulk, params, progress
-from smallset.training import linear_probe
+from smallset.datasets.dataset import Dataset
+from smallset.features.store import Features
+from smallset.pipeline import progress
+from smallset.training.linear_probe import MAX_ROWS, LinearProbe
 
-STEPS = (10, 20, 50)  # photos a class, in the mean; then 10 times as many, and so on
-SHARE = 0.75  # of the training photos: a larger draw is hardly one
-DRAWS = 5  # of each size; each draw holds the smaller ones
-SLOPES = np.arange(0.1, 1.01, 0.05)  # that are tried for b
-LEAST = 4  # sizes; fewer fit any curve
-RESAMPLED = 1000  # times
-CONFIDENCE = 0.95
-MORE = 2  # times the photos
-JUDGED = 10_000  # validation photos; of more, evenly spaced ones
-COLUMNS = ["photos", "a_class", "draws", "error", "sd", "fitted", "low", "high"]
+STEPS = (10, 20, 50)  # photos per class on average; then ten times as many, and so on
+MAX_SHARE = 0.75  # of the training photos, in the largest draw
+DRAWS = 5  # of each size
+EXPONENTS = np.arange(0.1, 1.01, 0.05)  # that are tried for b
+MIN_SIZES = 4  # any curve fits fewer
+RESAMPLES = 1000
+LEVELS = (0.025, 0.975)  # quantiles of the 95 % prediction interval
+MAX_VALIDATION = 10_000  # photos; of more, evenly spaced ones
+COLUMNS = ["photos", "per_class", "draws", "error", "sd", "fitted", "low", "high"]
 
 Array = NDArray[np.float64]
-Wrong = Mapping[int, NDArray[np.bool_]]  # training photos to which of n validation photos are wrong, (draws, n)
+Wrong = Mapping[
+    int, NDArray[np.bool_]
+]  # for each number of training photos (draws, n): which validation photos are wrong
 
 
-def measure(
-    train: linear_probe.Rows, found: Photos, validation: linear_probe.Rows, strength: float, p: params.Linear, seed: int
-) -> Wrong:
-    """Solve `linear` anew with fewer photos, all views of them, and once with all.
+def learning_curve(features: Features, C: float, class_weight: Literal["balanced"] | None, seed: int) -> pd.DataFrame:
+    """Train linear probes on draws of the training photos, and extrapolate their errors to twice as many photos.
 
-    found: the training photos, of which `train` has rows, one view after the other; strength: C, the same for all.
-    Draws whose rows are not held in memory are left out.
+    Returns one row per size with COLUMNS; the last one has the 95 % prediction interval low..high for twice the photos.
+    With fewer than MIN_SIZES there is neither that row nor a fitted curve.
     """
-    photos, few = len(found.files), validation.at(bulk.sample(validation.labels, JUDGED))
-    held = bulk.held(train.inputs) * photos // len(train.labels)
-    smaller = [size for size in sizes(photos, len(found.classes)) if size <= held]
-    draws = dict.fromkeys(smaller, DRAWS) | {photos: 1}
-    wrong = {}
-    with progress.bar(total=sum(draws.values()), what="fewer photos", unit=" models") as bar:
-        for size, count in draws.items():
-            drawn = [samples.drawn(found, size, seed + draw) for draw in range(count)]
-            missed = []
-            for rows in drawn:
-                views = (np.arange(0, len(train.labels), photos)[:, None] + rows).ravel()
-                known = train.at(views) if len(rows) < photos else train
-                missed.append(linear_probe.regression(known, strength, p).predict(few.inputs) != few.labels)
-                bar.update()
-            wrong[round(np.mean([len(rows) for rows in drawn]))] = np.array(missed)
+    wrong = measure_errors(features, C, class_weight, seed)
+    return extrapolate(wrong, len(features.dataset.classes), seed)
+
+
+def measure_errors(features: Features, C: float, class_weight: Literal["balanced"] | None, seed: int) -> Wrong:
+    """Train probes on draws of each size and one on all training photos, or on MAX_ROWS when there are more."""
+    (values, targets), train, validation = features.training(), features.dataset.train, features.dataset.validation
+    judged, views = validation.spread(MAX_VALIDATION), len(targets) // len(train)  # 2 views with mirror images
+    judged_values, labels = features.of("validation")[judged], validation.labels[judged]
+    everything = train.spread(MAX_ROWS // views)
+    steps = (len(train.classes) * step * 10**power for power in range(6) for step in STEPS)
+    sizes = [size for size in steps if size <= MAX_SHARE * len(everything)]
+    subsets = [[draw(train, size, seed + number) for number in range(DRAWS)] for size in sizes] + [[everything]]
+    wrong: dict[int, NDArray[np.bool_]] = {}
+    for draws in progress.bar(subsets, what="learning curve", unit=" sizes"):
+        errors = []
+        for photos in draws:
+            rows = np.concatenate([photos + view * len(train) for view in range(views)])
+            probe = LinearProbe(C, class_weight, calibrate=False).fit(values[rows], targets[rows])
+            errors.append(probe.predict(judged_values) != labels)
+        wrong[round(np.mean([len(photos) for photos in draws]))] = np.array(errors)
     return wrong
 
 
-def sizes(photos: int, classes: int) -> list[int]:
-    """Training photos of the draws: 10, 20, 50, 100, … a class in the mean."""
-    steps = (classes * one * 10**power for power in range(6) for one in STEPS)
-    return [size for size in steps if size <= SHARE * photos]
+def draw(dataset: Dataset, size: int, seed: int) -> NDArray[np.int64]:
+    """Draw about `size` rows: of every class its share, and no group divided. It contains smaller draws of the seed."""
+    random, labels = np.random.default_rng(seed), dataset.labels
+    _, first, groups = np.unique(dataset.group_ids, return_index=True, return_inverse=True)
+    position = np.empty(len(first))  # of each group; a draw consists of those below a limit
+    for label in np.unique(labels[first]):
+        members = random.permutation(np.flatnonzero(labels[first] == label))
+        position[members] = (np.arange(len(members)) + random.random(len(members))) / len(members)
+        position[members[0]] = -1
+    return np.flatnonzero(position[groups] <= np.sort(position[groups])[size - 1])
 
 
-def table(wrong: Wrong, classes: int, seed: int) -> pd.DataFrame:
-    """A row for each size with the COLUMNS: error, its standard deviation over the draws, and that of the curve.
+def extrapolate(wrong: Wrong, classes: int, seed: int) -> pd.DataFrame:
+    """The table of `learning_curve` from the errors."""
+    sizes, errors = np.array([*wrong], np.float64), np.array([rows.mean() for rows in wrong.values()])
+    sd = [rows.mean(axis=1).std(ddof=1) if len(rows) > 1 else np.nan for rows in wrong.values()]
+    table = pd.DataFrame({"photos": sizes, "draws": [*map(len, wrong.values())], "error": errors, "sd": sd})
+    if len(sizes) >= MIN_SIZES:
+        more = np.array([*sizes, 2 * sizes[-1]])
+        table.loc[len(table)] = {"photos": more[-1], "draws": 0}
+        table["fitted"] = fit_curve(sizes, errors, more)
+        gains = np.quantile(_resample_gains(wrong, more, float(sd[-2]), seed), LEVELS)
+        table.loc[len(table) - 1, ["high", "low"]] = np.maximum(errors[-1] - gains, 0)
+    table = table.assign(per_class=table["photos"] / classes).reindex(columns=COLUMNS)
+    return table.astype({"photos": int, "draws": int})
 
-    The last row is of MORE times the photos: low and high are the 95 % prediction interval of the error there. Without
-    it, and without a curve, where there are fewer than LEAST sizes.
+
+def fit_curve(sizes: Array, errors: Array, at: Array) -> Array:
+    """The values at `at`, (k,), of the curve with a, b, c >= 0 that fits the errors, (sizes,), best.
+
+    The squares have the inverse of the error as their weight, like the variance of counts.
     """
-    size = np.array([*wrong], np.float64)
-    errors = np.array([several.mean() for several in wrong.values()])
-    spread = [several.mean(axis=1).std(ddof=1) if len(several) > 1 else np.nan for several in wrong.values()]
-    found = pd.DataFrame({"photos": size, "draws": [*map(len, wrong.values())], "error": errors, "sd": spread})
-    if len(size) >= LEAST:
-        further = np.array([*size, MORE * size[-1]])
-        found.loc[len(found)] = {"photos": further[-1], "draws": 0}
-        found["fitted"] = curve(size, errors[None], further)[0]
-        again = curve(size, resampled(wrong, seed), further[-2:])
-        tail = (1 - CONFIDENCE) / 2
-        luck = np.random.default_rng(seed).normal(0, np.sqrt(2) * spread[-2], RESAMPLED)
-        less, more = np.quantile(again[:, 0] - again[:, 1] + luck, [tail, 1 - tail])
-        found.loc[len(found) - 1, ["low", "high"]] = max(errors[-1] - more, 0), max(errors[-1] - less, 0)
-    found = found.assign(a_class=found["photos"] / classes).reindex(columns=COLUMNS)
-    return found.astype({"photos": int, "draws": int})
-
-
-def resampled(wrong: Wrong, seed: int) -> Array:
-    """The errors of each size, (RESAMPLED, sizes), on validation photos and over draws that are drawn with replacement.
-
-    Photos are drawn once for all sizes: whether they are easy or hard plays no part in how the curve falls.
-    """
-    random = np.random.default_rng(seed)
-    count = next(iter(wrong.values())).shape[1]
-    photos = random.multinomial(count, np.full(count, 1 / count), size=RESAMPLED) / count  # how often each, as a share
-    found = []
-    for several in wrong.values():
-        errors = photos @ several.T.astype(np.float64)  # (RESAMPLED, draws)
-        draws = random.integers(len(several), size=errors.shape)
-        found.append(np.take_along_axis(errors, draws, axis=1).mean(axis=1))
-    return np.stack(found, axis=1)
-
-
-def curve(size: Array, errors: Array, at: Array) -> Array:
-    """The values at `at`, (m, k), of the curves that fit m rows of errors, (m, sizes), best: a, b and c are positive.
-
-    By least squares, weighted as the variance of counts is: by the inverse of the error. For each of SLOPES two sums
-    give a and c; where one of them would be negative, it is 0.
-    """
-    weights = 1 / np.maximum(errors.mean(axis=0), 1 / size.max())
-    weights = weights / weights.sum()
-    best, values = np.full(len(errors), np.inf), np.zeros((len(errors), len(at)))
-    for slope in SLOPES:
-        fall, further = (size / size[0]) ** -slope, (at / size[0]) ** -slope
-        middle, level = weights @ fall, errors @ weights
-        steep = ((errors - level[:, None]) @ (weights * (fall - middle))) / (weights @ (fall - middle) ** 2)
-        steep = np.maximum(steep, 0)
-        floor = level - steep * middle
-        steep = np.where(floor < 0, errors @ (weights * fall) / (weights @ fall**2), steep)
-        floor = np.maximum(floor, 0)
-        misses = (floor[:, None] + steep[:, None] * fall - errors) ** 2 @ weights
-        better = misses < best
-        values[better] = (floor[:, None] + steep[:, None] * further)[better]
-        best = np.minimum(best, misses)
+    weights = np.sqrt(1 / np.maximum(errors, 1 / sizes.max()))
+    best, values = np.inf, np.zeros(len(at))
+    for exponent in EXPONENTS:
+        terms = np.stack([(sizes / sizes[0]) ** -exponent, np.ones(len(sizes))], axis=1)
+        (a, c), residual = optimize.nnls(weights[:, None] * terms, weights * errors)
+        if residual < best:
+            best, values = residual, a * (at / sizes[0]) ** -exponent + c
     return values
+
+
+def _resample_gains(wrong: Wrong, more: Array, sd: float, seed: int) -> list[float]:
+    """What the last of the sizes `more` gains over the one before, with resampled validation photos and draws.
+
+    All sizes get the same validation photos. `sd` is the chance of the training photos, at both sizes.
+    """
+    random, count, gains = np.random.default_rng(seed), next(iter(wrong.values())).shape[1], []
+    for _ in range(RESAMPLES):
+        photos = random.integers(count, size=count)
+        errors = [rows[random.integers(len(rows), size=len(rows))][:, photos].mean() for rows in wrong.values()]
+        before, after = fit_curve(more[:-1], np.array(errors), more[-2:])
+        gains.append(before - after + random.normal(0, np.sqrt(2) * sd))
+    return gains

@@ -1,162 +1,227 @@
-"""What a saved model is worth on photos that it has never seen."""
+"""Metrics of a model: its accuracy, and how reliable its probabilities are. METRICS lists what is reported."""
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special, stats
 from sklearn import metrics
 
-from smallset.datasets import lists
-from smallset.evaluation import calibration
-from smallset.evaluation.calibration import Probabilities
-from smallset.models import engine
-from smallset.models.limits import Limits, Said, answering
+from smallset.datasets.dataset import Dataset
+from smallset.models.predictions import Predictions
+from smallset.models.reference import Reference
+from smallset.pipeline import files
+from smallset.pipeline.errors import SmallsetError
 
-COVERAGES = (0.9, 0.95, 0.99)  # for which the sets of labels are measured
-MOST = 5  # photos of each split that are listed as the most unlike
+if TYPE_CHECKING:
+    from smallset.models.classifier import Classifier
 
+EPSILON = 1e-7  # a smaller probability counts as this one, as in Keras: float32 rounds probabilities to 0 and 1
+BINS = 15  # of equally many photos
+RESAMPLES = 1000
+COVERAGES = (0.9, 0.95, 0.99)  # for which prediction sets are measured
+LISTED = 5  # unknown photos of each split
 
-Predict = Callable[[lists.Photos], Said]
-
-
-def predictor(model: keras.Model, limits: Limits | None = None) -> Predict:
-    """What says it of each photo: compiled once, for as many lists as it is asked of."""
-    step, side, classes = answering(model, limits), model.input_shape[1], max(2, model.output_shape[1])
-
-    def predict(found: lists.Photos) -> Said:
-        rows = engine.on_photos(step, found, side, f"predicting {found.folder.name}")
-        return Said(rows[:, :classes], rows[:, classes])
-
-    return predict
+Labels = NDArray[np.int64]  # (n,)
+Probabilities = NDArray[np.float64]  # (n, classes), rows with a sum of 1
+Scores = NDArray[np.float64]  # (n,)
 
 
-def measures(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
-    """What the model is worth on n photos, with the area under the ROC curve, and the mean F1 of the classes.
+def accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """The share of photos whose most probable class is the label."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
 
-    With more than two classes the area is the mean over each class against the rest; without a photo of each, None.
+
+def loss(labels: Labels, probabilities: Probabilities) -> float:
+    """The cross-entropy in nats: the mean of -log P(label)."""
+    return -float(np.log(np.clip(probabilities[np.arange(len(labels)), labels], EPSILON, 1 - EPSILON)).mean())
+
+
+def brier(labels: Labels, probabilities: Probabilities) -> float:
+    """Half the mean squared distance between probabilities and labels, 0..1 (Brier 1950)."""
+    return float(np.square(probabilities - np.eye(probabilities.shape[1])[labels]).sum(axis=1).mean() / 2)
+
+
+def ece(labels: Labels, probabilities: Probabilities) -> float:
+    """The expected calibration error, 0..1: the mean distance between confidence and accuracy (Naeini et al. 2015)."""
+    table = reliability(labels, probabilities)
+    return float(np.average((table["accuracy"] - table["confidence"]).abs(), weights=table["n"]))
+
+
+def ece_null_p95(_: Labels, probabilities: Probabilities) -> float:
+    """The ECE that a perfectly calibrated model with these confidences exceeds with a probability of 5 %.
+
+    Whether a photo is right is drawn from its confidence (consistency resampling, Broecker and Smith 2007).
     """
-    areas, classes = _areas(labels, probability), np.arange(probability.shape[1])
-    scores = calibration.measures(labels, probability) | {"ece_noise": calibration.noise(probability)}
-    f1 = metrics.f1_score(labels, probability.argmax(1), labels=classes, average="macro", zero_division=0)
-    return {
-        **{name: _rounded(value) for name, value in scores.items()},
-        "auc": _rounded(sum(areas) / len(areas)) if areas else None,
-        "f1": _rounded(f1),
-        "n": len(labels),
+    confidence, random = probabilities.max(axis=1), np.random.default_rng(0)
+    bins = _bin(confidence)
+    gaps = ((random.random(len(bins)) < confidence) - confidence for _draw in range(RESAMPLES))
+    return float(np.quantile([np.abs(np.bincount(bins, gap)).sum() / len(bins) for gap in gaps], 0.95))
+
+
+def auc(labels: Labels, probabilities: Probabilities) -> float | None:
+    """The area under the ROC curve, with more than two classes the mean of the classes; None if one has no photos."""
+    if len(np.unique(labels)) < probabilities.shape[1]:
+        return None
+    curves = _curves(probabilities.shape[1])
+    return float(np.mean([metrics.roc_auc_score(labels == label, probabilities[:, label]) for label in curves]))
+
+
+def f1(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean of the F1 scores of the classes, 0..1."""
+    classes, predicted = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
+    return float(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that is reported for every model. Tables for people show the metrics that have a column."""
+
+    compute: Callable[[Labels, Probabilities], float | None]
+    column: str = ""
+    meaning: str = ""
+    format: str = ".3f"
+
+
+# A metric that is added here appears in metrics/MODEL.json, compare.csv, calibration.csv, compare.md and the report.
+METRICS = {
+    "accuracy": Metric(accuracy, "accuracy", "share of the test photos that the model gets right", ".4f"),
+    "loss": Metric(loss, "loss", "cross-entropy on the test photos"),
+    "brier": Metric(brier),
+    "ece": Metric(ece, "ECE", "expected calibration error: how far its probabilities are from how often it is right"),
+    "ece_null_p95": Metric(ece_null_p95, "ECE by chance", "an ECE below it is no evidence of wrong probabilities"),
+    "auc": Metric(auc),
+    "f1": Metric(f1),
+}
+
+
+def measure(labels: Labels, probabilities: Probabilities) -> dict[str, float | None]:
+    """All METRICS with six decimals, and the number of photos `n`."""
+    values = {name: metric.compute(labels, probabilities) for name, metric in METRICS.items()}
+    return {**{name: None if value is None else round(value, 6) for name, value in values.items()}, "n": len(labels)}
+
+
+def measure_unknown(ood_scores: Scores, reference: Reference | None) -> dict[str, float]:
+    """`unknown`: the share of photos that the model flags as unknown; nothing for a model without a reference."""
+    return {} if reference is None else {"unknown": round(float(reference.is_unknown(ood_scores).mean()), 6)}
+
+
+def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, float | None]:
+    """Measure a classifier on the test photos of a dataset, or on all photos when none is a test photo.
+
+    Returns the METRICS, the number of photos `n`, and `unknown`, the share of photos that the classifier does not know.
+    """
+    test = dataset.test if len(dataset.test) else dataset
+    if not len(test):
+        raise SmallsetError("evaluate: expected photos with labels, found none.")
+    warn_if_seen(classifier.has_seen(test.sha256))
+    predictions = classifier.predict_dataset(test)
+    results = measure(test.labels, predictions.probabilities)
+    return results | measure_unknown(predictions.ood_scores, classifier.reference)
+
+
+def warn_if_seen(seen: Sequence[bool]) -> None:
+    """Warn on stderr when photos that measure a model were used for its training or selection."""
+    if any(seen):
+        share = f"{sum(seen)} of these {len(seen)} photos"
+        message = f"Warning: the model was trained or selected with {share}, which makes the results too good."
+        print(f"{message} Use photos that it has not seen.", file=sys.stderr)
+
+
+def write_evaluation(
+    predictions: Predictions, reference: Reference | None, temperature: float, folder: Path, name: str, **more: float
+) -> None:
+    """Write `folder`/`name`.json, with the numbers `more`, and the tables in `folder`/`name`/.
+
+    predictions: for the validation and the test photos at least; temperature: what the model's logits are divided by.
+    """
+    (labels, probabilities, ood_scores), test = predictions.of("test"), predictions.dataset.test
+    selection = {f"val_{f.__name__}": round(f(*predictions.of("validation")[:2]), 6) for f in (accuracy, loss)}
+    results = measure(labels, probabilities) | selection | measure_unknown(ood_scores, reference) | more
+    files.write_json(folder / f"{name}.json", results)
+    variants = {"before": _undo(probabilities, temperature), "after": probabilities}
+    if temperature == 1:
+        del variants["before"]
+    rows = {when: measure(labels, values) for when, values in variants.items()}
+    tables = {
+        "calibration": pd.DataFrame(
+            {"when": when, "temperature": temperature if when == "after" else 1.0} | row for when, row in rows.items()
+        ),
+        "reliability": pd.concat(reliability(labels, values).assign(when=when) for when, values in variants.items()),
+        "per_class": per_class(test, probabilities),
+        "predictions": list_predictions(test, probabilities),
+        "roc": roc(test, probabilities),
     }
+    if reference is not None:
+        tables["prediction_sets"] = prediction_sets(labels, probabilities, reference)
+        tables["unknown"] = list_unknown(predictions, reference)
+    for kind, table in tables.items():
+        files.write_csv(folder / name / f"{kind}.csv", table)
 
 
-def choosing(labels: NDArray[np.int64], probability: Probabilities) -> dict[str, float | None]:
-    """What a model is chosen by, measured on the validation photos: val_accuracy, val_loss.
-
-    The same measure for all: the losses of the histories are weighted by class, and before the temperature.
-    """
-    scores = calibration.measures(labels, probability)
-    return {f"val_{name}": _rounded(scores[name]) for name in ("accuracy", "loss")}
+def reliability(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
+    """One row per bin, the least confident first: mean confidence, accuracy, n photos."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = pd.DataFrame({"confidence": confidence, "accuracy": right, "n": 1}).groupby(_bin(confidence))
+    return bins.agg({"confidence": "mean", "accuracy": "mean", "n": "sum"}).reset_index(drop=True)
 
 
-def _areas(labels: NDArray[np.int64], probability: Probabilities) -> list[float]:
-    """The area under each curve of `roc`; none unless every class has photos."""
-    classes = range(probability.shape[1])
-    if not all((labels == label).any() for label in classes):
-        return []
-    return [metrics.roc_auc_score(labels == label, probability[:, label]) for label in _curves(len(classes))]
+def per_class(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
+    """One row per class: class, precision, recall, f1, and its number of photos n."""
+    predicted, classes = probabilities.argmax(axis=1), range(len(dataset.classes))
+    scores = metrics.precision_recall_fscore_support(dataset.labels, predicted, labels=classes, zero_division=0)
+    return pd.DataFrame({"class": dataset.classes} | dict(zip(["precision", "recall", "f1", "n"], scores, strict=True)))
+
+
+def list_predictions(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
+    """One row per photo: file, actual and predicted class, and the probability of the predicted class."""
+    predicted = np.array(dataset.classes, dtype=object)[probabilities.argmax(axis=1)]
+    table = dataset.table[["file", "label"]].rename(columns={"label": "actual"})
+    return table.assign(predicted=predicted, probability=probabilities.max(axis=1))
+
+
+def roc(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
+    """The corners of each class's ROC curve: class, false_positive_rate, true_positive_rate."""
+    parts = []
+    for label in _curves(len(dataset.classes)):
+        rates = metrics.roc_curve(dataset.labels == label, probabilities[:, label])[:2]
+        columns = dict(zip(("false_positive_rate", "true_positive_rate"), rates, strict=True))
+        parts.append(pd.DataFrame({"class": dataset.classes[label]} | columns))
+    return pd.concat(parts)
+
+
+def prediction_sets(labels: Labels, probabilities: Probabilities, reference: Reference) -> pd.DataFrame:
+    """One row per coverage: covered and single, the shares of sets with the label and with one label; mean_size; n."""
+    rows = []
+    for coverage in COVERAGES:
+        sets = reference.prediction_set(probabilities, coverage)
+        sizes, covered = sets.sum(axis=1), sets[np.arange(len(labels)), labels].mean()
+        rows.append((coverage, covered, sizes.mean(), (sizes == 1).mean(), len(labels)))
+    return pd.DataFrame(rows, columns=["coverage", "covered", "mean_size", "single", "n"])
+
+
+def list_unknown(predictions: Predictions, reference: Reference) -> pd.DataFrame:
+    """The validation and test photos with the highest OOD scores: file, split, label, ood_score, unknown."""
+    scores, table = predictions.ood_scores, predictions.dataset.table[["file", "split", "label"]]
+    table = table.assign(ood_score=scores, unknown=reference.is_unknown(scores))[table["split"] != "train"]
+    table = table.sort_values(["split", "ood_score"], ascending=False, kind="stable")
+    return table.groupby("split").head(LISTED)
+
+
+def _bin(confidence: Scores) -> NDArray[np.int64]:
+    """The bin of each photo, 0..BINS - 1. Equal confidences share a bin."""
+    return ((stats.rankdata(confidence) - 0.5) / len(confidence) * BINS).astype(np.int64)
 
 
 def _curves(classes: int) -> range:
-    """The classes that have a ROC curve. Of two only the second: 1 - p rounds what p keeps apart."""
+    """The classes that have a ROC curve. Of two classes only the second: 1 - p rounds small p to the same number."""
     return range(1, 2) if classes == 2 else range(classes)
 
 
-def warn(seen: Sequence[bool]) -> None:
-    """Say on stderr how many of the photos that measure a model it was trained on or chosen by, if it was.
-
-    So it is with a model of another seed's split, of other shares, or of photos that lie in two splits.
-    """
-    if any(seen):
-        print(
-            f"Warning: {sum(seen)} of these {len(seen)} photos are training or validation photos of this model, and "
-            f"flatter it. Measure it on photos that it has not seen.",
-            file=sys.stderr,
-        )
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 6)
-
-
-def called_unlike(unlikeness: NDArray[np.float64], limits: Limits | None) -> dict[str, float]:
-    """unlike: the share of photos that is called unlike those trained on; nothing where the model does not tell."""
-    return {} if limits is None else {"unlike": _rounded(limits.unlike(unlikeness).mean())}
-
-
-def sets(labels: NDArray[np.int64], probability: Probabilities, limits: Limits | None) -> pd.DataFrame:
-    """What the labels that stay possible are worth, a row for each of COVERAGES; none where the model does not tell.
-
-    coverage, as wanted; covered, the share of n photos whose right label is among them; labels, their mean number;
-    single, the share of photos with exactly one.
-    """
-    rows = []
-    for coverage in COVERAGES:
-        if limits is not None:
-            possible = limits.possible(probability, coverage)
-            counts, covered = possible.sum(axis=1), possible[np.arange(len(labels)), labels].mean()
-            rows.append((coverage, covered, counts.mean(), (counts == 1).mean(), len(labels)))
-    return pd.DataFrame(rows, columns=["coverage", "covered", "labels", "single", "n"])
-
-
-def oddest(
-    splits: Sequence[lists.Photos],
-    validation: NDArray[np.float64],
-    test: NDArray[np.float64],
-    limits: Limits | None,
-) -> pd.DataFrame:
-    """The photos of each split that are least like those trained on: split, file, class, unlikeness, unlike.
-
-    splits: training, validation and test photos; validation, test: the unlikeness of the last two. A training photo is
-    compared with those of other folds. None where the model does not tell.
-    """
-    if limits is None:
-        return pd.DataFrame(columns=["split", "file", "class", "unlikeness", "unlike"])
-    tables = []
-    for found, unlikeness in zip(splits, (limits.trained, validation, test), strict=True):
-        order = np.argsort(-unlikeness, kind="stable")[:MOST]
-        photos = found.at(order).table().rename(columns={"label": "class"})[["file", "class"]]
-        values = {"unlikeness": unlikeness[order], "unlike": limits.unlike(unlikeness[order])}
-        tables.append(photos.assign(split=found.folder.name, **values))
-    return pd.concat(tables)[["split", "file", "class", "unlikeness", "unlike"]]
-
-
-def by_class(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
-    """A row for each class: class, precision, recall, f1, and n, the photos of that class."""
-    scores = metrics.precision_recall_fscore_support(
-        found.labels, probability.argmax(1), labels=range(len(found.classes)), zero_division=0
-    )
-    columns = dict(zip(["precision", "recall", "f1", "n"], scores, strict=True))
-    return pd.DataFrame({"class": found.classes} | columns)
-
-
-def predictions(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
-    """A row for each photo: file, actual and predicted class, and the probability of the predicted class."""
-    classes = np.array(found.classes)
-    return pd.DataFrame(
-        {
-            "file": found.files,
-            "actual": classes[found.labels],
-            "predicted": classes[probability.argmax(1)],
-            "probability": probability.max(1),
-        }
-    )
-
-
-def roc(found: lists.Photos, probability: Probabilities) -> pd.DataFrame:
-    """The corners of ROC curves, each class's against the rest: class, false_positive_rate, true_positive_rate."""
-    curves = []
-    for label in _curves(len(found.classes)):
-        false, true, _ = metrics.roc_curve(found.labels == label, probability[:, label])
-        names = {"class": found.classes[label]}
-        curves.append(pd.DataFrame(names | {"false_positive_rate": false, "true_positive_rate": true}))
-    return pd.concat(curves)
+def _undo(probabilities: Probabilities, temperature: float) -> Probabilities:
+    return special.softmax(temperature * np.log(np.clip(probabilities, EPSILON, 1)), axis=1)

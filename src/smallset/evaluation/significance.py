@@ -1,6 +1,7 @@
-"""How far a test accuracy can be trusted: its interval, and which differences between models are more than chance."""
+"""How far test accuracies can be trusted: intervals, and which differences between models are more than chance."""
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,94 +9,84 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-CONFIDENCE = 0.95
-COLUMNS = ["model", "other", "model_only", "other_only", "p", "adjusted", "words"]
-SEEDS = ["model", "other", "seeds", "other_seeds", "difference", "p", "adjusted", "words"]
+ALPHA = 0.05
 
 
-def interval(accuracy: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of an accuracy measured on n photos, or on what is worth as many (Wilson 1927)."""
-    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
-    middle, spread = accuracy + z**2 / (2 * n), z * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2))
-    low, high = ((middle + sign * spread) / (1 + z**2 / n) for sign in (-1, 1))
-    return max(float(low), 0.0), min(float(high), 1.0)
+def wilson_interval(accuracy: float, n: float) -> tuple[float, float]:
+    """The 95 % confidence interval of an accuracy on n photos (Wilson 1927); n is rounded to a whole number."""
+    n = max(1, round(n))
+    interval = stats.binomtest(round(accuracy * n), n).proportion_ci(1 - ALPHA, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def pairs(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row for each pair of models that saw the same photos, with the COLUMNS.
+def compare_pairs(correct: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Compare every two models on the test photos that both have: whether each photo (the index) is right.
 
-    model_only: photos that `model` alone gets right; p: as in `chance`; adjusted: p corrected for all pairs of the
-    table, by which the words are.
+    Returns model, other, model_only and other_only (photos that one of the two gets right), p, p_holm, summary.
     """
-    right = {name: (rows.actual == rows.predicted).to_numpy() for name, rows in predictions.items()}
     rows = []
-    for model, other in itertools.combinations(right, 2):
-        model_only, other_only = int((right[model] & ~right[other]).sum()), int((right[other] & ~right[model]).sum())
-        rows.append((model, other, model_only, other_only, chance(model_only, other_only)))
-    table = pd.DataFrame(rows, columns=COLUMNS[:5])
-    table["adjusted"] = holm(table["p"])
-    table["words"] = [verdict(*row) for row in table.drop(columns="p").itertuples(index=False, name=None)]
-    return table
+    for model, other in itertools.combinations(correct, 2):
+        photos = correct[model].index.intersection(correct[other].index)
+        first, second = correct[model][photos], correct[other][photos]
+        model_only, other_only = int((first & ~second).sum()), int((second & ~first).sum())
+        rows.append((model, other, model_only, other_only, mcnemar(model_only, other_only)))
+    table = pd.DataFrame(rows, columns=["model", "other", "model_only", "other_only", "p"])
+    table["p_holm"] = holm(table["p"])
+    return table.assign(summary=[_describe_pair(*row) for row in table.itertuples(index=False, name=None)])
 
 
-def chance(one_only: int, other_only: int) -> float:
-    """McNemar's exact test: how likely is so uneven a division of the photos that one of two models alone gets right.
-
-    If both were equally good, that is (McNemar 1947). It asks that both saw the same photos.
-    """
-    disputed = one_only + other_only
-    return float(stats.binomtest(one_only, disputed).pvalue) if disputed else 1.0
+def mcnemar(first_only: int, second_only: int) -> float:
+    """p of McNemar's exact test: of two models on the same photos, does one get more photos right (McNemar 1947)?"""
+    return float(stats.binomtest(first_only, first_only + second_only).pvalue) if first_only + second_only else 1.0
 
 
 def holm(p: Sequence[float] | pd.Series) -> NDArray[np.float64]:
-    """The p of m tests, adjusted, so that with 95 % confidence none below 0.05 is chance.
+    """Correct the p-values of m tests, so that any of them is below 0.05 by chance with a probability of 5 % at most.
 
-    The smallest times m, the next times m - 1, and so on, none smaller than the one before it, none above 1 (Holm 1979,
-    A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics).
+    The smallest is multiplied by m, the next one by m - 1, and so on, without a decrease (Holm 1979, A simple
+    sequentially rejective multiple test procedure, Scandinavian Journal of Statistics).
     """
     values = np.asarray(p, np.float64)
     order = np.argsort(values, kind="stable")
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1)
-    return adjusted
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1)
+    return corrected
 
 
-def verdict(model: str, other: str, model_only: int, other_only: int, p: float) -> str:
-    """A row of `pairs` in words: the photos that one alone gets right against those of the other."""
-    if p >= 1 - CONFIDENCE:
-        return f"{model} and {other}: no more than chance ({model_only} against {other_only}, p = {p:.2g})"
-    better, worse = (model, other) if model_only > other_only else (other, model)
-    more, less = max(model_only, other_only), min(model_only, other_only)
-    return f"{better} is better than {worse} ({more} against {less}, p = {p:.2g})"
+def compare_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Compare every two models that were trained with several seeds; runs: model, accuracy.
 
-
-def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each pair of models that were trained with several seeds, with the columns SEEDS.
-
-    runs: model, seed, accuracy, all on the same test photos. difference: of the mean accuracies; p: Welch's t-test, the
-    chance of so large a one if seeds alone made it (Welch 1947). Where `pairs` asks whether one saved model is better
-    than another on photos of this kind, this asks whether one way of training is better than another on these photos.
+    This asks whether one way of training is better than another on these photos; `compare_pairs` asks whether one saved
+    model is better on photos of this kind. Returns model, other, seeds, other_seeds, difference (of the mean
+    accuracies), p, p_holm, summary.
     """
-    several = {str(name): own for name, own in runs.groupby("model", sort=False)["accuracy"] if len(own) > 1}
-    rows = []
-    for (model, one), (other, two) in itertools.combinations(several.items(), 2):
-        rows.append((model, other, len(one), len(two), float(one.mean() - two.mean()), welch(one, two)))
-    table = pd.DataFrame(rows, columns=SEEDS[:6])
-    table["adjusted"] = holm(table["p"])
-    table["words"] = [
-        f"{model} and {other}: {_accuracies(several[model])} against {_accuracies(several[other])}, "
-        f"{'more' if p < 1 - CONFIDENCE else 'no more'} than the luck of a seed (p = {p:.2g})"
-        for model, other, p in zip(table["model"], table["other"], table["adjusted"], strict=True)
+    groups = {str(model): rows for model, rows in runs.groupby("model", sort=False)["accuracy"] if len(rows) > 1}
+    words = {model: f"{model} {a.mean():.4f} ± {a.std():.4f} ({len(a)} seeds)" for model, a in groups.items()}
+    rows = [
+        (model, other, len(a), len(b), float(a.mean() - b.mean()), welch(a, b))
+        for (model, a), (other, b) in itertools.combinations(groups.items(), 2)
     ]
-    return table
+    table = pd.DataFrame(rows, columns=["model", "other", "seeds", "other_seeds", "difference", "p"])
+    table["p_holm"] = holm(table["p"])
+    summaries = [
+        f"{words[model]}, {words[other]}: {'more' if p < ALPHA else 'no more'} than the chance of seeds (p = {p:.2g})"
+        for model, other, p in zip(table["model"], table["other"], table["p_holm"], strict=True)
+    ]
+    return table.assign(summary=summaries)
 
 
-def welch(one: pd.Series, other: pd.Series) -> float:
-    """p of Welch's t-test; where no seed makes a difference in either, that of the means is certain."""
-    if one.nunique() == other.nunique() == 1:
-        return float(one.iloc[0] == other.iloc[0])
-    return float(stats.ttest_ind(one, other, equal_var=False).pvalue)
+def welch(first: pd.Series, second: pd.Series) -> float:
+    """p of Welch's t-test (1947). Where seeds make no difference in either series, that of the means is certain."""
+    if first.nunique() == second.nunique() == 1:
+        return float(first.iloc[0] == second.iloc[0])
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # SciPy warns of nearly equal accuracies
+        return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 
-def _accuracies(several: pd.Series) -> str:
-    return f"{several.mean():.4f} ± {several.std():.4f} ({len(several)} seeds)"
+def _describe_pair(model: str, other: str, model_only: int, other_only: int, _: float, p: float) -> str:
+    words = f"{model} and {other}: no more than chance"
+    if p < ALPHA:
+        words = f"{model} is better than {other}"
+        if model_only < other_only:
+            return _describe_pair(other, model, other_only, model_only, _, p)
+    return f"{words} ({model_only} against {other_only}, p = {p:.2g})"

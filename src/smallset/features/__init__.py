@@ -1,1 +1,1 @@
-"""What is never trained: it runs once over every photo, and what it gives is kept on the disk."""
+"""The outputs of frozen networks for all photos, computed once: features of a project, activations of the chapter."""

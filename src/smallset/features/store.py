@@ -14,6 +14,7 @@ from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
 FILE = Path("data/features.npz")
+THUMBNAIL = 32  # px
 
 Array16 = NDArray[np.float16]
 Array32 = NDArray[np.float32]
@@ -98,3 +99,14 @@ def locate(path: Path, known: NDArray[np.bytes_], wanted: list[str]) -> NDArray[
             f"as sha256 {missing[0][:16]}. Run: dvc repro"
         )
     return np.array([row[digest] for digest in wanted], np.int64)
+
+
+def to_float16(values: Array32) -> Array16:
+    """The values as float16, which reaches 65,504; SmallsetError when one is larger, or not a number."""
+    narrow: Array16 = values.astype(np.float16)
+    if not np.isfinite(narrow).all():
+        raise SmallsetError(
+            f"expected outputs of the backbone below 65,504, found {np.abs(values).max():.3g}. Its weights may be "
+            f"those of another backbone. Set `weights` in params.yaml to imagenet, or to a file of this backbone."
+        )
+    return narrow

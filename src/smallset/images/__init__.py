@@ -1,1 +1,1 @@
-"""From files to batches of pixels: which photos there are, how one is decoded, how training sees it."""
+"""Photos as pixels: file formats, decoding, batches, augmentation."""

@@ -1,61 +1,67 @@
-"""Random flips, turns, shifts, shears and zooms of training photos, all drawn by seed, view and photo alone.
+"""Random flips, rotations and zooms of training photos (listing 8.14).
 
-The three give the same picture in any batch, process and order; nothing else has a state to be kept.
+Each is a function of the seed, the number of the view and the photo's sha256. So a photo gets the same view in any
+batch, process and order, and nothing else has to be saved to continue an interrupted training.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from smallset.datasets.lists import Photos
 from smallset.pipeline import params
 
-Transforms = NDArray[np.float32]  # (n, 8): of each output pixel x, y the place that it comes from, as Keras has it
-View = Callable[[tf.Tensor, Photos], tf.Tensor]  # a batch of pixels and its photos to pixels of the same shape
+
+class Photos(Protocol):
+    """What augmentation and batches use of a `Dataset`."""
+
+    @property
+    def paths(self) -> Sequence[Path]: ...  # noqa: D102
+    @property
+    def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def sha256(self) -> Sequence[str]: ...  # noqa: D102
+    def take(self, rows: NDArray[np.int64]) -> Self: ...  # noqa: D102
 
 
-def view(p: params.Augmentation, size: int, seed: int, number: int) -> View:
-    """View `number` of each photo of a batch (n, size, size, 3), pixels in 0..255."""
-    return lambda pixels, found: moved(pixels, drawn(p, size, seed, number, found), p.fill)
+View = Callable[[tf.Tensor, Photos], tf.Tensor]  # a batch of pixels and its photos -> pixels of the same shape
 
 
-def mirror(pixels: tf.Tensor, _: Photos) -> tf.Tensor:
-    """The view (n, size, size, 3) with left and right exchanged."""
-    return pixels[:, :, ::-1]
+def view(p: params.Augmentation, image_size: int, seed: int, number: int) -> View:
+    """Return a function that computes view `number` of each photo of a batch (n, image_size, image_size, 3)."""
+    return lambda pixels, photos: transform(pixels, draw_transforms(p, image_size, seed, number, photos), p.fill)
 
 
-def moved(pixels: tf.Tensor, transforms: Transforms | tf.Tensor, fill: str) -> tf.Tensor:
-    """Pixels (n, h, w, 3) taken from where the transforms (n, 8) say, bilinear; beyond the edges as `fill` says."""
+def transform(pixels: tf.Tensor, transforms: NDArray[np.float32] | tf.Tensor, fill: str) -> tf.Tensor:
+    """Apply the transforms (n, 8) to pixels (n, h, w, 3) with bilinear interpolation."""
     return keras.ops.image.affine_transform(pixels, transforms, "bilinear", fill)
 
 
-def drawn(p: params.Augmentation, size: int, seed: int, number: int, found: Photos) -> Transforms:
-    """A transform for each photo: (n, 8).
+def draw_transforms(
+    p: params.Augmentation, image_size: int, seed: int, number: int, photos: Photos
+) -> NDArray[np.float32]:
+    """Draw one affine transform per photo: (n, 8), from output to input coordinates, as Keras expects it.
 
-    What the layers of Chollet 2021, listing 8.14, do one after the other, in one step, so that a photo is interpolated
-    once. With shift, shear and a free aspect it draws as the first edition's ImageDataGenerator (2017, listing 5-11).
+    One transform does what the layers of listing 8.14 do one after the other, so a photo is interpolated only once.
     """
-    return np.stack([_transform(p, size, np.random.default_rng([seed, number, int(d, 16)])) for d in found.digests])
+    generators = (np.random.default_rng([seed, number, int(digest, 16)]) for digest in photos.sha256)
+    return np.stack([_draw_transform(p, image_size, random) for random in generators])
 
 
-def _transform(p: params.Augmentation, size: int, random: np.random.Generator) -> Transforms:
-    """One photo's, (8,). All numbers are drawn whatever is switched on, so that one param does not move another."""
-    mirrored, upturned, turn, right, down, slide, high, wide = random.uniform(-1, 1, 8)
-    angle, shear = 2 * math.pi * p.rotation * turn, math.sin(math.radians(p.shear)) * slide
-    flip = np.diag(
-        [
-            math.copysign(1, mirrored) if "horizontal" in p.flip else 1.0,
-            math.copysign(1, upturned) if "vertical" in p.flip else 1.0,
-        ]
-    )
+def _draw_transform(p: params.Augmentation, image_size: int, random: np.random.Generator) -> NDArray[np.float32]:
+    # Always eight numbers, as in 0.2.0, whatever is switched on: so one param never changes what another one draws.
+    mirrored, upside_down, turn, _, _, _, scale, _ = random.uniform(-1, 1, 8)
+    angle = 2 * math.pi * p.rotation * turn
+    flip_x = math.copysign(1, mirrored) if "horizontal" in p.flip else 1.0
+    flip_y = math.copysign(1, upside_down) if "vertical" in p.flip else 1.0
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    zoom = np.diag([1 + p.zoom * (high if p.keep_aspect else wide), 1 + p.zoom * high])
-    linear = flip @ rotation @ np.array([[1.0, 0.0], [shear, 1.0]]) @ zoom
-    centre = np.full(2, (size - 1) / 2)
-    offset = centre - linear @ centre + flip @ rotation @ np.array([right, down]) * (p.shift * size)
+    linear = np.diag([flip_x, flip_y]) @ rotation @ np.diag([1 + p.zoom * scale, 1 + p.zoom * scale])
+    center = np.full(2, (image_size - 1) / 2)
+    offset = center - linear @ center
     (a, b), (c, d) = linear
     return np.array([a, b, offset[0], c, d, offset[1], 0, 0], np.float32)

@@ -1,11 +1,10 @@
-"""One photo's pixels: the decoder of the whole pipeline."""
+"""Decode photos: the only place where smallset reads pixels from files."""
 
 import io
 import math
 import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,94 +16,82 @@ from PIL import Image, UnidentifiedImageError
 from smallset.images import formats, metadata
 from smallset.pipeline.errors import SmallsetError
 
-ENOUGH = 1024  # px, more than any network here takes
-LARGE = 25_000_000  # pixels; a photo of more is decoded alone, and made smaller at once
-MOST = 90_000_000  # pixels that are decoded in full: a file of a few kB can claim gigabytes
-MOST_SCALED = 260_000_000  # pixels of a JPEG that becomes smaller while it is decoded: phones have 200 million
+MIN_SIDE = 1024  # px: a JPEG is not scaled below this while it is decoded; no network here takes more
+LARGE = 25_000_000  # pixels: photos with more are decoded one at a time and reduced at once
+MAX_PIXELS = 90_000_000  # decoded at full size: a file of a few kB can claim gigabytes
+MAX_SCALED_PIXELS = 260_000_000  # of a JPEG that is scaled while it is decoded: phones have 200 million
+LOCK = threading.Lock()  # held while a large photo is decoded
 
-ALONE = threading.Lock()
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-DEPTHS = (8, 10, 12, 14, 16)  # bits a colour, of cameras and scanners
-BITS, REDUCED, DNG = 258, 254, 50706  # tags of TIFF: bits a colour; 1 for a preview; the version of a DNG file
+# By Exif's number of the orientation, from 2 on.
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+DEPTHS = (8, 10, 12, 14, 16)  # bits per color of cameras and scanners
+BITS, REDUCED, DNG = 258, 254, 50706  # TIFF tags: bits per color; 1 for a preview; the version of a DNG file
 HOST = "L" if sys.byteorder == "little" else "B"
-# How Pillow unpacks colours of 16 bits, and how it does when their bytes come in the other order.
+# Pillow's names of 16-bit colors -> the names with the other byte order.
 SWAPPED = {
     f"{mode};16{order}": f"{mode};16{'B' if (HOST if order == 'N' else order) == 'L' else 'L'}"
     for mode in ("RGB", "RGBA")
     for order in "LBN"
 }
-ROWS = 256  # of deep pixels that become floats at a time
-
-Image.MAX_IMAGE_PIXELS = None  # it bounds what a file claims; MOST, what is decoded
-warnings.filterwarnings("ignore", module="PIL")  # of metadata, which play no part
+ROWS = 256  # of pixels with more than 8 bits that are converted at once
 
 Source = str | Path | io.BytesIO
 Result = TypeVar("Result")
 
 
 def decode(path: str | Path) -> NDArray[np.uint8]:
-    """Decode in full, upright, to RGB (height, width, 3), uint8; SmallsetError says why a file does not decode.
+    """Decode a photo completely, upright, to RGB (height, width, 3).
 
-    Of an animation the first frame; what is transparent is white; more than 8 bits are scaled to 8, see `_eight_bits`.
-    A JPEG with both sides of 2 * ENOUGH px or more is halved, as often as it can be, while it is decoded; after that, a
-    photo of more than LARGE pixels is divided by the smallest number that suffices. Broken metadata are lost, no more.
+    Animations give their first frame, transparent pixels become white, and more than 8 bits are scaled to 8 (see
+    `_to_eight_bits`). A JPEG whose sides are at least 2 * MIN_SIDE px is halved, repeatedly, while it is decoded; then
+    a photo of more than LARGE pixels is reduced. Broken metadata are ignored. Pillow's own limit, MAX_IMAGE_PIXELS,
+    applies as well, unless `process.prepare` removed it. A SmallsetError says why a file does not decode.
     """
-    return _attempted(path, _pixels)
+    return _try_without_metadata(path, _read_pixels)
 
 
 def size(path: str | Path) -> tuple[int, int]:
-    """Width and height, px, as the header has them; SmallsetError as in `decode`."""
-    return _attempted(path, _size)
+    """Width and height in px from the file's header, before the photo is turned upright; SmallsetError as `decode`."""
+    return _try_without_metadata(path, _read_size)
 
 
-def _attempted(path: str | Path, use: Callable[[Source, str], Result]) -> Result:
-    """What `use` makes of a photo and its format, without its metadata if they are in the way."""
-    kind = _kind(path)
+def _try_without_metadata(path: str | Path, read: Callable[[Source, str], Result]) -> Result:
+    kind = _identify(path)
     try:
-        return use(path, kind)
-    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many kinds on broken bytes
+        return read(path, kind)
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many types for broken bytes
         try:
-            return use(io.BytesIO(metadata.without(Path(path).read_bytes(), kind)), kind)
-        except Exception:  # noqa: BLE001 - the first error is the one to tell
-            raise SmallsetError(f"{path}: does not decode as a photo: {_words(error, kind)}") from error
+            return read(io.BytesIO(metadata.remove(Path(path).read_bytes(), kind)), kind)
+        except Exception:  # noqa: BLE001 - the first error has the reason
+            raise SmallsetError(f"{path}: does not decode as a photo: {_explain(error, kind)}") from error
 
 
-def _kind(path: str | Path) -> str:
-    """The format that the file's first bytes say; its name says nothing."""
+def _identify(path: str | Path) -> str:
     try:
         head = formats.head(path)
     except FileNotFoundError:
         raise SmallsetError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # as of a name with a zero byte
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise SmallsetError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if formats.RAW.search(str(path)):
         raise SmallsetError(f"{path}: {formats.NO_RAW}")
-    kind = formats.of(head)
+    kind = formats.identify(head)
     if kind is None:
-        raise SmallsetError(f"{path}: {formats.no_photo(head)}")
+        raise SmallsetError(f"{path}: {formats.explain(head)}")
     return kind
 
 
-def _words(error: Exception, kind: str) -> str:
+def _explain(error: Exception, kind: str) -> str:
     if isinstance(error, ImportError):
         return f"{kind} needs pi-heif: pip install pi-heif"
     if isinstance(error, UnidentifiedImageError):
-        return f"a {kind} whose header is broken"
+        return f"a {kind} with a broken header"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _opened(source: Source, kind: str) -> Image.Image:
-    """The photo with its header read; ValueError for the preview in a RAW file."""
+def _open(source: Source, kind: str) -> Image.Image:
     if kind == "HEIF":
-        import pi_heif  # a phone's format, which Pillow does not know
+        import pi_heif  # Pillow cannot read this format
 
         pi_heif.register_heif_opener()
     image = Image.open(source, formats=[kind])
@@ -115,95 +102,83 @@ def _opened(source: Source, kind: str) -> Image.Image:
     return image
 
 
-def _size(source: Source, kind: str) -> tuple[int, int]:
-    with _opened(source, kind) as image:
+def _read_size(source: Source, kind: str) -> tuple[int, int]:
+    with _open(source, kind) as image:
         return image.size
 
 
-def _pixels(source: Source, kind: str) -> NDArray[np.uint8]:
-    with _opened(source, kind) as image, ALONE if _cost(image, kind) > LARGE else nullcontext():
-        raw = _rawmode(image)
+def _read_pixels(source: Source, kind: str) -> NDArray[np.uint8]:
+    with _open(source, kind) as image, LOCK if _prepare(image, kind) > LARGE else nullcontext():
+        tiles = getattr(image, "tile", None)
+        arguments = tiles[0].args if tiles else ""
+        raw_mode = str(arguments[0] if isinstance(arguments, tuple) else arguments)
         image.load()
-        turn = _turn(image)
-        pixels = _rgb(_shallow(image, source, kind, raw))
+        turn = _find_turn(image)
+        pixels = _to_rgb(_reduce_depth(image, source, kind, raw_mode))
         return np.asarray(pixels if turn is None else pixels.transpose(turn))
 
 
-def _cost(image: Image.Image, kind: str) -> int:
-    """How many pixels are held in decoding, those of a large JPEG scaled; ValueError for too many."""
+def _prepare(image: Image.Image, kind: str) -> int:
+    """Let a JPEG be scaled while it is decoded; return the number of pixels in memory. ValueError if too many."""
     claimed = math.prod(image.size)
-    image.draft("RGB", (ENOUGH, ENOUGH))
-    scaled = kind == "JPEG" and not image.info.get("progressive")  # a progressive one is held whole all the same
-    most, cost = (MOST_SCALED, math.prod(image.size)) if scaled else (MOST, claimed)
-    if claimed > most or cost > MOST:
-        raise ValueError(
-            f"{claimed:,} pixels, of which at most {min(most, MOST) if cost > MOST else most:,} are decoded"
-        )
+    image.draft("RGB", (MIN_SIDE, MIN_SIDE))
+    scaled = kind == "JPEG" and not image.info.get("progressive")  # a progressive one is decoded at full size
+    limit, cost = (MAX_SCALED_PIXELS, math.prod(image.size)) if scaled else (MAX_PIXELS, claimed)
+    if claimed > limit or cost > MAX_PIXELS:
+        limit = min(limit, MAX_PIXELS) if cost > MAX_PIXELS else limit
+        raise ValueError(f"it has {claimed:,} pixels, and at most {limit:,} are decoded")
     return cost
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How to turn the photo upright."""
+def _find_turn(image: Image.Image) -> Image.Transpose | None:
     try:
-        found = image.getexif().get(metadata.ORIENTATION)
-    except Exception:  # noqa: BLE001 - of any of its tags
-        found = None
-    own = image.info.get("exif") or b""  # None in a HEIC that has no Exif
-    return TURNS.get(found or metadata.orientation(own) or 1)
+        number = image.getexif().get(metadata.ORIENTATION)
+    except Exception:  # noqa: BLE001 - any of its tags may be broken
+        number = None
+    exif = image.info.get("exif") or b""  # None in a HEIC without Exif
+    number = number or metadata.orientation(exif) or 1
+    return Image.Transpose[TURNS[number - 2]] if 2 <= number <= 8 else None
 
 
-def _rawmode(image: Image.Image) -> str:
-    """How Pillow unpacks the pixels; known until they are loaded."""
-    tiles = getattr(image, "tile", None)
-    arguments = tiles[0].args if tiles else ""
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+def _reduce_depth(image: Image.Image, source: Source, kind: str, raw_mode: str) -> Image.Image:
+    """The image with 8 bits per color.
 
-
-def _shallow(image: Image.Image, source: Source, kind: str, raw: str) -> Image.Image:
-    """The same with 8 bits a colour.
-
-    Of colours in 16 bits Pillow keeps the upper half alone, which of 12 bits is near black: then the lower half is read
-    as well, as if the bytes came in the other order.
+    Pillow keeps the upper 8 of 16 bits of colors, which leaves 12-bit colors almost black. For these the lower 8 bits
+    are read as well, by swapping the bytes.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         bits = getattr(image, "tag_v2", {}).get(BITS, (0,))[0]
-        top = (1 << bits) - 1 if bits == 12 else None
-        return Image.fromarray(_eight_bits(np.asarray(image), [] if image.mode.startswith("I;16") else [1], top))
+        white = (1 << bits) - 1 if bits == 12 else None
+        return Image.fromarray(_to_eight_bits(np.asarray(image), [] if image.mode.startswith("I;16") else [1], white))
     upper = np.asarray(image)
-    if raw not in SWAPPED or upper[..., :3].max() >= 1 << DEPTHS[-2] - 8:
+    if raw_mode not in SWAPPED or upper[..., :3].max() >= 1 << DEPTHS[-2] - 8:
         return image
-    other: Any
-    with Image.open(source, formats=[kind]) as other:
-        other.tile = [
-            tile._replace(args=(SWAPPED[raw], *tile.args[1:]) if isinstance(tile.args, tuple) else SWAPPED[raw])
-            for tile in other.tile
-        ]
-        values = upper.astype(np.uint16) << 8 | np.asarray(other)
+    swapped: Any
+    with Image.open(source, formats=[kind]) as swapped:
+        mode = SWAPPED[raw_mode]
+        arguments = [(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode for tile in swapped.tile]
+        swapped.tile = [tile._replace(args=args) for tile, args in zip(swapped.tile, arguments, strict=True)]
+        values = upper.astype(np.uint16) << 8 | np.asarray(swapped)
     bands = [values[..., :3], values[..., 3:]][: 1 + (image.mode == "RGBA")]
-    return Image.fromarray(np.concatenate([_eight_bits(band, []) for band in bands], -1), image.mode)
+    return Image.fromarray(np.concatenate([_to_eight_bits(band, []) for band in bands], -1), image.mode)
 
 
-def _eight_bits(values: NDArray[Any], tops: Sequence[float], top: float | None = None) -> NDArray[np.uint8]:
-    """Values of 16 or 32 bits or floats, which Pillow would clip, as 0..255.
+def _to_eight_bits(values: NDArray[Any], ranges: Sequence[float], white: float | None = None) -> NDArray[np.uint8]:
+    """Scale integers of 16 or 32 bits or floats, which Pillow would clip, to 0..255.
 
-    top: what is white. Where that is not known, it is the end of the smallest usual range that holds all values:
-    cameras write 10, 12 or 14 bits into files of 16, and PNG's sBIT, which seems to tell, speaks of values that fill
-    all 16. A photo as dark as that in all of 16 bits would be near black.
+    Unless `white` is known, it is the end of the smallest usual range that contains all values: of `ranges`, or of
+    DEPTHS, because cameras write 10, 12 or 14 bits to files of 16.
     """
-    highest = max(float(np.nan_to_num(rows.astype(np.float64)).max()) for rows in _blocks(values))
-    ranges = [*tops, *(2**bits - 1 for bits in DEPTHS), highest]
-    white = top or next(one for one in ranges if highest <= one)
-    shares = (np.clip(np.nan_to_num(rows.astype(np.float64)) / white, 0, 1) for rows in _blocks(values))
+    blocks = [values[at : at + ROWS] for at in range(0, len(values), ROWS)]  # as floats, all would take gigabytes
+    highest = max(float(np.nan_to_num(rows.astype(np.float64)).max()) for rows in blocks)
+    ends = [*ranges, *(2**bits - 1 for bits in DEPTHS), highest]
+    limit = white or next(end for end in ends if highest <= end)
+    shares = (np.clip(np.nan_to_num(rows.astype(np.float64)) / limit, 0, 1) for rows in blocks)
     return np.concatenate([np.rint(rows * 255).astype(np.uint8) for rows in shares])
 
 
-def _blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Some rows at a time: as floats, all of a large photo would take gigabytes."""
-    return (values[at : at + ROWS] for at in range(0, len(values), ROWS))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """On white where it is transparent, and no larger than LARGE."""
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Reduce a large image, and put transparent pixels on white."""
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if (factor := math.ceil(math.sqrt(math.prod(image.size) / LARGE))) > 1:

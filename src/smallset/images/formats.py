@@ -1,14 +1,14 @@
-"""What a photo is: a file whose first bytes are those of a format that photos have, whatever its name says."""
+"""The formats of photos: what matters is how the file's bytes start, not its name."""
 
 import os
 import re
 import stat
 from pathlib import Path
 
-HEAD = 64  # bytes, in which every format shows
+HEAD = 64  # bytes, which are enough to identify every format
 
-# Pillow's name of each format, and how its files begin. Formats that run programs (EPS), draw (WMF) or hold data (FITS)
-# are not among them.
+# Pillow's name of each format, and how its files start. Left out are formats that run programs (EPS), draw (WMF) or
+# contain data (FITS).
 STARTS = {
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
@@ -30,9 +30,8 @@ RAW = re.compile(
     r"\.(3fr|ari|arw|bay|cr[23w]|dcr|dng|erf|fff|iiq|k25|kdc|mef|mos|mrw|ne[fw]|orf|pef|raf|raw|rw[2l]|sr[2fw]|x3f)$",
     re.IGNORECASE,
 )
-NO_RAW = "a RAW file, of which no more than a small preview can be read: develop it to a JPEG"
-
-KINDS = {
+NO_RAW = "a RAW file, in which only a small preview can be read: export it as a JPEG"
+SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -41,21 +40,21 @@ KINDS = {
 }
 
 
-def of(head: bytes) -> str | None:
-    """Pillow's name of the format in which a file begins with these bytes; None for what is no photo."""
+def identify(head: bytes) -> str | None:
+    """Pillow's name of the format of a file that starts with these bytes; None when it is not a photo's."""
     return next((name for name, pattern in PATTERNS.items() if pattern.match(head)), None)
 
 
 def head(path: str | Path) -> bytes:
-    """The first bytes of a file. OSError, with its reason in words, for what is not a file: it is never opened."""
-    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - a path may be text with odd bytes
-    if kind in KINDS:
-        raise OSError(f"{KINDS[kind]}, which is never opened")
+    """The first bytes of a file; OSError for a pipe or a device, which is never opened."""
+    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - a path may contain bytes that are not UTF-8
+    if kind in SPECIAL:
+        raise OSError(f"{SPECIAL[kind]}, which is never opened")
     with open(path, "rb") as file:  # noqa: PTH123
         return file.read(HEAD)
 
 
-def no_photo(start: bytes) -> str:
-    """What is wrong with a file that begins so, although it has a photo's name."""
-    begins = f"it begins with {start[:12]!r}, as no format of photos does" if start else "it is empty"
-    return f"does not decode as a photo: {begins}"
+def explain(head: bytes) -> str:
+    """Why a file is not a photo although it has the name of one."""
+    start = f"it starts with {head[:12]!r}, unlike any format of photos" if head else "it is empty"
+    return f"does not decode as a photo: {start}"

@@ -1,16 +1,16 @@
-"""Metadata that are broken: they keep Pillow from pixels that are whole, and from turning them upright."""
+"""Broken metadata, with which Pillow refuses to decode intact pixels or does not find their orientation."""
 
 import struct
 import zlib
 from collections.abc import Iterator
 
 ORIENTATION = 274  # tag of Exif
-CHUNKS = {b"tRNS", b"eXIf"}  # of a PNG, that are kept: what is transparent, and how to turn it
-SEGMENTS = {0xE0, 0xEE}  # of a JPEG, of those for applications: JFIF's and Adobe's say what its colours are
+CHUNKS = {b"tRNS", b"eXIf"}  # chunks of a PNG that are kept: transparency and orientation
+SEGMENTS = {0xE0, 0xEE}  # application segments of a JPEG that are kept: JFIF's and Adobe's define its colors
 
 
 def orientation(exif: bytes) -> int | None:
-    """How a photo is to be turned, by Exif's own number, whatever its other tags hold; None where it does not say."""
+    """Exif's number for the orientation, read without its other tags; None if there is none."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = ">" if tiff[:2] == b"MM" else "<"
     try:
@@ -22,34 +22,31 @@ def orientation(exif: bytes) -> int | None:
         return None
 
 
-def without(content: bytes, kind: str) -> bytes:
-    """The bytes of a JPEG or PNG without what is no pixel; struct.error or ValueError for what has not their form."""
-    if kind == "PNG":
-        return content[:8] + b"".join(_chunks(content))
-    if kind == "JPEG":
-        return content[:2] + b"".join(_segments(content))
-    raise ValueError(f"{kind} stays as it is")
+def remove(content: bytes, kind: str) -> bytes:
+    """A JPEG or PNG without its metadata; struct.error, IndexError or ValueError when its structure is broken."""
+    if kind not in ("JPEG", "PNG"):
+        raise ValueError(f"{kind}: not supported")
+    return content[:8] + b"".join(_chunks(content)) if kind == "PNG" else content[:2] + b"".join(_segments(content))
 
 
 def _chunks(content: bytes) -> Iterator[bytes]:
-    """The chunks of a PNG with its pixels, and those of CHUNKS that are whole."""
+    """The critical chunks of a PNG, and the intact ones of CHUNKS."""
     at = 8
     while at + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, at)
         chunk = content[at : at + 12 + length]
-        critical = not name[0] & 0x20  # by the case of its first letter
-        whole = len(chunk) == 12 + length and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
-        if critical or (whole and name in CHUNKS):
+        intact = len(chunk) == 12 + length and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+        if not name[0] & 0x20 or (intact and name in CHUNKS):  # critical chunks start with a capital
             yield chunk
         at += 12 + length
 
 
 def _segments(content: bytes) -> Iterator[bytes]:
-    """The segments of a JPEG before its pixels, those for applications and comments left out; then all that follows."""
+    """The segments of a JPEG, of application segments and comments only those of SEGMENTS; then its pixels."""
     at = 2
     while content[at + 1] != 0xDA:  # start of scan
         if content[at] != 0xFF:
-            raise ValueError("no segment")
+            raise ValueError("not a segment")
         if content[at + 1] == 0xFF:  # padding
             at += 1
             continue

@@ -1,4 +1,4 @@
-"""The networks of the chapter, and how parts are put together into one that maps pixels to probabilities."""
+"""The networks of the book's chapter, and functions that join parts of networks into one model."""
 
 from collections.abc import Sequence
 
@@ -10,54 +10,68 @@ from numpy.typing import NDArray
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
-ROUNDED = 0.02  # of a probability, and of the sum of all, in bfloat16
+TOLERANCE = 0.02  # of a probability and of the sum of all classes: bfloat16 has 8 bits of precision
 
 
-def convnet(size: int, classes: int, p: params.Convnet) -> keras.Model:
-    """Map (n, size, size, 3) pixels in 0..255 to probabilities. Chollet 2021, listings 8.7 and 8.16.
+def convnet(image_size: int, classes: int, p: params.Convnet) -> keras.Model:
+    """Build a convnet that maps pixels (n, image_size, image_size, 3) in 0..255 to probabilities.
 
-    991,041 weights at 180 px for two classes; 3,453,121 with the first edition's params (2017, listing 5-5) at 150 px;
-    104,202 with those of listing 8.1 for digits, 712,202 without its pooling.
+    The params select the network: Chollet 2021, listings 8.7 and 8.16 (991,041 weights at 180 px); Chollet 2017,
+    listing 5-5 (3,453,121 at 150 px); Chollet 2021, listing 8.1 (104,202 at 28 px, and 712,202 without max pooling).
     """
-    pixels = x = keras.Input((size, size, 3), name="pixels")
+    pixels = x = keras.Input((image_size, image_size, 3), name="pixels")
     x = layers.Rescaling(1 / 255)(x)
-    if p.color == "grey":
+    if p.color == "grayscale":
         x = keras.ops.mean(x, axis=-1, keepdims=True)
     for number, filters in enumerate(p.filters):
         x = layers.Conv2D(filters, 3, activation="relu")(x)
-        if number < p.pooled:
+        if number < p.max_pooling:
             x = layers.MaxPooling2D(2)(x)
     x = layers.Flatten()(x)
     if p.dropout:
         x = layers.Dropout(p.dropout)(x)
-    if p.units:
-        x = layers.Dense(p.units, activation="relu")(x)
-    return keras.Model(pixels, probabilities(classes)(x), name="convnet")
+    if p.dense_units:
+        x = layers.Dense(p.dense_units, activation="relu")(x)
+    return keras.Model(pixels, probability_layer(classes)(x), name="convnet")
 
 
-def probabilities(classes: int) -> layers.Layer:
-    """The last layer: for two classes one sigmoid, (n, 1) P(second class); for more a softmax, (n, classes)."""
+def book_head(shape: tuple[int, ...], classes: int, dense_units: int, dropout: float) -> keras.Model:
+    """Build the classifier that maps features (n, *shape) to probabilities. Chollet 2021, listing 8.21.
+
+    It has 3,277,313 weights for features (5, 5, 512), 256 units and two classes. As in the book, the first Dense layer
+    has no activation.
+    """
+    features = keras.Input(shape, name="features")
+    x = layers.Flatten()(features)
+    x = layers.Dense(dense_units)(x)
+    x = layers.Dropout(dropout)(x)
+    return keras.Model(features, probability_layer(classes)(x), name="head")
+
+
+def probability_layer(classes: int) -> layers.Layer:
+    """The last layer: one sigmoid, (n, 1), P(second class), for two classes; otherwise a softmax, (n, classes)."""
     return layers.Dense(1, activation="sigmoid") if classes == 2 else layers.Dense(classes, activation="softmax")
 
 
-def chain(parts: Sequence[keras.Model], name: str) -> keras.Model:
-    """Parts one after the other as one model that shares their weights; each stays a layer under its own name."""
+def join(parts: Sequence[keras.Model], name: str) -> keras.Model:
+    """Apply the parts one after the other. The model shares their weights, and each part is a layer of it."""
     inputs = x = keras.Input(parts[0].input_shape[1:])
     for part in parts:
         x = part(x)
     return keras.Model(inputs, x, name=name)
 
 
-def per_class(output: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A model's output as P(class), (n, classes): softmax as it is, one sigmoid (n, 1) as the columns 1 - p and p.
+def to_class_probabilities(output: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Convert a network's output to P(class), (n, classes): the column p of a sigmoid becomes 1 - p and p.
 
-    SmallsetError where these are no probabilities.
+    Raises:
+        SmallsetError: The values are not in 0..1, or the rows of a softmax do not sum to 1.
     """
     values = np.asarray(output, np.float64)
     rows = np.hstack([1 - values, values]) if values.shape[1] == 1 else values
-    if not (np.abs(rows - 0.5) <= 0.5 + ROUNDED).all() or not (np.abs(rows.sum(axis=1) - 1) <= ROUNDED).all():
+    if not (np.abs(rows - 0.5) <= 0.5 + TOLERANCE).all() or not (np.abs(rows.sum(axis=1) - 1) <= TOLERANCE).all():
         raise SmallsetError(
-            f"The model gives no probabilities: expected values in 0..1 of the sum 1, found {values.min():.3g} to "
-            f"{values.max():.3g}. Take a model that a smallset pipeline saved."
+            f"The model's outputs are not probabilities: expected values in 0..1 with a sum of 1 per photo, found "
+            f"{values.min():.3g} to {values.max():.3g}. Use a model whose last layer is a softmax, or one sigmoid."
         )
     return rows

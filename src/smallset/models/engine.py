@@ -1,80 +1,87 @@
-"""A network that is not trained now: by OpenVINO, which runs small ones several times as fast; on a GPU TensorFlow."""
+"""Inference: OpenVINO runs small networks several times as fast as TensorFlow, which runs everything else."""
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from smallset.datasets.lists import Photos
+from smallset.datasets.dataset import Dataset
 from smallset.images import batches
 from smallset.models import precision
 from smallset.pipeline import progress, provenance
 
-BATCH = 32  # photos; moves speed and memory, no result
-PIECE = 4  # of them, that a thread takes at a time: what it computes on the way stays in its cache, to half the time
+BATCH = 32  # photos per batch; changes speed and memory, not results
+PIECE = 4  # photos that one thread computes at a time, so that the activations stay in its processor's cache
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 Step = Callable[[Array], Array]  # (n, ...) to (n, ...), for any n
 
 
-def compiled(part: keras.Model) -> Step:
-    """What the network gives for a batch: float32, for each row the same whatever the others are.
+def compile_network(network: keras.Model) -> Step:
+    """Compile a network for inference: a function of float32 rows (n, ...) that returns float32 rows (n, ...).
 
-    In the precision that `precision.prepare` chose. What OpenVINO cannot run, TensorFlow does.
+    A row's result does not depend on the other rows. The precision is the one that `precision.prepare` set. TensorFlow
+    runs the network on a GPU, and when OpenVINO fails for any reason; stderr then has one line with the reason.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *part.input_shape[1:]), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)])
     def step(rows: tf.Tensor) -> tf.Tensor:
-        return part(rows, training=False)
+        return network(rows, training=False)
 
     if not tf.config.list_physical_devices("GPU"):
         try:
-            return openvino(step.get_concrete_function())
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1][:200]
-            print(f"{part.name}: TensorFlow runs it, since OpenVINO does not: {reason}", file=sys.stderr)
+            return _compile_with_openvino(step.get_concrete_function())
+        except Exception as error:  # noqa: BLE001 - OpenVINO and the conversion raise errors of many types
+            reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[-1][:200]
+            print(f"{network.name}: TensorFlow runs this network, because OpenVINO failed: {reason}", file=sys.stderr)
     return lambda rows: step(rows).numpy()
 
 
-def openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
-    """The graph, compiled for this processor and tried on three rows; RuntimeError where that cannot be."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report that it is used
-    import openvino  # takes a second, and not every stage needs it
+def predict_batches(step: Callable[[Array], T], dataset: Dataset, image_size: int, what: str) -> Iterator[T]:
+    """Apply `step` to all photos, in batches in the order of the dataset. what: the name of the progress bar."""
+    with progress.bar(total=len(dataset), what=what, unit=" photos") as bar:
+        for pixels, _ in batches.load(dataset, image_size, BATCH):
+            yield step(pixels.numpy())
+            bar.update(len(pixels))
 
+
+def _compile_with_openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
+    """Compile a graph for this processor, and try it: some networks, such as Swin, fail only when they run.
+
+    OpenVINO reads the graph from a file with frozen weights. Its Python frontend fails on Python 3.13, takes twice as
+    long, and adds outputs to networks such as EfficientNet.
+    """
+    import openvino
+
+    frozen = convert_variables_to_constants_v2(graph, lower_control_flow=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.pb"
+        path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+        model = openvino.Core().read_model(path)
     hints = {
-        "ENABLE_CPU_PINNING": False,  # each process would keep to the same first cores, and two halve each other
+        "ENABLE_CPU_PINNING": False,  # otherwise two processes compete for the same first cores
         "INFERENCE_NUM_THREADS": provenance.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if precision.in_bfloat16() else "f32",
-        "PERFORMANCE_HINT": "THROUGHPUT",  # a thread or a few for each piece, not all for one after the other
+        "PERFORMANCE_HINT": "THROUGHPUT",  # a few threads for each piece, and several pieces at once
     }
-    network = openvino.Core().compile_model(openvino.convert_model(graph), "CPU", hints)
-    queue = openvino.AsyncInferQueue(network)
-    found: dict[int, Array] = {}
-    queue.set_callback(lambda request, at: found.update({at: request.get_output_tensor().data.copy()}))
+    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", hints))
+    outputs: dict[int, Array] = {}
+    queue.set_callback(lambda request, start: outputs.update({start: request.get_output_tensor().data.copy()}))
 
     def run(rows: Array) -> Array:
         starts = range(0, len(rows), PIECE)
-        for at in starts:
-            queue.start_async(np.ascontiguousarray(rows[at : at + PIECE], np.float32), at)
+        for start in starts:
+            queue.start_async(np.ascontiguousarray(rows[start : start + PIECE], np.float32), start)
         queue.wait_all()
-        return np.concatenate([found.pop(at) for at in starts])
+        return np.concatenate([outputs.pop(start) for start in starts])
 
-    run(np.zeros((3, *graph.inputs[0].shape[1:])))  # some layers, as Swin's, are compiled and fail here
+    run(np.zeros((3, *graph.inputs[0].shape[1:]), np.float32))
     return run
-
-
-def on_photos(step: Callable[[Array], NDArray[Any]], found: Photos, side: int, what: str) -> NDArray[Any]:
-    """step(photo) of each photo, (n, ...), from one pass in the order of `found`. what: the progress bar's name."""
-    return np.concatenate([*batches(step, found, side, what)])
-
-
-def batches(step: Callable[[Array], NDArray[Any]], found: Photos, side: int, what: str) -> Iterator[NDArray[Any]]:
-    """The same, a batch of photos at a time."""
-    with progress.bar(total=len(found.files), what=what, unit=" photos") as bar:
-        for pixels, _ in batches.load(found, side, BATCH):
-            yield step(pixels.numpy())
-            bar.update(len(pixels))

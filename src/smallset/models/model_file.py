@@ -1,4 +1,8 @@
-"""Model files that are whole, and the same to the byte when the model is the same."""
+"""Model files: reproducible to the byte when written, and checked completely when read.
+
+A .keras file is a zip with a network's config and weights. Smallset adds metadata (class names, temperature, digests of
+the photos that were used) and arrays (reference scores), which Keras ignores.
+"""
 
 import importlib.util
 import io
@@ -6,235 +10,237 @@ import json
 import math
 import re
 import tempfile
+import threading
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-from unittest import mock
+from typing import Any, NamedTuple
 
-import h5py
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from smallset.datasets import names
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
-DIGITS = 16  # of a digest: two of a million photos share them once in 40 million such sets
-WORDS = 300  # characters of an error of Keras's, which may be pages
-VALUES = 2**26  # of one photo in any tensor: VGG16's first block at 1,024 px
-GREY = 127  # of 255, of a photo that a model is tried on
-SLACK = 1e-3  # by which a sum of float16 may pass 1
-FLOATS = {"float16", "bfloat16", "float32", "float64"}
-SHARED = re.compile(rb'("shared_object_id": )(\d+)')
-NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
+MAX_VALUES = 2**26  # per photo, in any tensor of a network: VGG16's first block at 1,024 px
+MAX_WORDS = 300  # characters of Keras's error messages, which may be pages long
+GREY = 127  # of 255, of the photo that a network is tried on
+SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
+PATCHING = threading.Lock()  # of keras.layers.Layer.add_weight
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+Network = Any  # a keras.Model; this module imports Keras only to open one
+Metadata = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+class OpenedModel(NamedTuple):
+    """The checked content of a classifier's file."""
+
+    network: Network
+    metadata: Metadata
+    arrays: Arrays
 
 
 def save(
-    model: keras.Model,
-    path: Path,
-    classes: Sequence[str] = (),
-    temperature: float = 1.0,
-    digests: Collection[str] = (),
-    beside: Mapping[str, NDArray[Any]] = NONE,
+    network: Network, path: Path, metadata: Mapping[str, object] = EMPTY, arrays: Mapping[str, NDArray[Any]] = EMPTY
 ) -> None:
-    """Write a .keras file without the dates and memory addresses that Keras leaves in one.
+    """Write a .keras file without the dates and memory addresses that Keras writes.
 
-    Its metadata.json keeps the classes, what the outputs are in their order, the temperature by which the logits have
-    been divided, and the beginnings of `digests`, those of the photos that the model was trained on or chosen by.
-    beside: arrays that the file keeps for `arrays`, and Keras does not look at.
+    metadata: for a classifier `classes` in the order of the outputs, `temperature`, and `photos` (see `Classifier`).
     """
-    known = {
-        "date_saved": "1980-01-01@00:00:00",
-        "classes": list(classes),
-        "temperature": temperature,
-        "photos": sorted({digest[:DIGITS] for digest in digests}),
-    }
     with tempfile.TemporaryDirectory() as folder, files.atomic_write(path) as draft:
         dated = Path(folder) / path.name
-        model.save(dated)
-        with zipfile.ZipFile(dated) as old, zipfile.ZipFile(draft, "w") as new:
-            for name in sorted(old.namelist()):
-                new.writestr(zipfile.ZipInfo(name, EPOCH), _canonical(name, old.read(name), known))
-            for name, values in sorted(beside.items()):
-                with new.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w") as file:
-                    np.save(file, values, allow_pickle=False)
+        network.save(dated)
+        with zipfile.ZipFile(dated) as source, zipfile.ZipFile(draft, "w") as target:
+            for name in sorted(source.namelist()):
+                target.writestr(zipfile.ZipInfo(name, EPOCH), _normalize(name, source.read(name), metadata))
+            for name, values in sorted(arrays.items()):
+                with target.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w") as member:
+                    np.save(member, values, allow_pickle=False)
 
 
-def load(path: Path) -> keras.Model:
-    """Read a .keras file with Keras's safe_mode, which runs no code from the file and takes no more than its size.
+def open_model(path: Path) -> OpenedModel:
+    """Open a classifier's file and check all of it once.
 
-    SmallsetError for whatever is not such a file, or has a weight that is no number.
+    SmallsetError when it is damaged, contains code (Keras's safe mode refuses it), needs more memory than its size
+    explains, or is not a network that maps photos to probabilities of its classes.
     """
-    with whole_file(path):
-        with bounded(check_stored(path)):
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        check_tensors(model)
-        return model
+    metadata, network, arrays = read_metadata(path), open_network(path), read_arrays(path)
+    with one_error(path):
+        _check_classifier(network, metadata["classes"])
+    return OpenedModel(network, metadata, arrays)
 
 
-def classifier(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """A model of photos and the names of its classes; SmallsetError where they do not fit together."""
-    model, names = load(path), classes(path)
-    with whole_file(path):
-        taken, given = ([tuple(one.shape) for one in tensors] for tensors in (model.inputs, model.outputs))
-        side = taken[0][1] if len(taken[0]) == 4 else None
-        if taken != [(None, side, side, 3)] or side is None:
-            raise ValueError(f"expected one input of the shape (None, side, side, 3), found {str(taken)[1:-1]}")
-        wide = {(None, len(names)), *([(None, 1)] if len(names) == 2 else [])}
-        if len(given) != 1 or given[0] not in wide:
-            raise ValueError(
-                f"expected a probability for each of {len(names)} classes, found outputs {str(given)[1:-1]}"
-            )
-        if {one.dtype for one in [*model.inputs, *model.outputs]} - FLOATS or isinstance(model.output, dict | list):
-            raise ValueError("expected floating point numbers alone")
-        check_answer(np.asarray(model(np.full((1, side, side, 3), GREY, np.float32), training=False)))
-    return model, names
+def open_network(path: Path) -> Network:
+    """Open a file of any network, such as a backbone, with all checks that do not concern classes."""
+    with one_error(path):
+        import keras
+
+        with _open_zip(path) as file:
+            weights = sum(_count_weights(file, name) for name in file.namelist() if name.endswith(".h5"))
+        with _limit_weights(keras.layers.Layer, weights):
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        _check_tensors(network)
+        return network
 
 
-def check_answer(answer: NDArray[np.float32]) -> None:
-    """ValueError for what are no probabilities."""
-    if not (np.isfinite(answer) & (answer >= 0) & (answer <= 1 + SLACK)).all():
-        raise ValueError(f"expected probabilities, found {answer.min():g} to {answer.max():g} for a grey photo")
+def read_metadata(path: Path) -> Metadata:
+    """Read a classifier's `classes`, `temperature` and `photos` without Keras and without the network."""
+    try:
+        with _open_zip(path) as file:
+            metadata = {"temperature": 1.0, "photos": [], **json.loads(file.read("metadata.json"))}
+        _check_metadata(**metadata)
+    except FileNotFoundError:
+        raise SmallsetError(f"{path}: no such file") from None
+    except Exception:  # noqa: BLE001 - the file may contain anything
+        raise SmallsetError(f"{path}: not a model file with the names of its classes. {_fix(path)}") from None
+    return metadata
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Read the arrays beside the network without Keras."""
+    with one_error(path), _open_zip(path) as file:
+        members = [name for name in file.namelist() if name.endswith(".npy")]
+        return {Path(name).stem: _read_array(name, file.read(name)) for name in members}
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[None]:
-    """Whatever a file that is no whole model raises, and Keras raises anything, is one SmallsetError with the cure."""
+def one_error(path: Path) -> Iterator[None]:
+    """Turn any error that a broken file causes into one SmallsetError that says how to fix it."""
     try:
         yield
     except Exception as error:
+        if isinstance(error, SmallsetError) and str(error).startswith(f"{path}: "):
+            raise
         if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
-            raise SmallsetError(
-                f'{path}: has layers of keras-hub, which is not installed. Run: pip install "smallset[hub]"'
-            ) from None
-        said = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:WORDS] or type(error).__name__
-        raise SmallsetError(f"{path}: not a whole model file: {said.rstrip('.')}. {_cure(path)}") from error
+            message = 'this model needs keras-hub, which is not installed. Run: pip install "smallset[hub]"'
+        else:
+            words = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:MAX_WORDS]
+            message = f"not a complete model file: {(words or type(error).__name__).rstrip('.')}. {_fix(path)}"
+        raise SmallsetError(f"{path}: {message}") from error
+
+
+def last_layer(network: Network) -> Any:  # noqa: ANN401 - a keras.layers.Layer
+    """The last layer of a network, which may be a layer of an inner model."""
+    return last_layer(network.layers[-1]) if hasattr(network, "layers") else network
+
+
+def _fix(path: Path) -> str:
+    if path.resolve().is_relative_to(Path.cwd() / "models") and Path("dvc.yaml").is_file():
+        return "Run: smallset check --fix"  # DVC's cache may be damaged as well, which DVC would not notice
+    return "Get the file again, or use another one that smallset saved."
 
 
 @contextmanager
-def bounded(count: int) -> Iterator[None]:
-    """ValueError where layers ask for more weights than the file has: a config of a few bytes may claim any number."""
-    made, left = keras.layers.Layer.add_weight, count
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a file that does not unpack to more than its own size; `save` compresses nothing."""
+    with zipfile.ZipFile(path) as file:
+        members, limit = file.infolist(), path.stat().st_size
+        size = sum(member.file_size for member in members)
+        if size > limit or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError(f"expected uncompressed parts of at most {limit:,} bytes, found {size:,}")
+        yield file
 
-    def add_weight(self: keras.layers.Layer, *arguments: Any, shape: Any = None, **settings: Any) -> Any:  # noqa: ANN401
+
+def _count_weights(file: zipfile.ZipFile, name: str) -> int:
+    """The number of values in a file of weights; ValueError for links, and for arrays that are not stored there."""
+    import h5py
+
+    counts = [0]
+
+    def check(path: str, link: object) -> str | None:  # h5py stops at the first problem; an exception would get lost
+        item = content[path] if type(link) is h5py.HardLink else None
+        if isinstance(item, h5py.Dataset):
+            stored = item.id.get_storage_size()
+            if stored < item.nbytes or item.external or item.is_virtual:
+                return f"{path}: expected {item.nbytes:,} bytes, found {stored:,}"
+            counts.append(int(item.size or 0))
+        return f"{path}: expected weights, found a link" if item is None else None
+
+    with file.open(name) as member, h5py.File(member) as content:
+        problem = content.visititems_links(check)
+    if problem:
+        raise ValueError(problem)
+    return sum(counts)
+
+
+@contextmanager
+def _limit_weights(layer_class: Any, limit: int) -> Iterator[None]:  # noqa: ANN401 - keras.layers.Layer
+    """Raise ValueError when layers create more weights than the file has: a config of a few bytes can ask for any."""
+    create, left = layer_class.add_weight, limit
+
+    def add_weight(layer: object, shape: Any = None, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         nonlocal left
-        left -= math.prod(shape or ()) if not isinstance(shape, int) else shape
+        left -= shape if isinstance(shape, int) else math.prod(shape or ())
         if left < 0:
-            raise ValueError(f"its layers have more weights than the {count:,} in the file")
-        return made(self, *arguments, shape=shape, **settings)
+            raise ValueError(f"its layers have more weights than the {limit:,} in the file")
+        return create(layer, shape, *args, **options)
 
-    with mock.patch.object(keras.layers.Layer, "add_weight", add_weight):
-        yield
+    with PATCHING:
+        layer_class.add_weight = add_weight
+        try:
+            yield
+        finally:
+            layer_class.add_weight = create
 
 
-def check_tensors(model: keras.Model) -> None:
-    """ValueError for weights that are no numbers, or for more values of one photo than any network here has."""
-    for weight in model.weights:
+def _check_tensors(network: Network) -> None:
+    for weight in network.weights:
         if not np.isfinite(np.asarray(weight, np.float32)).all():
             raise ValueError(f"the weights {weight.path} are not finite")
-    nodes = [node for layer in model._flatten_layers() for node in layer._inbound_nodes]
-    for tensor in [*model.inputs, *(one for node in nodes for one in node.output_tensors)]:
-        if math.prod(side or 1 for side in tensor.shape) > VALUES:
-            raise ValueError(f"expected at most {VALUES:,} values of one photo, found a tensor of {tensor.shape}")
+    nodes = [node for layer in network._flatten_layers() for node in layer._inbound_nodes]
+    for tensor in [*network.inputs, *(tensor for node in nodes for tensor in node.output_tensors)]:
+        if math.prod(length or 1 for length in tensor.shape) > MAX_VALUES:
+            raise ValueError(f"expected at most {MAX_VALUES:,} values per photo, found a tensor of {tensor.shape}")
 
 
-def check_stored(path: Path) -> int:
-    """The number of weights in a file; ValueError if it unpacks to more than it holds: `save` compresses nothing."""
-    found: list[int] = []
-    with zipfile.ZipFile(path) as file:
-        members = file.infolist()
-        packed = [one.filename for one in members if one.compress_type != zipfile.ZIP_STORED]
-        size = sum(one.file_size for one in members)
-        if packed or size > path.stat().st_size:
-            raise ValueError(f"expected parts as large as they claim, of {path.stat().st_size:,} bytes; found {size:,}")
-        for one in members:
-            if one.filename.endswith(".h5"):
-                with file.open(one) as weights, h5py.File(weights) as content:
-                    content.visititems_links(check_link)
-                    content.visititems(lambda name, item: found.append(stored(name, item)))
-    return sum(found)
+def _check_classifier(network: Network, classes: Sequence[str]) -> None:
+    from smallset.models import convnets
+
+    inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (network.inputs, network.outputs))
+    size = inputs[0][1] if len(inputs[0]) == 4 else None
+    if inputs != [(None, size, size, 3)] or size is None:
+        raise ValueError(f"expected one input of the shape (None, size, size, 3), found {str(inputs)[1:-1]}")
+    widths = (1, 2) if len(classes) == 2 else (len(classes),)
+    if outputs not in [[(None, width)] for width in widths]:
+        raise ValueError(f"expected one probability for each of {len(classes)} classes, found {str(outputs)[1:-1]}")
+    activation = getattr(last_layer(network), "activation", None)
+    if getattr(activation, "__name__", "") == "linear":
+        raise ValueError("expected a last layer with a sigmoid or softmax, found one without an activation")
+    photo = np.full((1, size, size, 3), GREY, np.float32)
+    convnets.to_class_probabilities(np.asarray(network(photo, training=False)))
 
 
-def check_link(name: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink) -> None:
-    """ValueError for a link that leads elsewhere, to another file maybe."""
-    if type(link) is not h5py.HardLink:
-        raise ValueError(f"{name}: expected weights, found a link")
+def _check_metadata(*, classes: list[str], temperature: float, photos: list[str], **_: object) -> None:
+    texts = isinstance(classes, list) and isinstance(photos, list) and all(isinstance(x, str) for x in classes + photos)
+    if not texts or len(classes) < 2 or len(set(classes)) < len(classes) or not 0 < temperature < math.inf:
+        raise ValueError(classes)
+    if not all(names.is_usable_label(label) for label in classes):  # `smallset sort` makes folders of these names
+        raise ValueError(classes)
 
 
-def stored(name: str, item: h5py.Group | h5py.Dataset) -> int:
-    """The number of values in an array; ValueError where it claims more than the file holds, or has them elsewhere."""
-    if not isinstance(item, h5py.Dataset):
-        return 0
-    if item.id.get_storage_size() < item.nbytes or item.external or item.is_virtual:
-        raise ValueError(f"{name}: expected {item.nbytes:,} bytes, found {item.id.get_storage_size():,}")
-    return int(item.size or 0)
+def _read_array(name: str, content: bytes) -> NDArray[Any]:
+    """Read a .npy member; ValueError when its header asks for more memory than the member has bytes."""
+    stream = io.BytesIO(content)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    expected, stored = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if dtype.kind not in "fiu" or expected != stored:
+        raise ValueError(f"{name}: expected {expected:,} bytes of numbers, found {stored:,}")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
-def _cure(path: Path) -> str:
-    """In a pipeline folder the file may be in DVC's cache, where it may be damaged, too: DVC would not see that."""
-    if path.resolve().is_relative_to(Path.cwd() / "models") and Path("dvc.yaml").is_file():
-        return "Run: smallset check --fix"
-    return "Get the file again, or take one that a smallset pipeline saved."
-
-
-def classes(path: Path) -> tuple[str, ...]:
-    """The names of a model's classes, in the order of its outputs; of one sigmoid, the second is the probable one."""
-    return tuple(_known(path)["classes"])
-
-
-def temperature(path: Path) -> float:
-    """By what the logits of a model have been divided; 1 where they have not."""
-    return float(_known(path).get("temperature", 1.0))
-
-
-def seen(path: Path, digests: Iterable[str]) -> list[bool]:
-    """Whether a model was trained on each photo, or chosen by it: False of all where its file does not tell."""
-    photos = set(_known(path).get("photos", []))
-    return [digest[:DIGITS] in photos for digest in digests]
-
-
-def arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays that `save` was given beside the model, by their names; SmallsetError for no whole model file."""
-    _known(path)
-    with zipfile.ZipFile(path) as file:
-        names = [name for name in file.namelist() if name.endswith(".npy")]
-        try:
-            return {Path(name).stem: np.load(io.BytesIO(file.read(name)), allow_pickle=False) for name in names}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise SmallsetError(f"{path}: not a whole model file: {error}. {_cure(path)}") from None
-
-
-def _known(path: Path) -> dict[str, Any]:
-    """What the file's metadata.json says, the names of the classes among it."""
-    try:
-        check_stored(path)
-        with zipfile.ZipFile(path) as file:
-            known: dict[str, Any] = json.loads(file.read("metadata.json"))
-        check_known(known)
-    except Exception:  # noqa: BLE001 - of whatever is in the file
-        raise SmallsetError(
-            f"{path}: not a model file with the names of its classes. Take one that a smallset pipeline saved."
-        ) from None
-    return known
-
-
-def check_known(known: dict[str, Any]) -> None:
-    """ValueError, or another error, unless `known` has what `save` writes, as far as it is used."""
-    names, photos = known["classes"], known.get("photos", [])
-    texts = isinstance(names, list) and isinstance(photos, list) and all(isinstance(one, str) for one in names + photos)
-    if not texts or len(names) < 2 or len({*names}) < len(names) or not 0 < float(known.get("temperature", 1)) < np.inf:
-        raise ValueError(known)
-
-
-def _canonical(name: str, content: bytes, known: Mapping[str, object]) -> bytes:
-    """metadata.json with what is known, config.json with shared objects numbered, not named by address."""
+def _normalize(name: str, content: bytes, metadata: Mapping[str, object]) -> bytes:
+    """Remove what differs between two saves: the date, and memory addresses that identify shared objects."""
     if name == "metadata.json":
-        return json.dumps(json.loads(content) | known, sort_keys=True).encode()
+        fixed = {"date_saved": "1980-01-01@00:00:00", **metadata}
+        return json.dumps(json.loads(content) | fixed, sort_keys=True).encode()
     if name == "config.json":
         numbers: dict[bytes, int] = {}
-        return SHARED.sub(lambda match: match[1] + b"%d" % numbers.setdefault(match[2], len(numbers)), content)
+        return SHARED_OBJECT.sub(lambda match: match[1] + b"%d" % numbers.setdefault(match[2], len(numbers)), content)
     return content

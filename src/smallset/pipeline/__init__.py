@@ -1,4 +1,4 @@
-"""What surrounds a stage: params, errors, progress, the watch over DVC, the note of what results were made with.
+"""What surrounds a stage: params, errors, progress, provenance, and the end of a stage when DVC has died.
 
-It reads, checks and reports, and can change no result: no stage declares it as a dep, so an edit here reruns nothing.
+It reads, checks and reports. Only `files` can change a result, so it is the only module that stages declare as a dep.
 """

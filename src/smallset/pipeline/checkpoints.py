@@ -1,4 +1,4 @@
-"""What a run that is under way keeps, for the one that goes on with the same inputs when it was killed."""
+"""Intermediate results of a long run, from which a run with the same inputs continues after a kill."""
 
 import glob
 import zipfile
@@ -18,45 +18,44 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Arrays in a file, and the fingerprint of the run that they are of."""
+    """Arrays in an .npz file, valid for one fingerprint."""
 
     path: Path
-    fingerprint: str  # of all that the run depends on
+    fingerprint: str  # a digest of everything that the arrays depend on
 
     def write(self, arrays: Arrays) -> None:
-        """Replace what there was."""
+        """Replace the arrays."""
         with files.atomic_write(self.path, durable=False) as draft, draft.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays, fingerprint=np.array(self.fingerprint))
 
     def read(self) -> Arrays:
-        """What was written last; nothing when that was of other inputs, or is damaged."""
+        """The arrays of the last `write`; empty when they have another fingerprint or are damaged."""
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                same = str(arrays["fingerprint"]) == self.fingerprint
-                return {name: arrays[name] for name in arrays.files if name != "fingerprint"} if same else {}
+                if str(arrays["fingerprint"]) != self.fingerprint:
+                    return {}
+                return {name: arrays[name] for name in arrays.files if name != "fingerprint"}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return {}
 
     def beside(self, kind: str) -> "Checkpoint":
-        """Another one, of the same inputs."""
+        """Another checkpoint of the same run."""
         return replace(self, path=self.path.with_suffix(f".{kind}.npz"))
 
     def remove(self) -> None:
-        """The outputs are written. Those beside it go, too."""
+        """Remove this checkpoint and those beside it, after the outputs are written."""
         for path in (self.path, *self.path.parent.glob(f"{glob.escape(self.path.stem)}.*.npz")):
             files.remove(path)
 
 
-def complete(path: Path, checkpoint: Checkpoint) -> bool:
-    """Whether `path` is what the run of this checkpoint has made, so that there is nothing to do."""
-    return bool(checkpoint.read()) and path.exists() and not files.draft_path(path).exists()
-
-
 @contextmanager
 def resumable(path: Path, checkpoint: Checkpoint) -> Iterator[Path]:
-    """As files.whole, but a draft that was begun is left to the run that goes on; the checkpoint tells what is in it."""
+    """Like files.atomic_write, but a failed block leaves its draft for the next run.
+
+    The checkpoint must tell what the draft contains; a draft without a valid checkpoint is removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not checkpoint.read():
         files.remove(files.draft_path(path))
     yield files.draft_path(path)
-    files.put(path)
+    files.publish(path)

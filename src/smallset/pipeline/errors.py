@@ -1,5 +1,5 @@
-"""The one exception that a user reads: it names the file or the key, what was expected, and the cure."""
+"""The exception whose message is for the user: it says what was expected, what was found, and the fix."""
 
 
 class SmallsetError(Exception):
-    """What went wrong, in words for the person who ran the stage."""
+    """An error that the user can fix; commands and stages print its message without a traceback."""

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all, and the few formats that results are written in."""
+"""Files that are complete or not there, and the formats that results are written in."""
 
 import csv
 import errno
@@ -9,19 +9,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-# Arrow's strings, which pandas takes where pyarrow is installed, cannot hold a file's name that is not UTF-8.
-pd.set_option("mode.string_storage", "python")
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
 def atomic_write(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Yield a draft path beside `path`; it becomes `path` when the block ends well, and is removed when it fails.
+    """Yield a draft path beside `path`; it replaces `path` when the block ends, and is removed when it fails.
 
-    durable: once the disk has its bytes. Not so for what is written often, and does no harm when it is damaged.
+    durable: Wait until the disk has the bytes, so that a power cut leaves the old or the new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_path(path)
@@ -29,66 +27,57 @@ def atomic_write(path: Path, durable: bool = True) -> Iterator[Path]:
     try:
         yield draft
         if durable:
-            put(path)
+            publish(path)
         else:
             draft.replace(path)
     finally:
         remove(draft)
 
 
-def put(path: Path) -> None:
-    """Give the draft of `path` its name, in place of what has it, once the disk has its bytes."""
-    settle(draft_path(path))
-    old = draft_path(path, "old")
+def publish(path: Path) -> None:
+    """Let the draft of `path` replace `path`, once the disk has its bytes."""
+    draft, old = draft_path(path), draft_path(path, "old")
+    if draft.is_dir():
+        os.sync()  # one call for thousands of photos
+    else:
+        _flush(draft)
     remove(old)
     if path.is_dir() or path.is_symlink():
         path.rename(old)  # a folder cannot be replaced, nor a link by a folder
-    draft_path(path).replace(path)
-    settle_name(path)
+    draft.replace(path)
+    _flush(path.parent)
     remove(old)
 
 
-def settle(path: Path) -> None:
-    """Wait until the disk has a file, or all of a folder: else, after a power cut, its name may have no bytes."""
-    if path.is_dir() and hasattr(os, "sync"):
-        os.sync()  # once, not for each of thousands of photos
-        return
-    for file in [path] if path.is_file() else (inner for inner in path.rglob("*") if inner.is_file()):
-        with file.open("r+b") as content:
-            os.fsync(content.fileno())
-
-
-def settle_name(path: Path) -> None:
-    """Wait until the disk has the name in its folder, where the system can tell."""
-    if os.name != "posix":
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Wait until the disk has the bytes of a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network disks that know no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network disks that cannot do it
             raise
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def draft_path(path: Path, kind: str = "") -> Path:
-    """The name beside `path` of something unfinished; git and DVC ignore such names."""
+    """The name beside `path` for something unfinished; git and DVC ignore such names."""
     return path.with_name(f".part.{kind}{'.' if kind else ''}{path.name}")
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file's bytes; where the disk can, as a reflink, which takes no room until one of the two changes."""
-    from dvc_objects.fs import system  # it takes a while
+    """Copy a file; as a reflink, which needs no space until one of the two changes, where the file system can."""
+    from dvc_objects.fs import system  # slow to import
 
     try:
         system.reflink(str(source), str(target))  # type: ignore[no-untyped-call]
-    except OSError:  # another disk, or a file system without them
+    except OSError:  # another disk, or a file system without reflinks
         shutil.copyfile(source, target)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder that may not be there."""
+    """Remove a file, a link or a folder if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -96,28 +85,31 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of the file's bytes, read in pieces."""
+    """The hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Keys in the order given; NaN is an error."""
-    with atomic_write(path) as draft:
-        draft.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write JSON with the keys in the given order; NaN raises ValueError."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Six significant digits: what a person compares, and more than one seed determines."""
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write CSV with six significant digits, which is more than one seed determines."""
+    write_text(path, format_csv(table))
+
+
+def format_csv(table: "pd.DataFrame") -> str:
+    """A table as CSV text with six significant digits."""
     settings: dict[str, Any] = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
-    text = table.to_csv(**settings)
-    if "\r" in text:  # in a name: Python quotes it for its sake from 3.13 on
-        text = table.to_csv(**settings, quoting=csv.QUOTE_NONNUMERIC)
-    with atomic_write(path) as draft:
-        draft.write_bytes(text.encode())
+    content = table.to_csv(**settings)
+    if "\r" in content:  # in a name, which only Python 3.13 and later quote for this reason
+        content = table.to_csv(**settings, quoting=csv.QUOTE_NONNUMERIC)
+    return content
 
 
-def write_text(path: Path, text: str) -> None:
-    """UTF-8."""
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8."""
     with atomic_write(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(content.encode())

@@ -1,4 +1,4 @@
-"""What the commands need of git."""
+"""What smallset asks of git."""
 
 import shutil
 import subprocess
@@ -6,35 +6,53 @@ from pathlib import Path
 
 from smallset.pipeline.errors import SmallsetError
 
+HEAD = "HEAD"
 
-def run(folder: Path, *arguments: str, code: int | None = 0) -> bytes:
-    """The output of a git command in a folder; SmallsetError with git's words unless it ends with `code`, or any."""
+
+def run(folder: Path, *arguments: str, check: bool = True) -> bytes:
+    """The output of a git command in a folder; SmallsetError with git's message when it fails and `check` is set."""
     if shutil.which("git") is None:
         raise SmallsetError("git was not found. Install it: a project is a git repository.")
     done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)  # noqa: S607 - the user's
-    if code is not None and done.returncode != code:
-        words = done.stderr.decode(errors="replace").strip()
-        raise SmallsetError(f"{folder}: git {arguments[0]} ended with exit code {done.returncode}: {words}")
+    if check and done.returncode:
+        message = done.stderr.decode(errors="replace").strip()
+        raise SmallsetError(f"{folder}: git {arguments[0]} failed with exit code {done.returncode}: {message}")
     return done.stdout
 
 
-def repository(folder: Path) -> Path | None:
-    """The top of the git repository that has the folder, if any."""
-    top = run(folder, "rev-parse", "--show-toplevel", code=None).decode().strip()
+def show(path: Path, revision: str = HEAD) -> str | None:
+    """The text of a file in the working folder as of `revision`; None when git does not have it."""
+    try:
+        content = run(Path.cwd(), "show", "--end-of-options", f"{revision}:./{path.as_posix()}")
+    except SmallsetError:
+        return None
+    return content.decode(errors="replace")
+
+
+def check_revision(revision: str) -> None:
+    """SmallsetError unless `revision` is a commit, a branch or a tag."""
+    commit = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if not run(Path.cwd(), *commit, check=False):
+        raise SmallsetError(f"{revision}: expected a commit, a branch or a tag of the git repository of {Path.cwd()}.")
+
+
+def find_repository(folder: Path) -> Path | None:
+    """The top folder of the git repository that contains the folder; None when there is none."""
+    top = run(folder, "rev-parse", "--show-toplevel", check=False).decode().strip()
     return Path(top) if top else None
 
 
-def ignores(top: Path, path: Path) -> bool:
-    """Whether the repository leaves the path alone."""
-    return bool(run(top, "check-ignore", str(path), code=None))
+def is_ignored(repository: Path, path: Path) -> bool:
+    """Whether the repository's .gitignore files name the path."""
+    return bool(run(repository, "check-ignore", str(path), check=False))
 
 
 def check_identity(folder: Path) -> None:
-    """SmallsetError unless git knows who commits."""
-    for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
-        if not run(folder, "var", who, code=None):
+    """SmallsetError unless git knows the name and the address for a commit."""
+    for variable in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+        if not run(folder, "var", variable, check=False):
             raise SmallsetError(
-                "git does not know who you are, and the project begins with a commit. Tell it once:\n"
+                "git does not know your name, which the project's first commit needs. Set it once:\n"
                 '  git config --global user.name "Your Name"\n'
                 "  git config --global user.email you@example.org"
             )

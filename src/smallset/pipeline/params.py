@@ -1,9 +1,10 @@
-"""params.yaml as frozen, strict values: a key too many, too few or mistyped is an error that names it."""
+"""params.yaml as frozen values with strict types: an unknown, missing or mistyped key is an error that names it."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -16,18 +17,14 @@ Count = Annotated[int, Field(gt=0)]
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, lt=1)]
 
-# What train, validation and test are in a split, by its key `by`.
-SHARES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "count": (lambda share: type(share) is int and share > 0, "a number of photos per class, as 1000, for by: count"),
-    "fraction": (
-        lambda share: type(share) is float and 0 < share < 1,
-        "a fraction of the photos, as 0.2, for by: fraction",
-    ),
-    "given": (lambda share: share is None, "null for by: given, because the folders or the table contain the splits"),
+SHARES: dict[str, tuple[Any, str]] = {  # by the key `by` of a split: what train, validation and test have to be
+    "count": (int, "a number of photos per class, as 1000, for by: count"),
+    "fraction": (float, "a fraction of the photos, as 0.2, for by: fraction"),
+    "given": (NoneType, "null for by: given, because the folders or the table contain the splits"),
 }
 
 COMPLETE = "Add it; smallset upgrade adds all new keys with their comments."
-ABSENT: Any = Field(default=None)  # a pipeline without the stages that need a key leaves it out
+ABSENT: Any = Field(default=None)  # for keys that a pipeline without their stages leaves out
 HINTS = {"learning_rate": " Write a small number as 1.0e-5."}
 
 
@@ -39,6 +36,21 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def only(self, keys: Collection[str]) -> Self:
+        """A copy with the keys that a stage declares, as seed or augmentation.flip; others raise AttributeError."""
+        parts: dict[str, list[str]] = {}
+        for first, _, rest in (key.partition(".") for key in keys):
+            parts.setdefault(first, []).append(rest)
+        for name in sorted(parts.keys() - self.model_fields_set):
+            raise SmallsetError(f"params.yaml: missing key {name!r}. {COMPLETE}")
+        copy = self.model_copy()
+        for name in type(self).model_fields:
+            if name not in parts:
+                copy.__dict__.pop(name, None)
+            elif "" not in parts[name]:
+                copy.__dict__[name] = getattr(self, name).only(parts[name])
+        return copy
 
 
 class Augmentation(Strict):
@@ -74,7 +86,7 @@ class Download(Strict):
     synthetic: Synthetic = ABSENT
 
     @model_validator(mode="after")
-    def _complete(self) -> "Download":
+    def _check_source(self) -> Self:
         key = {"dogs-vs-cats": "mirrors", "mnist": "source"}.get(self.source, self.source)
         if key not in self.model_fields_set:
             raise ValueError(f"expected the key {key!r} for source: {self.source}")
@@ -95,11 +107,11 @@ class Split(Strict):
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @model_validator(mode="after")
-    def _of_one_kind(self) -> "Split":
-        fits, words = SHARES[self.by]
+    def _check_shares(self) -> Self:
+        kind, expected = SHARES[self.by]
         for split, share in self.shares.items():
-            if not fits(share):
-                raise ValueError(f"{split}: expected {words}, found {share!r}")
+            if type(share) is not kind or (share is not None and share <= 0):
+                raise ValueError(f"{split}: expected {expected}, found {share!r}")
         if self.by == "fraction" and sum(self.shares.values()) > 1 + 1e-9:
             raise ValueError(f"expected fractions with a sum of at most 1, found {self.shares}")
         return self
@@ -142,11 +154,11 @@ class Convnet(Training):
 
     @property
     def smallest(self) -> int:
-        """The smallest side in px from which the convolutions leave anything; 78 for the book's network."""
-        side = 1
-        for number in reversed(range(len(self.filters))):
-            side = (2 * side if number < self.max_pooling else side) + 2
-        return side
+        """The smallest image_size of which the convolutions leave a pixel; 78 for the book's network."""
+        pixels = 1
+        for layer in reversed(range(len(self.filters))):
+            pixels = (2 * pixels if layer < self.max_pooling else pixels) + 2
+        return pixels
 
 
 class Head(Training):
@@ -169,11 +181,11 @@ class Seeds(Strict):
 
 
 class Params(Strict):
-    """All of params.yaml. `only` limits it to the keys that a stage declares in dvc.yaml."""
+    """All of params.yaml."""
 
     smallset: str = ABSENT
-    seed: Annotated[int, Field(ge=0)]
-    precision: Literal["auto", "float32"]
+    seed: Annotated[int, Field(ge=0)] = ABSENT
+    precision: Literal["auto", "float32"] = ABSENT
     image_size: Count = ABSENT
     augmentation: Augmentation = ABSENT
     backbone: Backbone = ABSENT
@@ -193,79 +205,68 @@ class Params(Strict):
     seeds: Seeds = ABSENT
 
     @model_validator(mode="after")
-    def _large_enough(self) -> "Params":
-        for key in sorted(self.model_fields_set):
-            value = getattr(self, key)
-            if isinstance(value, Convnet) and self.image_size < value.smallest:
+    def _check_image_size(self) -> Self:
+        for key, value in self:
+            if isinstance(value, Convnet) and self.image_size and self.image_size < value.smallest:
                 raise ValueError(f"image_size: expected {value.smallest} or more for {key}, found {self.image_size}")
         return self
 
-    def only(self, keys: list[str]) -> "Params":
-        """The same with `keys` alone: reading another attribute raises AttributeError, so no stage drifts."""
-        wanted = {key.partition(".")[0] for key in keys}  # of seeds.classifier, all of seeds
-        for key in sorted(wanted - self.model_fields_set):
-            raise SmallsetError(f"params.yaml: missing key {key!r}. {COMPLETE}")
-        own = self.model_copy()
-        for key in set(Params.model_fields) - wanted:
-            own.__dict__.pop(key, None)
-        return own
-
 
 def read(path: Path) -> Params:
-    """Read and check the whole file; SmallsetError lists every key that is wrong and what was expected.
+    """Read and check a params.yaml; the SmallsetError lists every wrong key and what was expected."""
+    return parse(load(path), path.name)
 
-    As YAML 1.2, like DVC: `dvc exp run -S` writes 5e-06, which is text to PyYAML and its YAML 1.1.
-    """
+
+def load(path: Path) -> dict[str, Any]:
+    """Read YAML 1.2, as DVC does: `dvc exp run -S` writes 5e-06, which YAML 1.1 reads as text."""
     try:
-        return parse(YAML(typ="safe", pure=True).load(path), path.name)
+        document = YAML(typ="safe", pure=True).load(path)  # the C parser crashes on deep nesting
     except FileNotFoundError:
-        raise SmallsetError(
-            f"{path} is missing. Run from a pipeline folder: one with dvc.yaml and params.yaml."
-        ) from None
-    except (YAMLError, ValueError, RecursionError) as error:  # no UTF-8, no number, pages of [
+        raise SmallsetError(f"{path} is missing. Change to the folder of a pipeline, which has a dvc.yaml.") from None
+    except (YAMLError, ValueError, RecursionError) as error:  # not UTF-8, not a number, too deeply nested
         raise SmallsetError(f"{path} is not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise SmallsetError(f"{path}: expected keys with values, as seed: 1337; found {document!r}.")
+    return document
 
 
 def parse(document: object, name: str = "params.yaml") -> Params:
-    """Check a parsed YAML document against `Params`."""
+    """Check a parsed YAML document."""
     try:
         return Params.model_validate(document)
     except ValidationError as error:
         raise SmallsetError("\n".join(_explain(name, problem) for problem in error.errors())) from None
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """The question whether the nearest of the known words was meant, if one is near; its case does not count."""
-    by_case = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(word.lower(), by_case, 1)
-    return f" Did you mean {by_case[close[0]]!r}?" if close else ""
+def suggest(word: str, known: Iterable[str]) -> str:
+    """The sentence " Did you mean ...?" with the known word that is nearest to `word`, if one is near."""
+    by_lower_case = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower_case, 1)
+    return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""
 
 
 def _explain(name: str, problem: ErrorDetails) -> str:
-    """One line: file, key, what was expected, what came, and the likely cure."""
-    *parents, key = problem["loc"] or ("",)
-    parent = "".join(f"{part}: " for part in parents)
+    """One line: the file, the key, what was expected, what was found, and the likely fix."""
+    location = problem["loc"]
+    whole = "".join(f"{part}: " for part in location)
+    parent, key = "".join(f"{part}: " for part in location[:-1]), str((location or ("",))[-1])
     if problem["type"] == "extra_forbidden":
-        known = _keys(parents)
-        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{meant(str(key), known)}"
+        known = _keys(location[:-1])
+        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{suggest(key, known)}"
     if problem["type"] == "missing":
         return f"{name}: {parent}missing key {key!r}. {COMPLETE}"
     if problem["type"] == "model_type":
-        where = "".join(f"{part}: " for part in problem["loc"])
-        return f"{name}: {where}expected the keys {', '.join(_keys(problem['loc']))}; found {problem['input']!r}."
+        return f"{name}: {whole}expected the keys {', '.join(_keys(location))}; found {problem['input']!r}."
     if problem["type"] == "value_error":
-        where = "".join(f"{part}: " for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{name}: {where}{message}{'' if message.endswith(('.', '?')) else '.'}"
+        return f"{name}: {whole}{problem['msg'].removeprefix('Value error, ')}."
     expected = problem["msg"].removeprefix("Input should be ")
-    return f"{name}: {parent}{key}: expected {expected}, found {problem['input']!r}.{HINTS.get(str(key), '')}"
+    return f"{name}: {whole}expected {expected}, found {problem['input']!r}.{HINTS.get(key, '')}"
 
 
-def _keys(parents: Sequence[int | str]) -> list[str]:
-    """The keys that the mapping at `parents` may have."""
+def _keys(location: Sequence[int | str]) -> list[str]:
+    """The keys that the mapping at `location` may have."""
     model: Any = Params
-    for part in parents:
+    for part in location:
         annotation = Mirror if isinstance(part, int) else model.model_fields[part].annotation
-        # Of Sample | None and of list[Mirror] the model.
-        model = next((one for one in get_args(annotation) if hasattr(one, "model_fields")), annotation)
+        model = next((inner for inner in get_args(annotation) if hasattr(inner, "model_fields")), annotation)
     return list(model.model_fields)

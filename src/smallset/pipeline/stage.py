@@ -1,154 +1,163 @@
-"""What each stage script needs around its main(): its params, one clear error, and a note of what it was made with."""
+"""Run a stage under DVC: its params, one clear error, and a record of what its results were made with."""
 
 import errno
-import gc
 import hashlib
+import json
 import os
 import re
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from smallset.pipeline import cluster, files, params, provenance, text
+from smallset.pipeline import cluster, files, params, process, provenance, text, watchdog
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 
-RECORD = Path("metrics/provenance.json")  # what each stage's results in dvc.lock were made with; git's, not DVC's
-LOG = Path("data/runs.jsonl")  # every run's time and machine; nobody's
-OUTPUTS = ("outs", "metrics", "plots")  # the keys of what a stage makes, in dvc.yaml
-
-
-@cache
-def graph() -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml, with the root that its vars name put in; read once in a process."""
-    text = Path("dvc.yaml").read_text(encoding="utf-8")
-    [root] = [entry["root"] for entry in load(text).get("vars", []) if "root" in entry] or ["."]
-    stages: dict[str, dict[str, Any]] = load(text.replace("${root}", root))["stages"]
-    return stages
-
-
-def load(text: str) -> dict[str, Any]:
-    """A YAML document as DVC reads it."""
-    return YAML(typ="safe", pure=True).load(text)
-
-
-def declared() -> dict[str, Any]:
-    """What dvc.yaml says of the stage that DVC is running (its name is in DVC_STAGE)."""
-    # subset, evaluate@convnet, or sample/dvc.yaml:subset when DVC runs all pipelines
-    name = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")[0]
-    if not name:
-        raise SmallsetError("A stage is run by DVC, which knows its params: dvc repro")
-    return graph()[name]
-
-
-def load_params() -> params.Params:
-    """The params that dvc.yaml declares for the stage."""
-    return params.read(Path("params.yaml")).only(declared().get("params", []))
-
-
-def checkpoint(output: Path, p: params.Params | None = None, data: Sequence[Path] | None = None) -> Checkpoint:
-    """Where the stage, on its way to `output`, keeps what it has done, for a run with the same params and deps.
-
-    p, data: those that `output` depends on, where the stage has others for what it makes of it.
-    """
-    deps = map(Path, declared()["deps"]) if data is None else data
-    inputs = repr((sys.argv, p or load_params(), provenance.facts(), digest(deps)))
-    return Checkpoint(files.draft_path(output.with_suffix(".npz")), hashlib.sha256(inputs.encode()).hexdigest())
-
-
-def code(rooms: Iterable[str]) -> list[Path]:
-    """The script that runs, and those rooms of src/smallset among the deps of the stage."""
-    deps = map(Path, declared()["deps"])
-    return [Path(sys.argv[0]), *(path for path in deps if path.parent.name == "smallset" and path.name in rooms)]
-
-
-def made(item: str) -> list[Path]:
-    """What dvc.yaml says that the stage makes. item: of a matrix, as convnet."""
-    outputs = [out for kind in OUTPUTS for out in declared().get(kind, [])]
-    names = [out if isinstance(out, str) else next(iter(out)) for out in outputs]
-    return [Path(name.replace("${item.model}", item)) for name in names]
-
-
-def digest(paths: Iterable[Path]) -> str:
-    """sha256 over the names and the bytes of all files at and below the paths."""
-    total = hashlib.sha256()
-    for path in (path for top in paths for path in below(top)):
-        total.update(f"{path.as_posix()} {files.sha256(path)}\n".encode())
-    return total.hexdigest()
-
-
-def below(path: Path) -> Iterator[Path]:
-    """The file, or the files of the folder and its folders, in order; what Python compiles is left out."""
-    found = [path] if path.is_file() else sorted(inner for inner in path.rglob("*") if inner.is_file())
-    return (inner for inner in found if inner.parent.name != "__pycache__")
+RECORD = Path("metrics/provenance.json")  # what the results in dvc.lock were made with; git tracks it, DVC does not
+LOG = Path("data/runs.jsonl")  # the time and the machine of every run; neither git nor DVC tracks it
+OUTPUT_KINDS = ("outs", "metrics", "plots")  # the keys of a stage's outputs in dvc.yaml
+CONTINUE = "Continue with: dvc repro"
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call main(); print how long it took, or the error without its traceback. End on SIGTERM."""
-    name = called()
-    gc.freeze()  # what the imports made
-    gc.enable()
+    """Call a stage's main() and print how long it took, or its error without a traceback.
+
+    The process ends when DVC ends, and on SIGTERM and Ctrl-C, each time with one line.
+    """
+    process.prepare()
+    name = stage_name() or Path(sys.argv[0]).stem
+    if stage_name():
+        watchdog.start()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. Go on with: dvc repro"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"\n{name}: ended by SIGTERM. {CONTINUE}"))
     try:
-        recorded(main, name)
+        check_version()
+        _run_and_record(main, name)
     except KeyboardInterrupt:
-        sys.exit(f"\n{name}: interrupted. Go on with: dvc repro")
+        sys.exit(f"\n{name}: interrupted. {CONTINUE}")
     except MemoryError as error:
-        sys.exit(f"\n{name}: not enough memory. {error} Close other programs, or lower the stage's batch.")
+        sys.exit(f"\n{name}: not enough memory. {error} Close other programs, or use a smaller batch_size.")
     except (SmallsetError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = ". The disk is full: make room, then dvc repro" if full else ""
-        sys.exit(f"\n{name}: {text.lines(error)}{cure}{kept(name)}")
+        remedy = ". The disk is full: free some space, then run: dvc repro" if full else ""
+        sys.exit(f"\n{name}: {text.lines(error)}{remedy}{_restore_hint(name)}")
     except Exception as error:
-        if not (inner := re.search(r"SmallsetError: (.*)", str(error))):  # what TensorFlow's input pipeline wraps
+        if not (wrapped := re.search(r"SmallsetError: (.*)", str(error))):  # in an error of TensorFlow's input pipeline
             raise
-        sys.exit(f"\n{name}: {text.lines(inner[1])}. Run: dvc repro --force subset")
+        sys.exit(f"\n{name}: {text.lines(wrapped[1])}. Run: smallset check --fix, then: dvc repro")
 
 
-def kept(name: str) -> str:
-    """How to have back what the stage had made, which DVC takes away before a run; "" where nothing is gone."""
+def run_module(name: str, *arguments: str) -> None:
+    """Run the stage `smallset.stages.<name>`, whose main() takes the arguments; `smallset run` calls this."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # TensorFlow's import swallows a KeyboardInterrupt
+    with process.silence_stderr():
+        module = import_module(f"smallset.stages.{name}")
+    run(lambda: module.main(*arguments))
+
+
+def check_version() -> None:
+    """SmallsetError when params.yaml pins another version of smallset than the installed one."""
+    installed = metadata.version("smallset")
+    pinned = str(params.load(Path("params.yaml")).get("smallset", installed))
+    if pinned != installed:
+        raise SmallsetError(
+            f"params.yaml pins smallset {pinned}, but smallset {installed} is installed. "
+            f"Run: pip install smallset=={pinned}, or move the project to {installed}: smallset upgrade"
+        )
+
+
+def graph() -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml by name; the variable `root` is replaced by its value."""
+    document = Path("dvc.yaml").read_text(encoding="utf-8")
+    roots = [entry["root"] for entry in parse_yaml(document).get("vars", []) if "root" in entry]
+    return parse_yaml(document.replace("${root}", roots[0] if roots else "."))["stages"]
+
+
+def parse_yaml(document: str) -> dict[str, Any]:
+    """Parse YAML 1.2, as DVC does."""
+    return YAML(typ="safe").load(document)
+
+
+def stage_name() -> str:
+    """The name of the stage that DVC runs, as subset or evaluate@convnet; "" when DVC does not run this process."""
+    return os.environ.get("DVC_STAGE", "").rpartition(":")[2]  # sample/dvc.yaml:subset in `dvc repro --all-pipelines`
+
+
+def declaration(name: str) -> dict[str, Any]:
+    """What dvc.yaml says about a stage; of a matrix stage, as evaluate@convnet, with the item in place of ${item.…}."""
+    name, _, item = name.partition("@")
+    return json.loads(re.sub(r"\$\{item[^}]*\}", item, json.dumps(graph().get(name, {}))))
+
+
+def load_params() -> params.Params:
+    """The params that dvc.yaml declares for the stage, each from the file that dvc.yaml names for it.
+
+    Reading a key that is not declared raises AttributeError.
+    """
+    if not stage_name():
+        raise SmallsetError("DVC must run a stage, because dvc.yaml lists its params. Run: dvc repro")
+    params.read(Path("params.yaml"))  # all of it has to be right
+    document: dict[str, Any] = {}
+    names: list[str] = []
+    for entry in declaration(stage_name()).get("params", []):
+        for file, keys in ({"params.yaml": [entry]} if isinstance(entry, str) else entry).items():
+            wanted = {key.partition(".")[0] for key in keys}
+            document |= {key: value for key, value in params.load(Path(file)).items() if key in wanted}
+            names += keys
+    return params.parse(document).only(names)
+
+
+def checkpoint(output: Path) -> Checkpoint:
+    """Where the stage keeps intermediate results for `output`.
+
+    A run with other params, deps, arguments, packages or another processor ignores them.
+    """
+    p, deps = load_params(), declaration(stage_name()).get("deps", [])
+    inputs = (stage_name(), sys.argv[1:], p, provenance.facts(), digest(map(Path, deps)))
+    return Checkpoint(files.draft_path(output.with_suffix(".npz")), hashlib.sha256(repr(inputs).encode()).hexdigest())
+
+
+def list_outputs(declaration: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The paths of a stage's outputs with their settings, as {"cache": False}."""
+    entries = [entry for kind in OUTPUT_KINDS for entry in declaration.get(kind, [])]
+    return dict((entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in entries)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """The sha256 of the names and the bytes of all files at and below the paths."""
+    total = hashlib.sha256()
+    for path in (file for top in paths for file in ([top] if top.is_file() else sorted(top.rglob("*")))):
+        if path.is_file() and path.parent.name != "__pycache__":
+            total.update(f"{path.as_posix()} {files.sha256(path)}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def _run_and_record(main: Callable[[], None], name: str) -> None:
+    started, facts = time.monotonic(), provenance.facts()
+    if differences := provenance.differences(provenance.read(RECORD).get(name, facts), facts):
+        print(f"{name}: the last digits may differ from the results in dvc.lock, which were made with {differences}")
+    main()
+    seconds, facts = time.monotonic() - started, facts | cluster.workers()
+    provenance.log(LOG, name, facts, seconds)
+    if stage_name():
+        provenance.record(RECORD, name, facts, digest(map(Path, list_outputs(declaration(name)))), graph())
+    print(f"{name}: {seconds:.0f} s")
+
+
+def _restore_hint(name: str) -> str:
+    """How to get back earlier outputs, which DVC removes before a run; "" when nothing is missing."""
     try:
-        outputs = [out for kind in OUTPUTS for out in graph().get(name, {}).get(kind, [])]
-        known = load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]["outs"]
+        lock = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]["outs"]
+        cached = {path for path, settings in list_outputs(declaration(name)).items() if settings.get("cache", True)}
     except (OSError, YAMLError, KeyError, TypeError):
         return ""
-    cached = [path for out in outputs for path in ([out] if isinstance(out, str) else in_cache(out))]
-    gone = [out["path"] for out in known if out["path"] in cached and not Path(out["path"]).exists()]
-    return f"\nDVC's cache has what it had made before: dvc checkout {shlex.join(gone)}" if gone else ""
-
-
-def in_cache(out: dict[str, dict[str, Any]]) -> list[str]:
-    """The path of an output with settings, if DVC caches it."""
-    return [path for path, settings in out.items() if settings.get("cache", True)]
-
-
-def called() -> str:
-    """The stage's name; of a stage of several commands only the last is called so, the others as their scripts."""
-    script, name = Path(sys.argv[0]), os.environ.get("DVC_STAGE", "").rpartition(":")[2]
-    if not name:
-        return script.stem
-    commands = declared()["cmd"]
-    return name if isinstance(commands, str) or script.name in commands[-1] else script.stem
-
-
-def recorded(main: Callable[[], None], name: str) -> None:
-    """Call main(), say how long it took, and note it and what it was made with; say first what has changed since."""
-    started, here = time.monotonic(), provenance.facts()
-    if changed := provenance.differences(provenance.read(RECORD).get(name, here), here):
-        print(f"{name}: the last digits may differ from those in dvc.lock, which were made with {changed}")
-    main()
-    seconds = time.monotonic() - started
-    with_place = here | cluster.ran()
-    provenance.log(LOG, name, with_place, seconds)
-    if name.partition("@")[0] in graph():
-        provenance.record(RECORD, name, with_place, digest(made(name.partition("@")[2])), graph())
-    print(f"{name}: {seconds:.0f} s")
+    missing = [entry["path"] for entry in lock if entry["path"] in cached and not Path(entry["path"]).exists()]
+    return f"\nDVC's cache has its last outputs. Run: dvc checkout {shlex.join(missing)}" if missing else ""

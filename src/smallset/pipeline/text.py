@@ -1,46 +1,43 @@
-"""Names for people: whatever a file or a class is called, it is one line, and no command to a terminal."""
+"""Text from outside, as names of files and classes, made safe for a terminal and for Markdown."""
 
 import re
 import unicodedata
 from pathlib import Path
 
-HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of controls, halves of characters, line and paragraph ends
-TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # what writes the rest of a line backwards
-MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")  # what is no plain text there; fine_tune is
-COPIES = "/.dvc/tmp/exps/"  # where DVC copies a project to, for a queued experiment
+HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates, line and paragraph ends
+BIDIRECTIONAL = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # controls that reorder a line
+MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")  # characters with a meaning; fine_tune stays as it is
+EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC copies a project to for a queued experiment
 
 
 def visible(text: str) -> str:
-    """The text with escapes, as \\n and \\x1b, in place of what would not be seen, or would be obeyed."""
-    if text.isprintable():  # nearly all: it is asked of thousands at once
-        return text
-    return "".join(
-        _escape(char) if unicodedata.category(char) in HIDDEN or unicodedata.bidirectional(char) in TURNING else char
-        for char in text
-    )
+    """The text on one line, with escapes as \\n and \\x1b in place of invisible and control characters."""
+    return text if text.isprintable() else "".join(map(_escape, text))
 
 
 def _escape(char: str) -> str:
-    """As \\n or \\u202e; of a byte that is not UTF-8, which Python keeps as \\udcb0, \\xb0."""
-    return char.encode("unicode_escape").decode("ascii").replace("\\udc", "\\x")
+    """The character or its escape; \\xb0 for a byte that is not UTF-8, which Python reads as \\udcb0."""
+    if unicodedata.category(char) in HIDDEN or unicodedata.bidirectional(char) in BIDIRECTIONAL:
+        return char.encode("unicode_escape").decode("ascii").replace("\\udc", "\\x")
+    return char
 
 
 def lines(text: object) -> str:
-    """A message, each of its lines `visible`."""
+    """A message of several lines, each of them `visible`."""
     return "\n".join(map(visible, str(text).split("\n")))
 
 
 def plain(text: str) -> str:
-    """What stands for the text in Markdown, wherever it is written: in a line, a list, a table."""
+    """Markdown that shows the text as it is, in a line, a list or a table."""
     return MARKDOWN.sub(r"\\\1", visible(text))
 
 
 def counted(number: int, noun: str) -> str:
-    """As 1 photo, 2 photos."""
+    """A number with its noun, as 1 photo or 2,000 photos."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def project(folder: Path) -> str:
-    """The name of a pipeline's folder; in a copy that DVC has made for an experiment, of what it is a copy."""
-    top, _, copy = folder.as_posix().partition(COPIES)
-    return Path(top, copy.partition("/")[2]).name
+    """The name of a pipeline's folder; in DVC's copy for an experiment, the name of the original folder."""
+    original, _, copy = folder.as_posix().partition(EXPERIMENTS)
+    return Path(original, copy.partition("/")[2]).name

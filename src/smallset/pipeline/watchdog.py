@@ -1,4 +1,4 @@
-"""An end for a stage whose DVC has ended: killed, DVC leaves its stages running."""
+"""End a stage when DVC has died: a killed DVC leaves its stages running."""
 
 import os
 import signal
@@ -9,35 +9,35 @@ from contextlib import suppress
 
 import psutil
 
-PATIENCE = 2.0  # s, for which a stage that is told to end may clear up
+PATIENCE = 2.0  # s, in which a stage may clean up after SIGTERM
 
 
 def start() -> None:
-    """Watch from now on, beside whatever else this process does.
-
-    Until stage.run takes over, Ctrl-C ends the process at once: the import of TensorFlow swallows a KeyboardInterrupt.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=follow, daemon=True).start()
+    """Watch DVC from a thread of this process."""
+    threading.Thread(target=_watch, daemon=True).start()
 
 
-def runner() -> psutil.Process:
-    """The process that runs the stage: DVC, above the shell that it may have put in between."""
-    script = sys.argv[0]
-    return next(above for above in psutil.Process().parents() if not any(script in word for word in above.cmdline()))
-
-
-def follow() -> None:
-    """Wait until DVC has ended, then end this process: DVC leaves its stages running when it is killed."""
+def _watch() -> None:
     with suppress(psutil.NoSuchProcess, ProcessLookupError, StopIteration):
-        dvc = runner()
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and together(dvc):
+        dvc = _find_dvc()
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and _shares_group(dvc):
             time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(PATIENCE)
-    os._exit(1)  # the main thread is deep in TensorFlow; its drafts count for nothing, and the next run clears them
+    os._exit(1)  # the main thread is inside TensorFlow; the next run removes its drafts
 
 
-def together(dvc: psutil.Process) -> bool:
-    """Whether this is DVC: its stages are in its process group. If it ended early, the ancestor is another process."""
-    return not hasattr(os, "getpgid") or os.getpgid(dvc.pid) == os.getpgrp()  # Windows has no groups
+def _find_dvc() -> psutil.Process:
+    """DVC's process: the nearest one above the shell that DVC may have started for the stage's command."""
+    return next(above for above in psutil.Process().parents() if not _is_shell(above))
+
+
+def _is_shell(process: psutil.Process) -> bool:
+    """Whether this is `sh -c COMMAND` with the command of this process."""
+    option, command = ["", "", *process.cmdline()][-2:]
+    return option == "-c" and (" ".join(sys.argv[1:]) or sys.argv[0]) in command
+
+
+def _shares_group(dvc: psutil.Process) -> bool:
+    """Whether this is DVC, whose stages are in its process group, and not an ancestor of a DVC that has ended."""
+    return os.getpgid(dvc.pid) == os.getpgrp()

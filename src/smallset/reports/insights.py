@@ -1,58 +1,53 @@
-"""What the learning curve, cross-validation and corrections say, in words."""
+"""What the learning curve, the cross-validation and the corrections mean, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-HARDLY = 0.002  # of the accuracy: so much is no help
+SMALL_GAIN = 0.002  # of the accuracy: too little to be worth more photos
 
 
-def more_photos(table: pd.DataFrame) -> str:
-    """What a table of learning_curve.table says, in one sentence: whether more photos would help; of none nothing."""
+def describe_learning_curve(table: pd.DataFrame) -> str:
+    """Would more photos help? One sentence about a table of `learning_curve`; "" without one."""
     if table.empty:
         return ""
-    now = table[table["draws"] > 0].iloc[-1]
+    last = table[table["draws"] > 0].iloc[-1]
     if table["draws"].iloc[-1]:
-        return f"{now['photos']:,.0f} training photos are too few to tell whether more would help."
+        return f"{last['photos']:,.0f} training photos are too few to tell whether more photos would help."
     low, high = (round(1 - table[name].iloc[-1], 3) for name in ("high", "low"))
-    accuracy = round(1 - now["error"], 3)
-    said = f"with twice the training photos linear would get {low:.3f} to {high:.3f} of the validation photos right"
-    if high <= round(accuracy + HARDLY, 3):
-        return f"More photos of the same kind would hardly help: {said}, now {accuracy:.3f}."
+    accuracy = round(1 - last["error"], 3)
+    forecast = (
+        f"with twice as many training photos, the linear probe would reach a validation accuracy of {low:.3f} to "
+        f"{high:.3f}; now it has {accuracy:.3f}."
+    )
+    if high <= round(accuracy + SMALL_GAIN, 3):
+        return f"More photos of the same kind would hardly help: {forecast}"
     if low <= accuracy:
-        return f"Whether more photos would help, these do not tell: {said}, now {accuracy:.3f}."
-    return f"More photos would help: {said}, now {accuracy:.3f}."
+        return f"It is uncertain whether more photos would help: {forecast}"
+    return f"More photos would help: {forecast}"
 
 
-def crossed(table: pd.DataFrame, models: pd.DataFrame) -> str:
-    """The row of a table of cross_validation.measure beside the test's, and which to believe; of none nothing.
-
-    models: as comparison.table gives them.
-    """
-    if table.empty:
+def describe_cross_validation(row: Mapping[Hashable, Any]) -> str:
+    """How reliable is an accuracy on few test photos? Sentences about a row of compare.csv; "" without cv_accuracy."""
+    if pd.isna(row.get("cv_accuracy")):
         return ""
-    found = table.iloc[0]
-    tested = models[models["model"] == found["model"]].iloc[0]
     return (
-        f"Few test photos: {found['model']} gets {tested['accuracy']:.3f} of {tested['n']:,.0f} right, 95 % interval "
-        f"{tested['low']:.3f}–{tested['high']:.3f}. By cross-validation over all {found['photos']:,} photos it gets "
-        f"{found['accuracy']:.3f}, {found['low']:.3f}–{found['high']:.3f} (Wilson, widened for what folds share). For "
-        f"{found['model']} believe the latter: it rests on more photos, and no choice was made by it. The other models "
-        f"have the test photos alone, and their differences on so few are to be read with care."
+        f"There are few test photos. On {row['n']:,.0f} of them {row['model']} has the accuracy {row['accuracy']:.3f} "
+        f"(95 % interval {row['low']:.3f}–{row['high']:.3f}). Cross-validation over all {row['cv_photos']:,.0f} photos "
+        f"gives {row['cv_accuracy']:.3f} ({row['cv_low']:.3f}–{row['cv_high']:.3f}). Prefer the latter, which rests on "
+        f"more photos and selected nothing. The other models have only the test photos, so treat differences with care."
     )
 
 
-def corrected(subset: Mapping[str, Any]) -> str:
-    """What metrics/subset.json says of corrections.csv, in a sentence or two; where it changed nothing, nothing."""
-    if not (found := subset.get("corrections")):
+def describe_corrections(corrections: Mapping[str, Mapping[str, int]]) -> str:
+    """What corrections.csv changed; "" if nothing. corrections: for each split the numbers `relabeled`, `left_out`."""
+    if not corrections:
         return ""
-    counts = pd.DataFrame(found["photos"])
-    (labels, out), test = counts.sum(axis=1), counts["test"]
-    said = f"By corrections.csv {labels} photos have another label than their folder's, and {out} are left out"
+    counts = pd.DataFrame(corrections)
+    relabeled, left_out = counts.sum(axis=1)[["relabeled", "left_out"]]
+    sentence = f"corrections.csv changed the labels of {relabeled} photos and left out {left_out}"
+    test = counts["test"]
     if not test.any():
-        return f"{said}; none of them is a test photo."
-    return (
-        f"{said}; of the test photos {test['relabelled']} and {test['left_out']}, so an accuracy before these "
-        f"corrections was measured on other labels."
-    )
+        return f"{sentence}. None of them is a test photo."
+    return f"{sentence}. {test.sum()} of them are test photos, so earlier accuracies were measured with other labels."

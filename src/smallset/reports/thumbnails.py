@@ -1,8 +1,8 @@
-"""Photos for the report: small JPEGs that are part of the page, each with its caption and a text in its place."""
+"""Photos in the report: small JPEGs that are part of the page, each with a caption and a description."""
 
 import base64
 import io
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from smallset.reports import figures
+from smallset.images import decoding
 
-SIDE = 240  # px at most; a phone shows two in a row
+SIZE = 240  # px at most; a phone shows two in a row
 QUALITY = 78
-CERTAIN = 0.99995  # what four digits would round to 1
-
-MISTAKES = 12  # of the best model; of each other one half as many
-EXAMPLES = 4  # photos that it gets right, and as many that it gets wrong, under its heat map
+MAX_PROBABILITY = 0.99995  # four digits would round a larger one to 1
+MISTAKES = 12  # of the best model; of each other model half as many
+EXAMPLES = 4  # correct photos that are shown with a heat map, and as many mistakes
 
 Row = Mapping[Hashable, Any]  # of a table
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data URI, its size in px, and what says in words what it shows."""
+    """A picture as a data URI, with its size in px and a description."""
 
     uri: str
     width: int
@@ -36,97 +36,82 @@ class Picture:
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture or two under one caption: a name and a line on it. wrong: whether it shows an error."""
+    """One or two pictures with a caption: a file name and a line about it."""
 
     pictures: tuple[Picture, ...]
     name: str
-    words: str
-    wrong: bool = False
+    description: str
+    wrong: bool = False  # whether it shows a mistake
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """All photos of the report; empty where a pipeline has none to show."""
-
-    mistakes: Mapping[str, Sequence[Figure]]  # of each model, its surest
-    heat: Sequence[Figure]
-    augmented: Picture | None
-
-
-def picture(pixels: NDArray[np.uint8], alt: str) -> Picture:
+def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:
     """Pixels (h, w, 3) as a JPEG."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY, optimize=True)
-    uri = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, optimize=True)
+    return file.getvalue()
+
+
+def encode(pixels: Pixels, alt: str) -> Picture:
+    """Pixels (h, w, 3) as a picture of the page."""
+    uri = f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(pixels, QUALITY)).decode()}"
     return Picture(uri, pixels.shape[1], pixels.shape[0], alt)
 
 
-def drawn(path: Path, alt: str) -> Picture | None:
-    """A picture that another stage has made, reduced; None where there is none."""
-    return picture(figures.thumbnail(path, SIDE), alt) if path.is_file() else None
+def shrink(photo: Pixels, size: int = SIZE) -> Pixels:
+    """The photo with at most `size` px on its longer side."""
+    image = Image.fromarray(photo)
+    image.thumbnail((size, size))
+    return np.asarray(image)
 
 
-def sure(probability: float) -> str:
-    """A probability in four digits, but none as 1: no model is certain."""
-    return f"{probability:.4f}" if probability < CERTAIN else "> 0.9999"
+def load(path: Path, alt: str) -> Picture:
+    """The thumbnail of a photo file."""
+    return encode(shrink(decoding.decode(path)), alt)
 
 
-def mistakes(predictions: Mapping[str, pd.DataFrame], best: str, test: Path) -> dict[str, list[Figure]]:
-    """Each model's most confident mistakes on the photos below `test`, most of them of the best one."""
-    return {
-        model: [
-            Figure(
-                (picture(figures.thumbnail(test / row["file"], SIDE), _alt(model, row)),), *_caption(row), wrong=True
-            )
-            for row in figures.surest_mistakes(rows)
-            .head(MISTAKES if model == best else MISTAKES // 2)
-            .to_dict("records")
-        ]
-        for model, rows in predictions.items()
-    }
+def show_file(file: str, root: Path, description: str) -> Figure:
+    """One photo of the dataset."""
+    return Figure((load(root / file, f"Photo {file}: {description}"),), file, description)
 
 
-def examples(predictions: pd.DataFrame) -> pd.DataFrame:
-    """A few rows that are right, of every class, and the surest ones that are wrong."""
-    right = predictions[predictions.actual == predictions.predicted]
-    rows = np.unique(np.linspace(0, len(right) - 1, min(EXAMPLES, len(right))).astype(int))
-    return pd.concat([right.iloc[rows], figures.surest_mistakes(predictions).head(EXAMPLES)])
+def show_pair(row: Row, root: Path) -> Figure:
+    """The two photos of a duplicate in issues.csv."""
+    files, splits = (row["file"], row["other_file"]), (row["split"], row["other_split"])
+    pictures = tuple(load(root / file, f"Photo {file}, one of two duplicates") for file in files)
+    places = " and ".join(dict.fromkeys(filter(None, splits)))
+    return Figure(pictures, " and ".join(files), f"{row['detail']} ({places})")
 
 
-def heat(
-    model: str, chosen: pd.DataFrame, overlays: Sequence[tuple[NDArray[np.uint8], str]], test: Path
-) -> list[Figure]:
-    """Each of the `chosen` rows as it is and under its heat map; overlays: as explanation.overlays gives them."""
-    figures = []
-    for row, (pixels, method) in zip(chosen.to_dict("records"), overlays, strict=True):
-        plain = picture(figures.thumbnail(test / row["file"], SIDE), _alt(model, row))
-        hot = picture(pixels, f"The same under its heat map for {row['predicted']}: {method}")
-        name, words = _caption(row)
-        figures.append(Figure((plain, hot), name, f"{words}; {method}", wrong=row["actual"] != row["predicted"]))
-    return figures
-
-
-def _caption(row: Row) -> tuple[str, str]:
-    """A file's name, and what was predicted of it."""
+def show_prediction(model: str, row: Row, photo: Pixels, overlay: Picture | None = None, method: str = "") -> Figure:
+    """A row of predictions.csv: the photo, perhaps beside the same photo under its heat map."""
     actual, predicted = row["actual"], row["predicted"]
-    words = predicted if actual == predicted else f"{actual}, taken for {predicted}"
-    return row["file"], f"{words}: {sure(row['probability'])}"
+    probability = f"{row['probability']:.4f}" if row["probability"] < MAX_PROBABILITY else "> 0.9999"
+    alt = f"Test photo {row['file']} of {actual}; {model} predicts {predicted} with probability {probability}"
+    words = predicted if actual == predicted else f"{actual}, predicted as {predicted}"
+    description = "; ".join(filter(None, [f"{words}: {probability}", method]))
+    pictures = tuple(filter(None, [encode(photo, alt), overlay]))
+    return Figure(pictures, row["file"], description, wrong=actual != predicted)
 
 
-def _alt(model: str, row: Row) -> str:
-    says = f"{model} says {row['predicted']} with probability {sure(row['probability'])}"
-    return f"Test photo {row['file']} of the class {row['actual']}; {says}"
+def show_mistakes(predictions: Mapping[str, pd.DataFrame], best: str, root: Path) -> dict[str, list[Figure]]:
+    """The most confident mistakes of each model, and more of them for the best one."""
+    shown = {}
+    for model, table in predictions.items():
+        rows = sort_mistakes(table).head(MISTAKES if model == best else MISTAKES // 2).to_dict("records")
+        shown[model] = [show_prediction(model, row, shrink(decoding.decode(root / row["file"]))) for row in rows]
+    return shown
 
 
-def of(row: Row, subset: Path, words: str) -> Figure:
-    """The photo of a row with the columns split and file, below `subset`/<split>/, with some words."""
-    name = f"{row['split']}/{row['file']}"
-    shown = picture(figures.thumbnail(subset / row["split"] / row["file"], SIDE), f"Photo {name}: {words}")
-    return Figure((shown,), name, words)
+def sort_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows of predictions.csv with a wrong prediction, the most confident first; equal ones alternate by class."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    rank = wrong.groupby("actual").cumcount()
+    order = wrong.assign(rank=rank).sort_values(["probability", "rank", "actual"], ascending=[False, True, True])
+    return order.drop(columns="rank")
 
 
-def pair(row: Row, subset: Path) -> Figure:
-    """The two photos of a row of audit.pairs."""
-    other: Row = {name: row[f"other_{name}"] for name in ("split", "file")}
-    one, two = of(row, subset, "one of a pair"), of(other, subset, "the other of the pair")
-    return Figure((*one.pictures, *two.pictures), f"{one.name} and {two.name}", row["words"])
+def select_examples(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A few rows of predictions.csv with correct predictions, of every class, and the most confident mistakes."""
+    correct = predictions[predictions["actual"] == predictions["predicted"]]
+    rows = np.unique(np.linspace(0, len(correct) - 1, min(EXAMPLES, len(correct))).astype(int))
+    return pd.concat([correct.iloc[rows], sort_mistakes(predictions).head(EXAMPLES)])

@@ -1,195 +1,140 @@
-"""A small head for a pretrained base, solved and not trained: logistic regression on the base's pooled output."""
+"""The linear probe: logistic regression on the features of a frozen backbone. Importing it does not need TensorFlow."""
+# ruff: noqa: N803, N806 - scikit-learn's names
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
-from keras import layers, ops
 from numpy.typing import NDArray
+from scipy import special
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from smallset.features import caches
-from smallset.models import convnets, engine, limits, temperature
-from smallset.models.limits import Limits
-from smallset.pipeline import bulk, params, progress
-from smallset.training import streaming, transfer
+from smallset.datasets.dataset import Dataset
+from smallset.features.store import Features
+from smallset.models import calibration, reference
 
-GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of C, from the flattest on
-ITERATIONS = 1000
-TINY = 1e-6  # below the root, where its slope would be endless
+if TYPE_CHECKING:
+    import keras
 
+    from smallset.models.classifier import Classifier
 
-@dataclass(frozen=True)
-class Rows:
-    """What a head's last layer is given: in memory, or of many photos in a file."""
+MAX_ROWS = 50_000  # training rows in memory; of more, it takes a stratified sample and prints one line
+MAX_ITERATIONS = 1000
+CHECKED = 32  # validation photos for which the network on pixels is compared with the features
 
-    inputs: bulk.Rows  # (n, d)
-    labels: NDArray[np.int64]  # (n,)
-
-    def at(self, which: slice | NDArray[np.int64]) -> "Rows":
-        """Those of them, in memory, float32."""
-        return Rows(bulk.read(self.inputs, which), self.labels[which])
-
-    def few(self) -> "Rows":
-        """All of them; of a file as many as are held in memory, evenly spaced."""
-        if not bulk.in_file(self.inputs):
-            return self
-        return self.at(bulk.sample(self.labels, bulk.held(self.inputs)))
+Rows = NDArray[np.floating]
+Labels = NDArray[np.int64]
+Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Linear:
-    """A model from pixels to probabilities, and how it came about."""
+class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Logistic regression on standardized features: a scikit-learn estimator.
 
-    model: keras.Model
-    temperature: float
-    history: pd.DataFrame  # one row, as of one epoch: epoch, accuracy, loss, val_accuracy, val_loss
-    choice: pd.DataFrame  # a row for each C that was tried: C, val_loss, val_accuracy, chosen
-    limits: Limits
+    Args:
+        C: The inverse strengths of the L2 penalty to try; the one with the lowest validation loss is selected.
+        class_weight: "balanced" gives all classes the same influence, None gives it to all photos.
+        calibrate: Divide the logits by a temperature that is fitted on the validation photos.
 
-
-def fit(trunk: keras.Model, top: keras.Model, data: caches.Data, p: params.Linear) -> Linear:
-    """Solve the head for the cached outputs of the trunk, all views of them, and put it on the base.
-
-    SmallsetError when the model on pixels and on the cached rows differ. The measures are of before the temperature,
-    as those of an epoch are.
+    Attributes:
+        classes_: (classes,) The labels in the order of the probabilities.
+        coef_: (k, d) and intercept_: (k,) For features that are not standardized; k is 1 for two classes.
+        C_: The selected C.
+        temperature_: What the logits, coef_ and intercept_ have been divided by; 1 without calibration.
+        search_: One row per C: C, val_loss and val_accuracy (before the temperature), selected.
     """
-    head = unsolved(top.output_shape[1:], len(data.train.photos.classes))
-    part, whole = convnets.chain([top, head], "tuned"), transfer.join([trunk, top], [head])
-    with transfer.agreeing([trunk], part, whole, data):
-        train, validation = (rows(top, head, cache) for cache in (data.train, data.validation))
-        solved, choice = choose(train, validation, p)
-        put(solved, head.layers[-1])
-        degree = calibrated(head.layers[-1], validation) if p.calibrate else 1.0
-    known = {f"val_{name}": value for name, value in measures(solved, validation, p).items()}
-    history = pd.DataFrame([{"epoch": 1} | measures(solved, train, p) | known])
-    plain = Rows(train.inputs[: len(data.train.labels)], data.train.labels)
-    return Linear(whole, degree, history, choice, bounded(head, plain, validation))
+
+    def __init__(self, C: float | Sequence[float], class_weight: Literal["balanced"] | None, calibrate: bool) -> None:
+        self.C, self.class_weight, self.calibrate = C, class_weight, calibrate
+
+    def fit(
+        self, X: Rows, y: Labels, X_validation: Rows | None = None, y_validation: Labels | None = None
+    ) -> "LinearProbe":
+        """Fit features X (n, d) and labels y (n,); ValueError when validation photos are needed and missing."""
+        candidates = np.atleast_1d(np.asarray(self.C, np.float64))
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self.search_ = pd.DataFrame({"C": candidates, "val_loss": np.nan, "val_accuracy": np.nan, "selected": True})
+        solutions, best, self.temperature_ = _solve(X, labels, candidates, self.class_weight), 0, 1.0
+        if X_validation is not None and y_validation is not None:
+            labels = np.searchsorted(self.classes_, y_validation)
+            logits = [_logits(X_validation, *solution) for solution in solutions]
+            self.search_["val_loss"] = [self._loss(values, labels) for values in logits]
+            self.search_["val_accuracy"] = [(values.argmax(axis=1) == labels).mean() for values in logits]
+            best = int(self.search_["val_loss"].argmin())
+            self.search_["selected"] = self.search_.index == best
+            self.temperature_ = calibration.fit_temperature(logits[best], labels) if self.calibrate else 1.0
+        elif len(candidates) > 1 or self.calibrate:
+            raise ValueError("Expected X_validation, y_validation to select C and the temperature, found None.")
+        self.C_ = float(candidates[best])
+        self.coef_, self.intercept_ = (values / self.temperature_ for values in solutions[best])
+        return self
+
+    def predict_proba(self, X: Rows) -> Array:
+        """P(class) for features (n, d), (n, classes)."""
+        return special.softmax(_logits(X, self.coef_, self.intercept_), axis=1)
+
+    def predict(self, X: Rows) -> Labels:
+        """The most probable label for features (n, d), (n,)."""
+        return self.classes_[_logits(X, self.coef_, self.intercept_).argmax(axis=1)]
+
+    def to_classifier(self, backbone: "keras.Model", dataset: Dataset, features: Features) -> "Classifier":
+        """Put the probe on its backbone: one network from pixels to probabilities, with reference scores.
+
+        SmallsetError when the backbone does not return the features, which are those of the dataset, for a few photos.
+        """
+        import keras  # here, because it imports TensorFlow
+
+        from smallset.images import batches
+        from smallset.models import convnets
+        from smallset.models.classifier import Classifier
+        from smallset.training import transfer
+
+        inputs = keras.Input(self.coef_.shape[1:], name="features")
+        head = keras.Model(inputs, convnets.probability_layer(len(self.classes_))(inputs), name="head")
+        head.layers[-1].set_weights([self.coef_.T, self.intercept_])
+        network = transfer.compose([backbone], [head])
+        validation, values = dataset.validation, features.of("validation")
+        probabilities, rows = self.predict_proba(values), validation.spread(CHECKED)
+        pixels = batches.pixels(validation.take(rows), features.image_size)
+        transfer.check_features(backbone, pixels, values[rows])
+        transfer.check_probabilities(network, pixels, probabilities[rows])
+        scores = reference.fit_reference(features.of("train"), values, probabilities, validation.labels)
+        seen = frozenset(dataset.train.sha256 + validation.sha256)
+        return Classifier(network, dataset.classes, self.temperature_, seen, scores)
+
+    def _loss(self, logits: Array, labels: Labels) -> float:
+        losses = -special.log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+        return float(np.average(losses, weights=compute_sample_weight(self.class_weight, labels)))
 
 
-def unsolved(shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Map features (n, h, w, c) to probabilities, by the mean and the maximum of each channel over the photo.
-
-    Of both the signed square root, which keeps a few strong channels from drowning the rest (power normalisation,
-    Perronnin et al. 2010). 1,025 weights for VGG16's 512 channels and two classes.
-    """
-    features = keras.Input(shape, name="features")
-    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)])
-    x = x / ops.sqrt(ops.abs(x) + TINY)
-    return keras.Model(features, convnets.probabilities(classes)(x), name="head")
-
-
-def rows(top: keras.Model, head: keras.Model, cache: caches.Cache) -> Rows:
-    """What the head's last layer is given of every view in the cache, one view after the other."""
-    inputs = outputs(pool(top, head), cache)
-    return Rows(inputs, np.tile(cache.labels, len(cache.views)))
-
-
-def pool(part: keras.Model, head: keras.Model) -> keras.Model:
-    """The part, and all of the head but its last layer."""
-    return convnets.chain([part, keras.Model(head.input, head.layers[-1].input, name="pool")], "pooled")
-
-
-def outputs(part: keras.Model, cache: caches.Cache) -> bulk.Rows:
-    """part(row) for every row of every view, one view after the other: (views * n, d)."""
-    views, count = cache.views.shape[:2]
-    step, starts = engine.compiled(part), range(0, count, engine.BATCH)
-    batches = (view[at : at + engine.BATCH] for view in cache.views for at in starts)
-    with progress.bar(batches, total=views * len(starts), what="pooling", unit=f" x {engine.BATCH} rows") as bar:
-        parts = (step(batch.astype(np.float32)) for batch in bar)
-        return bulk.gathered(parts, views * count)
-
-
-def choose(train: Rows, validation: Rows, p: params.Linear) -> tuple[Pipeline, pd.DataFrame]:
-    """Logistic regression with p.C, or where that is None with the C of GRID whose validation loss is lowest.
-
-    Returns with it what each C gives on the validation photos: C, val_loss, val_accuracy, chosen. Of rows in a file
-    the evenly spaced ones that are held in memory tell the C, and it is solved once with all. It stays the same: the
-    more rows, the less it holds them back, as it should.
-    """
-    tried, few = GRID if p.C is None else (p.C,), train.few()
-    solved = regressions(few, tried, p)
-    known = pd.DataFrame([measures(one, validation, p) for one in solved])
-    table = pd.DataFrame({"C": tried, "val_loss": known.loss, "val_accuracy": known.accuracy})
-    best = int(known.loss.to_numpy().argmin())
-    print(f"C {tried[best]:g}: validation loss {known.loss[best]:.4f}, accuracy {known.accuracy[best]:.4f}")
-    whole = solved[best] if few is train else regression(train, tried[best], p, solved[best][-1])
-    return whole, table.assign(chosen=table.index == best)
-
-
-def chosen(path: Path) -> float:
-    """The C that a table of `choose` says is the best."""
-    table = pd.read_csv(path)
-    return float(table["C"][table["chosen"]].iloc[0])
-
-
-def regression(train: Rows, strength: float, p: params.Linear, start: LogisticRegression | None = None) -> Pipeline:
-    """Logistic regression on the standardised inputs, with scikit-learn's C; sooner found from one with a near C."""
-    return regressions(train, [strength], p, start)[0]
-
-
-def regressions(
-    train: Rows, strengths: Sequence[float], p: params.Linear, start: LogisticRegression | None = None
-) -> list[Pipeline]:
-    """One for each C, found from the one before."""
-    solved: list[Pipeline] = []
+def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None) -> list[tuple[Array, Array]]:
+    """Coefficients (k, d) and intercept (k,) for each C; each solution starts from the one before."""
+    if len(labels) > MAX_ROWS:
+        rows = _sample(labels)
+        print(f"The linear probe uses a stratified sample of {len(rows):,} of {len(labels):,} training rows")
+        X, labels = X[rows], labels[rows]
     scaler = StandardScaler()
-    scaled = None if bulk.in_file(train.inputs) else scaler.fit_transform(train.inputs)
-    for strength in strengths:
-        found = LogisticRegression(C=strength, class_weight=p.class_weights, max_iter=ITERATIONS, warm_start=True)
-        if start is not None:
-            found.coef_, found.intercept_ = start.coef_, start.intercept_
-        if scaled is None:
-            solved.append(streaming.regression(train.inputs, train.labels, found))
-        else:
-            solved.append(make_pipeline(scaler, found.fit(scaled, train.labels)))
-        start = found
-    return solved
+    standardized = scaler.fit_transform(X)
+    regression = LogisticRegression(class_weight=class_weight, max_iter=MAX_ITERATIONS, warm_start=True)
+    solutions = []
+    for C in candidates:
+        regression.set_params(C=C).fit(standardized, labels)
+        coefficients = regression.coef_ / scaler.scale_
+        solutions.append((coefficients, regression.intercept_ - coefficients @ scaler.mean_))
+    return solutions
 
 
-def measures(solved: Pipeline, known: Rows, p: params.Linear) -> dict[str, float]:
-    """Accuracy and loss, in which each class counts alike where p says so: as in training, and in its histories."""
-    weights = compute_sample_weight(p.class_weights, known.labels)
-    right, loss = 0, 0.0
-    for piece in bulk.pieces(known.inputs):
-        part = known.at(piece)
-        probability = solved.predict_proba(part.inputs)
-        right += int((solved.classes_[probability.argmax(axis=1)] == part.labels).sum())
-        how = {"normalize": False, "sample_weight": weights[piece], "labels": solved.classes_}
-        loss += float(log_loss(part.labels, probability, **how))
-    return {"accuracy": right / len(known.labels), "loss": loss / float(weights.sum())}
+def _sample(labels: Labels) -> Labels:
+    """About MAX_ROWS rows with the same share of every class, and at least one row of each."""
+    by_class = np.argsort(labels, kind="stable")
+    spread = by_class[np.linspace(0, len(labels) - 1, MAX_ROWS).astype(np.int64)]
+    return np.union1d(spread, np.unique(labels, return_index=True)[1])
 
 
-def put(solved: Pipeline, last: layers.Dense) -> None:
-    """Give a head's last layer the weights of the regression, which take its inputs as they are."""
-    scaler, found = solved[0], solved[-1]
-    kernel = (found.coef_ / scaler.scale_).T
-    last.set_weights([kernel, found.intercept_ - scaler.mean_ @ kernel])
-
-
-def judged(head: keras.Model, known: Rows) -> NDArray[np.float64]:
-    """P(class), (n, classes), by what the head's last layer is given."""
-    return bulk.each(lambda inputs: convnets.per_class(np.asarray(head.layers[-1](inputs))), known.inputs)
-
-
-def bounded(head: keras.Model, train: Rows, validation: Rows) -> Limits:
-    """Where the word of a model with that head ends, by what its last layer is given of the photos as they are."""
-    return limits.fit(train.inputs, validation.inputs, judged(head, validation), validation.labels)
-
-
-def calibrated(last: layers.Dense, validation: Rows) -> float:
-    """Divide a head's last layer by the temperature of the lowest loss on the validation photos; return it.
-
-    Of rows in a file on the `few` of them: one number, of more than ten thousand photos, is known well enough.
-    """
-    inputs, few = keras.Input(validation.inputs.shape[1:]), validation.few()
-    batches = tf.data.Dataset.from_tensor_slices(few.inputs).batch(engine.BATCH)
-    return temperature.fit(keras.Model(inputs, last(inputs)), batches, few.labels)
+def _logits(X: Rows, coefficients: Array, intercept: Array) -> Array:
+    """(n, classes); for two classes, the first column is 0."""
+    logits = np.asarray(X, np.float32) @ coefficients.T.astype(np.float32) + intercept
+    return np.pad(logits, ((0, 0), (1, 0))) if logits.shape[1] == 1 else logits

@@ -1,135 +1,101 @@
-"""A page on this machine to try a model: what it says of a photo, where it looked, and whether it knows such photos."""
+"""A page for this machine to try a model: its predictions, where it sees evidence, and whether a photo is unknown."""
 
 import base64
-import io
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from smallset.images import decoding, formats
-from smallset.models import limits, model_file
-from smallset.models.limits import COVERAGE, RATE, Limits
+from smallset.models.classifier import Classifier
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
-from smallset.reports import gradcam
-from smallset.web import server  # before Starlette: it says what to install where that is missing
+from smallset.reports import gradcam, thumbnails
+from smallset.web import server, static_page  # server comes before Starlette: it says how to install it
 
 from starlette.concurrency import run_in_threadpool  # isort: skip
 from starlette.requests import Request  # isort: skip
-from starlette.responses import JSONResponse, PlainTextResponse, Response  # isort: skip
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response  # isort: skip
 from starlette.routing import Route  # isort: skip
 
-LARGEST = 200_000_000  # bytes of a file; a phone's photo has 2 to 20 million
-SIDE = 480  # px, at most, of the pictures that come back
-WHERE = "The photo stays on this machine."
+MAX_BYTES = 200_000_000  # of a file; photos of phones have 2 to 20 million
+SIZE = 480  # px, at most, of the pictures in an answer
+PRIVACY = "The photo stays on this machine."
 
-Answer = Callable[[NDArray[np.uint8]], dict[str, Any]]
-
-
-class Known(NamedTuple):
-    """A model, and what its file says of it."""
-
-    model: keras.Model
-    classes: tuple[str, ...]
-    limits: Limits | None
+Pixels = NDArray[np.uint8]  # (height, width, 3)
 
 
-def known(path: Path) -> Known:
-    """Read a model file; SmallsetError where it is none."""
-    return Known(*model_file.classifier(path), limits.load(path))
+def make_routes(name: str, classifier: Classifier) -> list[Route]:
+    """The page, and POST /answer with the bytes of a photo."""
+    lock = threading.Lock()
 
+    def predict(path: Path) -> dict[str, Any]:
+        photo = decoding.decode(path)
+        with lock:  # one prediction uses all cores
+            return describe(classifier, photo)
 
-def routes(name: str, about: Known) -> list[Route]:
-    """The page, and what it asks: POST /answer with the bytes of a photo."""
-    answer, turn = answering(about), threading.Lock()
+    def page(_: Request) -> Response:
+        values = {"policy": "", "static": "/static/", "script": "demo.js", "privacy": PRIVACY, "loading": ""}
+        return HTMLResponse(static_page.render_page(name, classifier, **values))
 
-    def decided(content: Path) -> dict[str, Any]:
-        pixels = decoding.decode(content)
-        with turn:  # a model runs on all cores
-            return answer(pixels)
-
-    def shown(_: Request) -> Response:
-        rates = {"rate": about.limits and RATE, "coverage": about.limits and COVERAGE}
-        facts = {"model": name, "classes": about.classes, "static": "/static/", "script": "demo.js", "policy": ""}
-        return server.page("try.html", **facts, **rates, where=WHERE, loading="")
-
-    async def asked(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
+        raw = formats.RAW.search(request.query_params.get("name", ""))  # the decoder knows RAW files by their ending
         with tempfile.TemporaryDirectory() as folder:
-            photo = Path(folder) / f"photo{suffix(request.query_params.get('name', ''))}"
+            path = Path(folder) / f"photo{raw[0] if raw else ''}"
             try:
-                await received(request, photo)
-                return JSONResponse(await run_in_threadpool(decided, photo))
+                await _receive(request, path)
+                return JSONResponse(await run_in_threadpool(predict, path))
             except SmallsetError as error:
-                return PlainTextResponse(text.lines(str(error).removeprefix(f"{photo}: ")), 422)
+                return PlainTextResponse(text.lines(str(error).removeprefix(f"{path}: ")), 422)
 
-    return [Route("/", shown), Route("/answer", asked, methods=["POST"])]
-
-
-def suffix(name: str) -> str:
-    """The ending of a RAW file, for the decoder knows those by it; of any other name nothing."""
-    found = formats.RAW.search(name)
-    return found[0] if found else ""
+    return [Route("/", page), Route("/answer", answer, methods=["POST"])]
 
 
-async def received(request: Request, path: Path) -> None:
-    """Write what is sent to a file, piece by piece; SmallsetError once it is more than LARGEST bytes."""
+async def _receive(request: Request, path: Path) -> None:
+    """Write the body of a request to a file; SmallsetError when it has more than MAX_BYTES."""
     size = 0
     with path.open("wb") as file:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > LARGEST:
-                raise SmallsetError(f"This file is too large: at most {LARGEST // 10**6} MB are read.")
-            file.write(piece)
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BYTES:
+                raise SmallsetError(f"This file is too large: expected at most {MAX_BYTES // 10**6} MB.")
+            file.write(part)
 
 
-def answering(about: Known) -> Answer:
-    """A function of a photo's pixels (height, width, 3) to what page.js shows of it."""
-    classes, bounds = about.classes, about.limits
-    step = limits.answering(about.model, bounds)
-
-    def answer(photo: NDArray[np.uint8]) -> dict[str, Any]:
-        row = step(gradcam.squeezed(about.model, photo).numpy())[0]
-        probability, unlikeness = row[: len(classes)], row[len(classes)]
-        order = np.argsort(-probability, kind="stable").tolist()
-        possible = bounds.possible(probability) if bounds else None
-        return {
-            "labels": [{"name": classes[label], "probability": float(probability[label])} for label in order],
-            "unlike": bool(bounds.unlike(unlikeness)) if bounds else None,
-            "possible": None if possible is None else [classes[label] for label in order if possible[label]],
-            "pictures": pictures(about, photo, order[0]),
-        }
-
-    return answer
+def describe(classifier: Classifier, photo: Pixels) -> dict[str, Any]:
+    """The prediction for a photo, as page.js shows it."""
+    prediction, reference = classifier.predict(photo), classifier.reference
+    order = np.argsort(-prediction.probabilities, kind="stable").tolist()
+    labels = [(classifier.classes[label], float(prediction.probabilities[label])) for label in order]
+    return {
+        "labels": [{"name": name, "probability": probability} for name, probability in labels],
+        "ood_score": prediction.ood_score / reference.threshold() if reference else None,
+        "unknown": prediction.unknown if reference else None,
+        "prediction_set": prediction.prediction_set if reference else None,
+        "pictures": draw_pictures(classifier, photo, order[0]),
+    }
 
 
-def pictures(about: Known, photo: NDArray[np.uint8], label: int) -> list[dict[str, str]]:
-    """The photo, and the same under what speaks for a label, where the model can tell that."""
-    small = Image.fromarray(photo)
-    small.thumbnail((SIDE, SIDE))
-    shown = [picture(np.asarray(small), "the photo", "")]
+def draw_pictures(classifier: Classifier, photo: Pixels, label: int) -> list[dict[str, str]]:
+    """The photo, and beside it the photo under the heat map for a label, if the network allows one."""
+    small = thumbnails.shrink(photo, SIZE)
+    pictures = [(small, "the photo", "")]
     try:
-        heat = gradcam.heatmap(about.model, gradcam.squeezed(about.model, photo), label)
+        heatmap = gradcam.compute_heatmap(classifier.network, classifier.resize(photo), label)
+        evidence = f"evidence for {text.visible(classifier.classes[label])}"
+        caption = f"{heatmap.method}: red is the strongest {evidence}" if heatmap.values.any() else heatmap.method
+        pictures.append((gradcam.blend(small, heatmap.values), f"heat map of the {evidence}", caption))
     except SmallsetError:
-        return shown
-    what = f"what speaks for {text.visible(about.classes[label])}"
-    said = f"{heat.method}: red is {what}" if heat.values.any() else f"{what}: {heat.method}"
-    return [*shown, picture(gradcam.heated(np.asarray(small), heat.values), f"heat map of {what}", said)]
-
-
-def picture(pixels: NDArray[np.uint8], alt: str, caption: str) -> dict[str, str]:
-    """Pixels (h, w, 3) as a JPEG in base64, what it is in words, and what stands below."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return {"jpeg": base64.b64encode(file.getvalue()).decode(), "alt": alt, "caption": caption}
+        pass
+    return [
+        {"jpeg": base64.b64encode(thumbnails.encode_jpeg(pixels)).decode(), "alt": alt, "caption": caption}
+        for pixels, alt, caption in pictures
+    ]
 
 
 def run(path: Path, browser: bool) -> None:
     """Serve the page of a model file until Ctrl-C."""
-    server.serve(routes(path.stem, known(path)), f"A page to try {text.visible(path.stem)}", browser)
+    server.serve(make_routes(path.stem, Classifier.load(path)), f"A page to try {text.visible(path.stem)}", browser)

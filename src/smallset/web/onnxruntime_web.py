@@ -1,9 +1,7 @@
-"""onnxruntime-web, which runs an ONNX model in a browser: its two files, cached or from where they are published.
+"""The two files of onnxruntime-web, which runs an ONNX model in a browser, from the user's cache or from the network.
 
-They are published on npm, and no package on PyPI has them. Where npm is installed it fetches them, from the mirror that
-its settings name; elsewhere two public copies of what is on npm give the same files by address. That is once: then
-they are in the user's cache. What comes, and what is there, is checked by its digest. Without a network
-SMALLSET_ONNXRUNTIME_WEB names npm's archive, or a folder.
+No package on PyPI contains them. npm fetches them where it is installed, from the registry in its settings; otherwise
+two public mirrors of npm serve them. Without a network, SMALLSET_ONNXRUNTIME_WEB names npm's archive or a folder.
 """
 
 import os
@@ -11,8 +9,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import gdown
@@ -22,81 +18,70 @@ from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
 VERSION = "1.30.0"
-FILES = {  # of dist/, and their sha256: WebAssembly alone, which needs neither threads nor a graphics card
+FILES = {  # in dist/, with their sha256: WebAssembly only, without threads and without a GPU
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-ADDRESSES = (
+NPM = "npm"
+MIRRORS = (
     f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist",
     f"https://unpkg.com/onnxruntime-web@{VERSION}/dist",
 )
-NAMED = "SMALLSET_ONNXRUNTIME_WEB"
+VARIABLE = "SMALLSET_ONNXRUNTIME_WEB"
 
 
-def folder() -> Path:
-    """The folder of the user's cache that has FILES, filled where it is not yet; SmallsetError lists what was tried."""
-    cached = platformdirs.user_cache_path("smallset") / f"onnxruntime-web-{VERSION}"
-    named = os.environ.get(NAMED)
-    if named or not whole(cached):
-        with files.atomic_write(cached) as draft:
+def find_folder() -> Path:
+    """The folder in the user's cache with the FILES, which are fetched first if necessary."""
+    folder = platformdirs.user_cache_path("smallset") / f"onnxruntime-web-{VERSION}"
+    named = os.environ.get(VARIABLE)
+    if named or _list_wrong(folder):
+        with files.atomic_write(folder) as draft:
             draft.mkdir()
             if named:
-                from_disk(Path(named), draft)
+                _copy(Path(named), draft)
             else:
-                published(draft)
-    return cached
+                _fetch(draft)
+    return folder
 
 
-def whole(folder: Path) -> bool:
-    """Whether a folder has FILES, to the byte."""
-    return all((folder / name).is_file() and files.sha256(folder / name) == FILES[name] for name in FILES)
+def _list_wrong(folder: Path) -> list[str]:
+    """The FILES that are missing in a folder, or that have another sha256."""
+    return [name for name in FILES if not (folder / name).is_file() or files.sha256(folder / name) != FILES[name]]
 
 
-def published(draft: Path) -> None:
-    """Fill a folder from npm, or else from the first of ADDRESSES that gives them."""
-    ways: dict[str, Callable[[Path], None]] = {"npm": from_npm}
-    ways |= {address: partial(from_address, address) for address in ADDRESSES}
-    tried = []
-    for way, fetch in ways.items():
+def _fetch(draft: Path) -> None:
+    """Fetch the files with npm or from the first mirror that answers; the SmallsetError lists what was tried."""
+    errors = []
+    for source in (NPM, *MIRRORS):
         try:
-            fetch(draft)
-            return checked(draft)
+            if source == NPM:
+                return _fetch_with_npm(draft)
+            for name in FILES:
+                gdown.download(url=f"{source}/{name}", output=str(draft / name), timeout=30, retries=2)
+            return _check(draft, source)
         except (SmallsetError, OSError, gdown.exceptions.DownloadError) as error:
-            tried.append(f"- {way}: {' '.join(str(error).split())[:300]}")
-    raise SmallsetError(
-        "\n".join(
-            [
-                f"onnxruntime-web {VERSION}, which runs the model in a browser, could not be had. Tried:",
-                *tried,
-                f"Get onnxruntime-web-{VERSION}.tgz where there is a network (npm pack onnxruntime-web@{VERSION}), "
-                f"and name it: {NAMED}=/path/of/the.tgz",
-            ]
-        )
-    )
+            errors.append(f"- {source}: {' '.join(str(error).split())[:300]}")
+    title = f"onnxruntime-web {VERSION}, which runs the model in a browser, cannot be downloaded. Tried:"
+    command = f"npm pack onnxruntime-web@{VERSION}"
+    advice = f"Run {command} on another machine, and name its archive here: {VARIABLE}=/path/of/the.tgz"
+    raise SmallsetError("\n".join([title, *errors, advice]))
 
 
-def from_npm(draft: Path) -> None:
-    """By npm, from the registry that its own settings name."""
-    npm = shutil.which("npm")
+def _fetch_with_npm(draft: Path) -> None:
+    npm = shutil.which(NPM)
     if npm is None:
-        raise SmallsetError("not installed")
-    with tempfile.TemporaryDirectory() as place:
-        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--pack-destination", place]
+        raise SmallsetError("it is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--pack-destination", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        archives = list(Path(place).glob("*.tgz"))
+        archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or not archives:
-            raise SmallsetError(done.stderr.strip() or "it packed nothing")
-        from_disk(archives[0], draft)
+            raise SmallsetError(done.stderr.strip() or "it wrote no archive")
+        _copy(archives[0], draft)
 
 
-def from_address(address: str, draft: Path) -> None:
-    """File by file, over the network."""
-    for name in FILES:
-        gdown.download(url=f"{address}/{name}", output=str(draft / name), use_cookies=False, timeout=30, retries=2)
-
-
-def from_disk(source: Path, draft: Path) -> None:
-    """From npm's .tgz, or a folder that has FILES, in dist/ maybe; SmallsetError where they are not those files."""
+def _copy(source: Path, draft: Path) -> None:
+    """Copy the files from npm's archive, or from a folder that contains them or dist/ with them."""
     try:
         if source.is_dir():
             inner = source / "dist" if (source / "dist").is_dir() else source
@@ -108,14 +93,11 @@ def from_disk(source: Path, draft: Path) -> None:
                     content = archive.extractfile(f"package/dist/{name}")
                     (draft / name).write_bytes(content.read() if content else b"")
     except (OSError, KeyError, tarfile.TarError) as error:
-        raise SmallsetError(
-            f"{source}: expected onnxruntime-web-{VERSION}.tgz of npm, or a folder with its files: {error}"
-        ) from None
-    checked(draft, f"{source}: ")
+        expected = f"expected onnxruntime-web-{VERSION}.tgz from npm, or a folder with its files"
+        raise SmallsetError(f"{source}: {expected}: {error}") from None
+    _check(draft, source)
 
 
-def checked(folder: Path, where: str = "") -> None:
-    """SmallsetError unless the files are those of VERSION."""
-    wrong = [name for name in FILES if not (folder / name).is_file() or files.sha256(folder / name) != FILES[name]]
-    if wrong:
-        raise SmallsetError(f"{where}{', '.join(wrong)}: not of onnxruntime-web {VERSION}, by the sha256")
+def _check(folder: Path, source: Path | str) -> None:
+    if wrong := _list_wrong(folder):
+        raise SmallsetError(f"{source}: {', '.join(wrong)}: the sha256 is not that of onnxruntime-web {VERSION}.")

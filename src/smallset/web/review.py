@@ -1,7 +1,6 @@
-"""A page on this machine to look through photos and put them right: what is decided goes to corrections.csv."""
+"""A page for this machine to check the photos of a pipeline: every decision is written to corrections.csv at once."""
 
 import json
-import shlex
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from smallset.datasets import corrections, names
-from smallset.evaluation import changes
-from smallset.pipeline import files, stage, text
+from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.web import queues, server  # serving before Starlette: it says what to install where that is missing
-from smallset.web.thumbnails import LARGE, Thumbnails, jpeg
+from smallset.web import queues, server  # server comes before Starlette: it says how to install it
+from smallset.web.thumbnails import LARGE, Thumbnails, load_jpeg
 
 from filelock import FileLock  # isort: skip
 from starlette.concurrency import run_in_threadpool  # isort: skip
@@ -21,211 +19,172 @@ from starlette.requests import Request  # isort: skip
 from starlette.responses import JSONResponse, PlainTextResponse, Response  # isort: skip
 from starlette.routing import Route  # isort: skip
 
-METRICS, SUBSET = Path("metrics"), Path("data/subset")
-OWN = Path("data/review")  # nobody else's: thumbnails, where one was, and a lock
-PLACE = OWN / "place.json"
+FOLDER = Path("data/review")  # thumbnails, the position and a lock, which nothing else uses
+POSITION = FOLDER / "position.json"
+TABLES = ("photos.csv", "split.json", "subset.json", "issues.csv", "label_issues.csv", "compare.csv")
 DIGITS = "0123456789"
-DECISIONS = ("", corrections.KEEP, corrections.RELABEL, corrections.LEAVE_OUT)  # "": not decided after all
+UNDECIDED = ""  # takes a decision back
+DECISIONS = (UNDECIDED, corrections.KEEP, corrections.RELABEL, corrections.LEAVE_OUT)
+INVALID = "This is not a valid decision. Reload the page."
 
-Decided = dict[str, str]  # digest, decision, label, and of one that is taken back when and queue
+Decision = dict[str, str]  # sha256, decision, label; a decision that is taken back also has file, when and queue
 
 
-class Desk:
-    """The photos of the pipeline in this folder, and what is decided about them."""
+class Review:
+    """The photos of the pipeline in the current folder, and the decisions about them."""
 
     def __init__(self) -> None:
-        self.raw = Path(shlex.split(stage.graph()["subset"]["cmd"])[-1])
-        OWN.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(OWN / "corrections.lock")
-        self.thumbnails = Thumbnails(OWN / "thumbnails")
-        self.seen, self.album = self.state(), self.read()
-        self.known: tuple[Any, corrections.Corrections] = (None, {})
-        for one in self.decided().values():  # a broken file is said before there is a page
-            corrections.line(one)  # or the first decision would wait for those of all
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(FOLDER / "corrections.lock")
+        self.thumbnails = Thumbnails(FOLDER / "thumbnails")
+        self.version, self.album = [_stat(Path("metrics") / name) for name in TABLES], queues.read_album(Path())
+        self._cached: tuple[Any, corrections.Corrections] = (None, {})
+        for row in self.corrections().values():  # reports a broken file before there is a page
+            corrections.line(row)  # fills the cache, so that the first decision does not have to wait
 
-    def read(self) -> queues.Album:
-        """The album as the stages have left it."""
-        return queues.read(METRICS, SUBSET, self.raw)
+    def corrections(self) -> corrections.Corrections:
+        """All decisions by sha256, including those of other programs."""
+        cached, version = self._cached, _stat(corrections.FILE)  # read once: another thread may replace it
+        if cached[0] != version:
+            cached = self._cached = (version, corrections.read(corrections.FILE))
+        return cached[1]
 
-    def state(self) -> list[int]:
-        """What differs once `subset` or the models have run again."""
-        paths = [METRICS / "subset.json", METRICS / "suspects.csv", METRICS / "compare.csv"]
-        paths += [METRICS / "subset" / f"{split}.csv" for split in changes.SPLITS]
-        return [path.stat().st_mtime_ns if path.exists() else 0 for path in paths]
-
-    def decided(self) -> corrections.Corrections:
-        """What is decided, by whomever; read again where the file is another one."""
-        known = self.known  # once: another thread may put there what it has read before
-        if known[0] is None or known[0] != version():
-            known = self.known = (version(), corrections.read(corrections.FILE))
-        return known[1]
-
-    def opened(self) -> dict[str, Any]:
-        """What the page begins with."""
-        if (state := self.state()) != self.seen:
-            self.seen, self.album = state, self.read()
-        decided = self.decided()
-        counts = [(queue.key, queue.title, len(self.album.asked(queue.key, decided))) for queue in self.album.queues]
-        counts.append((queues.DECIDED, "Decided", len(self.album.asked(queues.DECIDED, decided))))
-        sizes = [(f"{queues.CLASS}{name}", name, -1) for name in self.album.classes]
-        return {"queues": counts, "classes": sizes, "keys": keys(self.album.classes), "place": place()}
-
-    def queue(self, key: str) -> list[queues.Item]:
-        """What a queue asks now."""
-        return self.album.asked(key, self.decided())
-
-    def about(self, digests: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """What the page shows of photos."""
-        decided = self.decided()
-        found = {digest: self.album.photos[digest] for digest in digests if digest in self.album.photos}
+    def overview(self) -> dict[str, Any]:
+        """What the page shows first: the queues with their sizes, the classes with their keys, and the position."""
+        version = [_stat(Path("metrics") / name) for name in TABLES]
+        if version != self.version:  # a stage has run
+            self.version, self.album = version, queues.read_album(Path())
+        shown = [*((queue.key, queue.title) for queue in self.album.queues), (queues.DECIDED, "Decided")]
+        decided, classes = self.corrections(), self.album.classes
         return {
-            digest: {
-                "file": text.visible(photo.file),
-                "label": photo.label,
-                "split": photo.split,
-                "says": self.album.says.get(digest, []),
-                "decided": decided[digest]._asdict() if digest in decided else None,
-            }
-            for digest, photo in found.items()
+            "queues": [(key, title, len(self.album.list_items(key, decided))) for key, title in shown],
+            "classes": [(f"{queues.CLASS}{name}", name, -1) for name in classes],
+            "keys": assign_digits(classes),
+            "position": read_position(),
         }
 
-    def decide(self, queue: str, wanted: Sequence[Decided]) -> list[Decided]:
-        """Write decisions; return what they replace, which `decide` takes in turn to undo them."""
+    def describe(self, sha256s: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What the page shows about photos."""
+        decided = self.corrections()
+        return {
+            sha256: photo._asdict()
+            | {
+                "file": text.visible(photo.file),
+                "predictions": self.album.predictions.get(sha256, []),
+                "decision": decided[sha256]._asdict() if sha256 in decided else None,
+            }
+            for sha256 in sha256s
+            if (photo := self.album.photos.get(sha256))
+        }
+
+    def decide(self, queue: str, decisions: Sequence[Decision]) -> list[Decision]:
+        """Write decisions; return the ones that they replace, with which `decide` can undo them."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        wanted = [checked(one) for one in wanted]
-        with self.lock:  # another window, or another smallset, may write, too
-            found = dict(self.decided())
-            before = [found[one["digest"]]._asdict() if one["digest"] in found else undecided(one) for one in wanted]
-            for one in wanted:
-                photo = self.album.photos.get(one["digest"])
-                if photo is None:
-                    raise SmallsetError("The pipeline has other photos now. Load this page again.")
-                row = {"file": photo.file, "when": now, "queue": queue} | one
-                if one["decision"]:
-                    found[one["digest"]] = corrections.Correction(**row)
-                else:
-                    found.pop(one["digest"], None)
-            corrections.check(found, self.album.classes)
-            corrections.write(corrections.FILE, found)
-            self.known = (version(), found)
-        return before
+        decisions = [check_decision(decision) for decision in decisions]
+        with self.lock:  # another window or program may write as well
+            rows, previous = dict(self.corrections()), list[Decision]()
+            for decision in decisions:
+                sha256 = decision["sha256"]
+                if sha256 not in self.album.photos:
+                    raise SmallsetError("The photos of the pipeline have changed. Reload the page.")
+                row = rows.pop(sha256, None)
+                previous.append(row._asdict() if row else {"sha256": sha256, "decision": UNDECIDED, "label": ""})
+                if decision["decision"] != UNDECIDED:
+                    values = {"file": self.album.photos[sha256].file, "when": now, "queue": queue} | decision
+                    rows[sha256] = corrections.Correction(**values)
+            corrections.check(rows, self.album.classes)
+            corrections.write(corrections.FILE, rows)
+            self._cached = (_stat(corrections.FILE), rows)
+        return previous
 
 
-def version() -> tuple[int, ...] | None:
-    """What differs once the file of decisions has been written again; None where there is none."""
-    try:
-        stat = corrections.FILE.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+def _stat(path: Path) -> tuple[int, ...]:
+    """Numbers that change when a file is written."""
+    stat = path.stat() if path.is_file() else None
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat else ()
 
 
-def undecided(one: Decided) -> Decided:
-    """That nothing is decided about a photo."""
-    return {"digest": one["digest"], "decision": "", "label": ""}
+def check_decision(decision: Decision) -> Decision:
+    """A decision that the page sent, with a normalized label; SmallsetError when it is not valid."""
+    kind, label = decision.get("decision"), unicodedata.normalize("NFC", decision.get("label", ""))
+    known = {"sha256", "decision"} <= set(decision) <= {*corrections.Correction._fields} and kind in DECISIONS
+    if not known or (kind == corrections.RELABEL) != bool(label):
+        raise SmallsetError(INVALID)
+    if label and not names.is_usable_label(label):
+        raise SmallsetError(
+            f"{label} cannot be a label, because it cannot be the name of a folder. Choose another one."
+        )
+    return decision | {"label": label}
 
 
-def checked(one: Decided) -> Decided:
-    """A decision as the page sends it, if it is one."""
-    decision, label = one.get("decision"), unicodedata.normalize("NFC", one.get("label", ""))
-    told = {"digest", "decision"} <= set(one) <= {*corrections.Correction._fields} and decision in DECISIONS
-    if not told or (decision == corrections.RELABEL) != bool(label):
-        raise SmallsetError("This is no decision. Load this page again.")
-    if label and not names.usable(label):
-        raise SmallsetError(f"{label} cannot be a label: it is to be a folder's name. Choose another.")
-    return one | {"label": label}
-
-
-def keys(classes: Sequence[str]) -> dict[str, str]:
-    """The digit key of each class, of the first nine: classes that are digits have their own."""
+def assign_digits(classes: Sequence[str]) -> dict[str, str]:
+    """The keys for the first nine classes; a class that is a digit has its own key."""
     if all(name in DIGITS for name in classes):
         return {name: name for name in classes}
     return dict(zip(classes, DIGITS[1:], strict=False))
 
 
-def place() -> dict[str, str]:
-    """Where the page was last; nowhere when that is not known."""
+def read_position() -> dict[str, str]:
+    """The queue and the photo that the page showed last."""
     try:
-        found = json.loads(PLACE.read_text(encoding="utf-8"))
-        return {"queue": str(found["queue"]), "digest": str(found["digest"])}
+        position = json.loads(POSITION.read_text(encoding="utf-8"))
+        return {"queue": str(position["queue"]), "sha256": str(position["sha256"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"queue": "", "digest": ""}
+        return {"queue": "", "sha256": ""}
 
 
-def routes(desk: Desk, name: str) -> list[Route]:
-    """The page, and what its script asks and tells."""
-    return [*shown(desk, name), *told(desk)]
+def make_routes(review: Review, name: str) -> list[Route]:
+    """The page, and what its script requests. Photos are named by their sha256, so that no path comes from outside."""
 
+    def show_queue(request: Request) -> Response:
+        return JSONResponse(review.album.list_items(request.query_params.get("key", ""), review.corrections()))
 
-def shown(desk: Desk, name: str) -> list[Route]:
-    """What can be looked at. A photo is named by its digest: no path comes from outside."""
+    def show_photo(request: Request) -> Response:
+        sha256, large = request.path_params["sha256"], request.url.path.startswith("/photo/")
+        photo = review.album.photos.get(sha256)
+        if photo is None:
+            return PlainTextResponse("no such photo\n", 404)
+        path = Path(photo.file)  # its bytes can be anything, so the server decodes it and sends a JPEG
+        content = load_jpeg(path, LARGE) if large else review.thumbnails.read(sha256, path)
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
-    def page(_: Request) -> Response:
-        return server.page("review.html", name=name)
+    async def decide(request: Request) -> Response:
+        body = await _read_body(request)
+        return JSONResponse(await run_in_threadpool(review.decide, body["queue"], body.get("decisions", [])))
 
-    def opened(_: Request) -> Response:
-        return JSONResponse(desk.opened())
-
-    def queue(request: Request) -> Response:
-        return JSONResponse(desk.queue(request.query_params.get("key", "")))
-
-    def photos(request: Request) -> Response:
-        return JSONResponse(desk.about(request.query_params.get("of", "").split(",")))
-
-    def thumbnail(request: Request) -> Response:
-        return picture(desk, request.path_params["digest"], small=True)
-
-    def photo(request: Request) -> Response:
-        return picture(desk, request.path_params["digest"], small=False)
+    async def save_position(request: Request) -> Response:
+        body = await _read_body(request)
+        with files.atomic_write(POSITION, durable=False) as draft:
+            draft.write_text(json.dumps({"queue": body["queue"], "sha256": str(body.get("sha256", ""))}))
+        return Response(status_code=204)
 
     return [
-        *(Route("/", page), Route("/album", opened), Route("/queue", queue), Route("/photos", photos)),
-        *(Route("/thumbnail/{digest}", thumbnail), Route("/photo/{digest}", photo)),
+        Route("/", lambda _: server.page("review.html", name=name)),
+        Route("/album", lambda _: JSONResponse(review.overview())),
+        Route("/queue", show_queue),
+        Route("/photos", lambda request: JSONResponse(review.describe(request.query_params.get("of", "").split(",")))),
+        Route("/thumbnail/{sha256}", show_photo),
+        Route("/photo/{sha256}", show_photo),
+        Route("/decide", decide, methods=["POST"]),
+        Route("/position", save_position, methods=["POST"]),
     ]
 
 
-def told(desk: Desk) -> list[Route]:
-    """What is decided, and where the page was last."""
-
-    async def decide(request: Request) -> Response:
-        given = await body(request)
-        return JSONResponse(await run_in_threadpool(desk.decide, given["queue"], given.get("decisions", [])))
-
-    async def moved(request: Request) -> Response:
-        given = await body(request)
-        where = {"queue": given["queue"], "digest": str(given.get("digest", ""))}
-        with files.atomic_write(PLACE, durable=False) as draft:
-            draft.write_text(json.dumps(where), encoding="utf-8")
-        return Response(status_code=204)
-
-    return [Route("/decide", decide, methods=["POST"]), Route("/place", moved, methods=["POST"])]
-
-
-def picture(desk: Desk, digest: str, small: bool) -> Response:
-    """A photo as a JPEG that smallset has made: its own bytes could be anything. A browser may keep it."""
-    known = desk.album.photos.get(digest)
-    if known is None:
-        return PlainTextResponse("no such photo\n", 404)
-    content = desk.thumbnails.of(digest, desk.album.path(known)) if small else jpeg(desk.album.path(known), LARGE)
-    return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
-
-
-async def body(request: Request) -> dict[str, Any]:
-    """What the page's script has sent."""
+async def _read_body(request: Request) -> dict[str, Any]:
     try:
-        given: dict[str, Any] = await request.json()
-        rows = given.get("decisions", [])
-        if isinstance(given["queue"], str) and all(isinstance(v, str) for row in rows for v in row.values()):
-            return given
+        body: dict[str, Any] = await request.json()
+        rows = body.get("decisions", [])
+        if isinstance(body["queue"], str) and all(isinstance(value, str) for row in rows for value in row.values()):
+            return body
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise SmallsetError("This is no decision. Load this page again.")
+    raise SmallsetError(INVALID)
 
 
 def run(browser: bool) -> None:
-    """Serve the page of the pipeline in this folder until Ctrl-C."""
+    """Serve the page of the pipeline in the current folder until Ctrl-C."""
     if not Path("dvc.yaml").is_file():
-        raise SmallsetError(f"{Path.cwd()}: expected a pipeline's folder, found no dvc.yaml. Change to one.")
+        raise SmallsetError(f"{Path.cwd()}: expected the folder of a pipeline, found no dvc.yaml. Change to one.")
     name = text.project(Path.cwd())
-    server.serve(routes(Desk(), name), f"The photos of {text.visible(name)}", browser)
-    print("What was decided takes effect with the next dvc repro; git diff corrections.csv shows it.")
+    server.serve(make_routes(Review(), name), f"The photos of {text.visible(name)}", browser)
+    print("The next dvc repro applies the decisions; git diff corrections.csv shows them.")

@@ -1,72 +1,63 @@
-"""A model on a page of its own: what stands beside its .onnx file in a folder for any static server."""
+"""A page that runs a model in the browser: the files beside model.onnx in a folder for any static server."""
 
-import shlex
 import shutil
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from smallset.models.limits import COVERAGE, RATE, Limits
+from smallset.models.classifier import Classifier
+from smallset.models.reference import COVERAGE, OOD_RATE, Reference
 from smallset.pipeline import files
-from smallset.web import onnxruntime_web, pages
+from smallset.reports import rendering
+from smallset.web import onnxruntime_web
 
-# Nothing but this folder may be loaded, or written to; only the model's runtime is compiled in the page.
+STATIC = Path(__file__).parent / "static"
+# The page may load and send nothing outside of its folder; it compiles only the runtime of the model.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 FILES = ("app.js", "icon.svg", "page.js", "photo.js", "try.css")
-ROUNDED = 1e-12  # of 1 - (1 - p)
+ROUNDING = 1e-12  # of 1 - (1 - p)
+PRIVACY = "The photo stays in this browser: nothing is sent anywhere."
 LOADING = (
-    "The model is being loaded. Opened as a file this page cannot load it: in its folder run python -m http.server, "
-    "and open http://localhost:8000"
+    "The model is loading. It cannot be loaded if the page was opened as a file: in its folder run python -m "
+    "http.server, and open http://localhost:8000"
 )
 
 
-def write(folder: Path, model: str, classes: Sequence[str], side: int, limits: Limits | None) -> None:
-    """Put the page, onnxruntime-web with its licences, and model.json into a folder that has model.onnx.
+def write(folder: Path, name: str, classifier: Classifier) -> None:
+    """Write the page, onnxruntime-web with its licenses, and model.json to a folder that contains model.onnx.
 
-    model: its name; side: px, of the square that it takes.
+    name: of the model.
     """
-    for name in FILES:
-        shutil.copyfile(pages.STATIC / name, folder / name)
-    inner = folder / "onnxruntime-web"
-    inner.mkdir()
-    for name in onnxruntime_web.FILES:  # some servers do not know that .mjs is JavaScript
-        shutil.copyfile(onnxruntime_web.folder() / name, inner / name.replace(".mjs", ".js"))
-    for name in ("LICENSE", "ThirdPartyNotices.txt"):  # which npm's package has not, and that for Python has
-        (inner / name).write_bytes(resources.files("onnxruntime").joinpath(name).read_bytes())
-    about = {"classes": [*classes], "side": side, "possible": limits and possible(limits)}
-    files.write_json(folder / "model.json", about)
-    facts = {"policy": POLICY, "static": "", "script": "app.js", "model": model, "classes": classes}
-    where = "The photo stays in this browser: nothing is sent anywhere."
-    rates = {"rate": limits and RATE, "coverage": limits and COVERAGE}
-    files.write_text(folder / "index.html", pages.rendered("try.html", **facts, **rates, where=where, loading=LOADING))
+    for file in FILES:
+        shutil.copyfile(STATIC / file, folder / file)
+    runtime, source = folder / "onnxruntime-web", onnxruntime_web.find_folder()
+    runtime.mkdir()
+    for file in onnxruntime_web.FILES:  # some servers do not know that .mjs is JavaScript
+        shutil.copyfile(source / file, runtime / file.replace(".mjs", ".js"))
+    for file in ("LICENSE", "ThirdPartyNotices.txt"):  # npm's package lacks them, the one for Python has them
+        (runtime / file).write_bytes(resources.files("onnxruntime").joinpath(file).read_bytes())
+    classes, reference = classifier.classes, classifier.reference
+    model = {
+        "classes": classes,
+        "image_size": classifier.image_size,
+        "threshold": reference and find_threshold(reference),
+    }
+    files.write_json(folder / "model.json", model)
+    values = {"policy": POLICY, "static": "", "script": "app.js", "privacy": PRIVACY, "loading": LOADING}
+    files.write_text(folder / "index.html", render_page(name, classifier, **values))
 
 
-def possible(limits: Limits) -> float:
-    """The 1 - P(label) up to which a label stays possible."""
-    doubt = np.append(limits.doubt, 1.0)
-    return float(doubt[limits.possible(1 - doubt + ROUNDED)].max())
+def render_page(name: str, classifier: Classifier, **values: str) -> str:
+    """The page that shows predictions, from a script that asks the model."""
+    rates = {"ood_rate": OOD_RATE, "coverage": COVERAGE} if classifier.reference else {"ood_rate": 0, "coverage": 0}
+    return rendering.render("smallset.web", "try.html", model=name, classes=classifier.classes, **rates, **values)
 
 
-def description(folder: Path, limits: Limits | None) -> str:
-    """What the folder is, how to open it, and what the page tells."""
-    told = (
-        'The page tells which labels stay possible, and which photos are "none of these".'
-        if limits
-        else "The model's file does not tell which photos are unlike those that it knows: the page labels any photo."
-    )
-    return (
-        f"{folder}: {megabytes(folder)}, for any static server or for GitHub Pages. It sends nothing anywhere.\n"
-        f"Opened as a file it cannot load the model. Here: python -m http.server --bind 127.0.0.1 --directory "
-        f"{shlex.quote(str(folder))} 8000, then open http://127.0.0.1:8000\n"
-        f"{told}"
-    )
-
-
-def megabytes(path: Path) -> str:
-    """The size of a file, or of all in a folder, in words."""
-    return f"{sum(file.stat().st_size for file in (path, *path.rglob('*')) if file.is_file()) / 1e6:.1f} MB"
+def find_threshold(reference: Reference) -> float:
+    """The highest 1 - P(label) of the labels in a prediction set."""
+    scores = np.append(reference.nonconformity_scores, 1.0)
+    return float(scores[reference.prediction_set(1 - scores + ROUNDING)].max())

@@ -1,62 +1,54 @@
-"""Pictures of photos for a page: thumbnails, made once and kept in a folder that stays small, and large ones."""
+"""Photos for a page: thumbnails, which are kept in a folder of limited size, and large pictures."""
 
 import contextlib
-import io
 import os
 import threading
 from pathlib import Path
 
-from PIL import Image
-
 from smallset.images import decoding
 from smallset.pipeline import files
+from smallset.reports import thumbnails
 
-SIDE, LARGE = 256, 1600  # px, at most
-MOST = 500_000_000  # bytes that are kept
-EVERY = 2_000  # thumbnails, after which the folder is looked at again; 20 MB
-# Photos that are decoded at once: each takes tens of megabytes, and a core is left for decisions.
-AT_ONCE = threading.Semaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))
+SIZE, LARGE = 256, 1600  # px, at most
+MAX_BYTES = 500_000_000  # that are kept
+CHECK_AFTER = 2_000  # new thumbnails, about 20 MB, the size of the folder is checked
+DECODERS = threading.Semaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))  # each photo takes tens of megabytes
 
 
-def jpeg(path: Path, side: int) -> bytes:
-    """A photo in at most `side` px, upright; SmallsetError for what does not decode."""
-    with AT_ONCE:
-        picture = Image.fromarray(decoding.decode(path))
-    picture.thumbnail((side, side))
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    return content.getvalue()
+def load_jpeg(path: Path, size: int) -> bytes:
+    """A photo with at most `size` px, as a JPEG; SmallsetError for a file that does not decode."""
+    with DECODERS:
+        return thumbnails.encode_jpeg(thumbnails.shrink(decoding.decode(path), size))
 
 
 class Thumbnails:
-    """Those below a folder, by the digest of the photo's bytes."""
+    """The thumbnails in a folder, by the sha256 of their photo."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.lock, self.new = folder, threading.Lock(), 0
-        prune(folder)
+        self.folder, self.lock, self.count = folder, threading.Lock(), 0
+        self._prune()
 
-    def of(self, digest: str, path: Path) -> bytes:
-        """A photo's thumbnail, a JPEG."""
-        kept = self.folder / digest[:2] / f"{digest}.jpg"
+    def read(self, sha256: str, path: Path) -> bytes:
+        """The thumbnail of a photo, a JPEG; it is made and kept if it does not exist."""
+        kept = self.folder / sha256[:2] / f"{sha256}.jpg"
         try:
             return kept.read_bytes()
         except OSError:
-            content = jpeg(path, SIDE)
-        with self.lock, contextlib.suppress(OSError):  # on a full disk they are made anew
+            content = load_jpeg(path, SIZE)
+        with self.lock, contextlib.suppress(OSError):  # on a full disk nothing is kept
             with files.atomic_write(kept, durable=False) as draft:
                 draft.write_bytes(content)
-            self.new += 1
-            if self.new % EVERY == 0:
-                prune(self.folder)
+            self.count += 1
+            if self.count % CHECK_AFTER == 0:
+                self._prune()
         return content
 
-
-def prune(folder: Path) -> None:
-    """Remove the oldest thumbnails until the rest takes MOST bytes or less."""
-    found = [(path, path.stat()) for path in folder.rglob("*.jpg")]
-    excess = sum(stat.st_size for _, stat in found) - MOST
-    for path, stat in sorted(found, key=lambda one: one[1].st_mtime):
-        if excess <= 0:
-            return
-        path.unlink(missing_ok=True)
-        excess -= stat.st_size
+    def _prune(self) -> None:
+        """Remove the oldest thumbnails until the others take MAX_BYTES or less."""
+        kept = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.folder.rglob("*.jpg"))
+        excess = sum(size for _, size, _ in kept) - MAX_BYTES
+        for _, size, path in kept:
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= size

@@ -1,32 +1,36 @@
-// A model on a page of its own: it runs here, in the browser, and no photo leaves it.
+// A page that runs a model in the browser, so that no photo leaves it.
 
 import * as ort from "./onnxruntime-web/ort.wasm.bundle.min.js";
-import { say, start } from "./page.js";
-import { pixels } from "./photo.js";
+import { showStatus, start } from "./page.js";
+import { readPixels } from "./photo.js";
 
 try {
-  const about = await (await fetch("model.json")).json();
-  ort.env.wasm.numThreads = 1; // more would need headers that few static servers send
-  ort.env.wasm.proxy = true; // in a worker: the page does not freeze
+  const model = await (await fetch("model.json")).json();
+  ort.env.wasm.numThreads = 1; // more threads need headers that few static servers send
+  ort.env.wasm.proxy = true; // in a worker, so that the page does not freeze
   ort.env.wasm.wasmPaths = { wasm: new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url).href };
   const session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
-  start((photo) => answer(photo, session, about));
+  start((photo) => predict(photo, session, model));
 } catch (error) {
-  say(`The model cannot be loaded: ${error.message}`);
+  showStatus(`The model cannot be loaded: ${error.message}`);
   throw error;
 }
 
-async function answer(photo, session, { classes, side, possible }) {
-  const input = new ort.Tensor("float32", await pixels(photo, side), [1, side, side, 3]);
+async function predict(photo, session, { classes, image_size: size, threshold }) {
+  const input = new ort.Tensor("float32", await readPixels(photo, size), [1, size, size, 3]);
   const output = await session.run({ pixels: input });
-  const given = Array.from(output.probability.data);
-  const row = given.length === 1 ? [1 - given[0], given[0]] : given; // one sigmoid is P(second class)
-  const labels = classes.map((name, label) => ({ name, probability: row[label] }));
-  labels.sort((one, other) => other.probability - one.probability);
+  const values = Array.from(output.probability.data);
+  const probabilities = values.length === 1 ? [1 - values[0], values[0]] : values; // one sigmoid is P(second class)
+  const labels = classes.map((name, label) => ({ name, probability: probabilities[label] }));
+  labels.sort((first, second) => second.probability - first.probability);
+  const known = threshold !== null;
+  const unknown = known ? output.ood_score.data[0] > 1 : null;
+  const members = labels.filter(({ probability }) => !unknown && 1 - probability <= threshold);
   return {
     labels,
-    unlike: output.unlikeness ? output.unlikeness.data[0] > 1 : null,
-    possible: possible === null ? null : labels.filter(({ probability }) => 1 - probability <= possible).map(({ name }) => name),
+    ood_score: known ? output.ood_score.data[0] : null,
+    unknown,
+    prediction_set: known ? members.map(({ name }) => name) : null,
     pictures: [{ url: URL.createObjectURL(photo), alt: "", caption: "" }],
   };
 }

@@ -1,280 +1,279 @@
-// The page on which photos are put right: a grid that draws what is seen of it, keys, and decisions sent one by one.
+// The page to check photos: a grid that draws only its visible part, keys, and decisions that are sent one by one.
 //
-// A photo is named by its digest. All names are text, never markup.
+// Photos are identified by their sha256. All names are inserted as text, never as markup.
 
-const BLOCK = 60; // photos that are asked about at once
-const KEPT = 5000; // photos that are remembered
-const UNDONE = 200; // decisions that can be taken back
-const FETCHED = 3; // thumbnails at once: with the photo and one beside it that leaves a decision one of a browser's 6 connections
+const BLOCK = 60; // photos in one request
+const REMEMBERED = 5000; // photos whose details are kept
+const UNDO_STEPS = 200;
+const PARALLEL = 3; // thumbnails at once: with two large photos this leaves one of a browser's 6 connections to decisions
 const find = (id) => document.getElementById(id);
 const grid = find("grid");
 
 let key = ""; // of the queue
-let items = []; // [digest, why, a label that a model gives, the digest of a photo beside it]
-let here = 0; // the item that is marked
-let chosen = new Set(); // items that are decided together
-let from = 0; // where Shift began
-let known = new Map(); // digest to {file, label, split, says, decided}
-let digits = {}; // class to its key
+let items = []; // [sha256, reason, suggested label, sha256 of another photo]
+let current = 0; // the index of the current item
+let selected = new Set(); // indices of items that are decided together
+let anchor = 0; // the index where Shift began
+let details = new Map(); // sha256 -> {file, label, split, predictions, decision}
+let digits = {}; // class -> key
 let sending = Promise.resolve(); // one decision after the other
-let undoable = JSON.parse(sessionStorage.getItem("undo") ?? "[]");
-let done = new Set(); // digests that are decided since the queue was asked
-let cells = new Map(); // of the items that are drawn
-let unfetched = []; // pictures of cells, in order
-let fetching = new Set();
+let undoSteps = JSON.parse(sessionStorage.getItem("undo") ?? "[]");
+let decided = new Set(); // sha256 of photos that were decided after the queue was opened
+let cells = new Map(); // index -> cell, of the items that are drawn
+let waiting = []; // pictures of cells that are not loaded yet, in order
+let loading = new Set();
 
-function element(tag, attributes = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), attributes);
-  made.append(...children);
-  return made;
+function createElement(tag, attributes = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), attributes);
+  element.append(...children);
+  return element;
 }
 
-const say = (text) => { find("status").textContent = text; };
+const showStatus = (text) => { find("status").textContent = text; };
+const showErrors = (promise) => promise.catch((error) => showStatus(error.message));
 
-async function ask(address, sent) {
-  const options = sent && { method: "POST", body: JSON.stringify(sent), headers: { "Content-Type": "application/json" } };
-  let answer;
+async function request(address, body) {
+  const options = body && { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  let response;
   try {
-    answer = await fetch(address, options);
+    response = await fetch(address, options);
   } catch {
-    throw new Error("No answer: the program in the terminal has ended. Start it again; what was decided before is saved.");
+    throw new Error("No answer: the program in the terminal has ended. Start it again; all earlier decisions are saved.");
   }
-  if (!answer.ok) throw new Error(await answer.text());
-  return answer.status === 204 ? null : answer.json();
+  if (!response.ok) throw new Error(await response.text());
+  return response.status === 204 ? null : response.json();
 }
 
-const told = (work) => work.catch((error) => say(error.message));
-
-// Which queues there are, and where one was.
+// Fill the list of queues, and open the last position.
 async function begin() {
-  const album = await ask("/album");
+  const album = await request("/album");
   digits = album.keys;
-  const option = ([value, title, count]) => element("option", { value, textContent: count < 0 ? title : `${title} (${count})` });
-  const groups = [["Worth a look", album.queues], ["Classes", album.classes]];
-  find("queues").replaceChildren(...groups.map(([label, own]) => element("optgroup", { label }, ...own.map(option))));
-  find("classes").replaceChildren(...album.classes.map(([, value]) => element("option", { value })));
+  const createOption = ([value, title, count]) => createElement("option", { value, textContent: count < 0 ? title : `${title} (${count})` });
+  const groups = [["To check", album.queues], ["Classes", album.classes]];
+  find("queues").replaceChildren(...groups.map(([label, options]) => createElement("optgroup", { label }, ...options.map(createOption))));
+  find("classes").replaceChildren(...album.classes.map(([, value]) => createElement("option", { value })));
   find("digits").textContent = Object.entries(digits).map(([name, digit]) => `${digit}: ${name}`).join("   ");
-  const all = [...album.queues, ...album.classes].map(([value]) => value);
+  const keys = [...album.queues, ...album.classes].map(([value]) => value);
   const first = album.queues.find(([, , count]) => count > 0) ?? album.classes[0];
-  await open(all.includes(album.place.queue) ? album.place.queue : first[0], album.place.digest);
+  await openQueue(keys.includes(album.position.queue) ? album.position.queue : first[0], album.position.sha256);
 }
 
-async function open(name, digest = "") {
+async function openQueue(name, sha256 = "") {
   key = name;
   find("queues").value = key;
-  items = await ask(`/queue?key=${encodeURIComponent(key)}`);
-  chosen.clear();
-  known.clear();
-  done.clear();
+  items = await request(`/queue?key=${encodeURIComponent(key)}`);
+  selected.clear();
+  details.clear();
+  decided.clear();
   grid.scrollTop = 0;
-  await go(Math.max(0, items.findIndex(([own]) => own === digest)));
-  say(left());
+  await goTo(Math.max(0, items.findIndex(([other]) => other === sha256)));
+  showStatus(countRemaining());
 }
 
-function left() {
+function countRemaining() {
   if (key.startsWith("class:")) return `${items.length} photos`;
   if (key === "decided") return `${items.length} decided`;
-  const open = items.filter(([digest]) => !done.has(digest)).length;
-  return open ? `${open} left` : "Nothing left here. Show another queue.";
+  const open = items.filter(([sha256]) => !decided.has(sha256)).length;
+  return open ? `${open} left` : "Nothing is left in this queue. Show another one.";
 }
 
-// What the photos of these items are called and how they are labelled, asked for where it is not known.
-async function learn(first, last) {
-  const wanted = items.slice(Math.max(0, first), last).flatMap(([digest, , , beside]) => beside ? [digest, beside] : [digest]);
-  const missing = [...new Set(wanted)].filter((digest) => !known.has(digest));
-  if (known.size > KEPT) known.clear();
-  for (let at = 0; at < missing.length; at += BLOCK) {
-    const found = await ask(`/photos?of=${missing.slice(at, at + BLOCK).join(",")}`);
-    Object.entries(found).forEach(([digest, about]) => known.set(digest, about));
+// Request the details of the items from `first` to `last` that are not known yet.
+async function loadDetails(first, last) {
+  const wanted = items.slice(Math.max(0, first), last).flatMap(([sha256, , , other]) => other ? [sha256, other] : [sha256]);
+  const missing = [...new Set(wanted)].filter((sha256) => !details.has(sha256));
+  if (details.size > REMEMBERED) details.clear();
+  for (let start = 0; start < missing.length; start += BLOCK) {
+    const block = await request(`/photos?of=${missing.slice(start, start + BLOCK).join(",")}`);
+    Object.entries(block).forEach(([sha256, photo]) => details.set(sha256, photo));
   }
 }
 
-// How the grid is laid out: columns, and the height of a row, px.
-function layout() {
+// The number of columns, and the width and height of a cell in px.
+function layOut() {
   const columns = Math.max(2, Math.floor(grid.clientWidth / 150));
   const width = Math.floor(grid.clientWidth / columns);
   return { columns, width, height: width + 50 };
 }
 
-// Draw the cells that are seen, and take away the others.
+// Draw the visible cells and remove the others; return the first and last index.
 function draw() {
-  const { columns, width, height } = layout();
+  const { columns, width, height } = layOut();
   find("all").style.height = `${Math.ceil(items.length / columns) * height}px`;
   const first = Math.max(0, Math.floor(grid.scrollTop / height) - 1) * columns;
   const last = Math.min(items.length, (Math.ceil((grid.scrollTop + grid.clientHeight) / height) + 1) * columns);
   for (const [index, cell] of cells) {
-    if (index < first || index >= last || cell.dataset.digest !== items[index][0]) {
+    if (index < first || index >= last || cell.dataset.sha256 !== items[index][0]) {
       cell.remove();
-      forget(cell.firstChild);
+      cancelLoading(cell.firstChild);
       cells.delete(index);
     }
   }
   for (let index = first; index < last; index += 1) {
-    if (!cells.has(index)) cells.set(index, made(index));
+    if (!cells.has(index)) cells.set(index, createCell(index));
     const cell = cells.get(index);
     Object.assign(cell.style, { width: `${width}px`, height: `${height}px`, left: `${(index % columns) * width}px`, top: `${Math.floor(index / columns) * height}px` });
     cell.firstChild.style.height = `${width - 14}px`;
-    fill(cell, index);
+    fillCell(cell, index);
   }
-  fetchMore();
-  if (items.length) grid.setAttribute("aria-activedescendant", `photo-${here}`);
+  loadPictures();
+  if (items.length) grid.setAttribute("aria-activedescendant", `photo-${current}`);
   else grid.removeAttribute("aria-activedescendant");
   return [first, last];
 }
 
-// Fetch the next thumbnails, as many as may be fetched at once.
-function fetchMore() {
-  while (unfetched.length && fetching.size < FETCHED) {
-    const picture = unfetched.shift();
-    fetching.add(picture);
-    picture.onload = picture.onerror = () => { fetching.delete(picture); fetchMore(); };
-    picture.src = `/thumbnail/${picture.parentNode.dataset.digest}`;
+// Load the next thumbnails, at most PARALLEL at once.
+function loadPictures() {
+  while (waiting.length && loading.size < PARALLEL) {
+    const picture = waiting.shift();
+    loading.add(picture);
+    picture.onload = picture.onerror = () => { loading.delete(picture); loadPictures(); };
+    picture.src = `/thumbnail/${picture.parentNode.dataset.sha256}`;
   }
 }
 
-// What is not seen any more is not fetched before what is.
-function forget(picture) {
+// Visible pictures must not wait for those that are not visible any more.
+function cancelLoading(picture) {
   picture.onload = picture.onerror = null;
   picture.removeAttribute("src");
-  fetching.delete(picture);
-  unfetched = unfetched.filter((other) => other !== picture);
+  loading.delete(picture);
+  waiting = waiting.filter((other) => other !== picture);
 }
 
-function made(index) {
-  const [digest] = items[index];
-  const cell = element("div", { id: `photo-${index}` }, element("img", { alt: "" }), element("span"), element("span", { className: "done" }));
-  cell.className = "cell";
-  cell.dataset.digest = digest;
+function createCell(index) {
+  const [sha256] = items[index];
+  const cell = createElement("div", { id: `photo-${index}`, className: "cell" }, createElement("img", { alt: "" }), createElement("span"), createElement("span", { className: "decision" }));
+  cell.dataset.sha256 = sha256;
   cell.setAttribute("role", "option");
   cell.addEventListener("click", (event) => {
-    if (event.shiftKey) span(index);
+    if (event.shiftKey) selectRange(index);
     else if (event.ctrlKey || event.metaKey) toggle(index);
-    else chosen.clear();
-    if (!event.shiftKey) from = index;
-    told(go(index));
+    else selected.clear();
+    if (!event.shiftKey) anchor = index;
+    showErrors(goTo(index));
   });
   find("all").append(cell);
-  unfetched.push(cell.firstChild);
+  waiting.push(cell.firstChild);
   return cell;
 }
 
-function fill(cell, index) {
-  const about = known.get(items[index][0]);
-  const [label, done] = about ? [about.label, decision(about)] : ["", ""];
+function fillCell(cell, index) {
+  const photo = details.get(items[index][0]);
+  const [label, decision] = photo ? [photo.label, describeDecision(photo)] : ["", ""];
   cell.children[1].textContent = label;
-  cell.children[2].textContent = done;
-  cell.classList.toggle("here", index === here);
-  cell.setAttribute("aria-selected", String(chosen.size ? chosen.has(index) : index === here));
+  cell.children[2].textContent = decision;
+  cell.classList.toggle("current", index === current);
+  cell.setAttribute("aria-selected", String(selected.size ? selected.has(index) : index === current));
   cell.setAttribute("aria-posinset", index + 1);
   cell.setAttribute("aria-setsize", items.length);
-  cell.setAttribute("aria-label", about ? `${about.file}, labelled ${label}${done && `, ${done}`}` : "");
+  cell.setAttribute("aria-label", photo ? `${photo.file}, labeled ${label}${decision && `, ${decision}`}` : "");
 }
 
-function decision({ decided }) {
-  if (!decided) return "";
-  return { keep: "kept", relabel: `now ${decided.label}`, "leave out": "left out" }[decided.decision];
+function describeDecision({ decision }) {
+  if (!decision) return "";
+  return { keep: "kept", relabel: `now ${decision.label}`, "leave out": "left out" }[decision.decision];
 }
 
-// Mark an item, and show what there is to say of it.
-async function go(index) {
-  here = Math.min(Math.max(0, index), Math.max(0, items.length - 1));
-  const { columns, height } = layout();
-  const top = Math.floor(here / columns) * height;
+// Make an item the current one, and show its details.
+async function goTo(index) {
+  current = Math.min(Math.max(0, index), Math.max(0, items.length - 1));
+  const { columns, height } = layOut();
+  const top = Math.floor(current / columns) * height;
   find("all").style.height = `${Math.ceil(items.length / columns) * height}px`;
   if (top < grid.scrollTop) grid.scrollTop = top;
   if (top + height > grid.scrollTop + grid.clientHeight) grid.scrollTop = top + height - grid.clientHeight;
   draw();
-  if (items.length) await learn(here, here + 1);
-  show();
-  await seen();
-  if (items.length) ask("/place", { queue: key, digest: items[here][0] }).catch(() => {});
+  if (items.length) await loadDetails(current, current + 1);
+  showDetails();
+  await drawWithDetails();
+  if (items.length) request("/position", { queue: key, sha256: items[current][0] }).catch(() => {});
 }
 
-async function seen() {
+async function drawWithDetails() {
   const [first, last] = draw();
-  await learn(first, last);
+  await loadDetails(first, last);
   draw();
 }
 
-function show() {
+function showDetails() {
   find("detail").hidden = items.length === 0;
   if (!items.length) return;
-  const [digest, why, suggested, beside] = items[here];
-  const about = known.get(digest);
-  if (!about) return;
-  const many = chosen.size > 1;
-  find("photo").src = `/photo/${digest}`;
-  find("photo").alt = about.file;
-  find("beside").hidden = !beside;
-  if (beside) Object.assign(find("beside"), { src: `/photo/${beside}`, alt: known.get(beside)?.file ?? "" });
-  find("label").textContent = many ? `${chosen.size} photos` : about.label;
-  find("decision").textContent = many ? "" : decision(about);
-  find("why").textContent = many ? "" : why;
-  find("take").hidden = !suggested || many;
-  find("suggested").textContent = `It is ${suggested}`;
-  find("undo").disabled = !undoable.length;
-  find("file").textContent = `${about.split || "in no split"}: ${about.file}`;
-  find("says").replaceChildren(...about.says.map((textContent) => element("li", { textContent })));
+  const [sha256, reason, suggestion, other] = items[current];
+  const photo = details.get(sha256);
+  if (!photo) return;
+  const several = selected.size > 1;
+  find("photo").src = `/photo/${sha256}`;
+  find("photo").alt = photo.file;
+  find("other-photo").hidden = !other;
+  if (other) Object.assign(find("other-photo"), { src: `/photo/${other}`, alt: details.get(other)?.file ?? "" });
+  find("label").textContent = several ? `${selected.size} photos` : photo.label;
+  find("decision").textContent = several ? "" : describeDecision(photo);
+  find("reason").textContent = several ? "" : reason;
+  find("accept").hidden = !suggestion || several;
+  find("suggestion").textContent = `Relabel as ${suggestion}`;
+  find("undo").disabled = !undoSteps.length;
+  find("file").textContent = `${photo.split || "in no split"}: ${photo.file}`;
+  find("predictions").replaceChildren(...photo.predictions.map((textContent) => createElement("li", { textContent })));
 }
 
-// Decide about the items that are chosen, or the one that is marked, and go on to the next that is open. A key that
-// comes before the last decision is saved is about the photo after it.
+// Decide about the selected items, or the current one, and go to the next open one. A key that is pressed before the
+// last decision is saved applies to the next photo.
 function decide(decision, label = "") {
   sending = sending.then(() => {
     if (!items.length) return null;
-    const which = chosen.size ? [...chosen] : [here];
-    const decisions = which.map((index) => ({ digest: items[index][0], decision, label: label ?? items[index][2] }));
-    const last = Math.max(...which);
-    return post(key, decisions, (before) => {
-      undoable = [...undoable, { key, before }].slice(-UNDONE);
-      chosen.clear();
-      const next = items.findIndex(([digest], index) => index > last && !done.has(digest) && !known.get(digest)?.decided);
-      return go(next < 0 ? last + 1 : next);
+    const indices = selected.size ? [...selected] : [current];
+    const decisions = indices.map((index) => ({ sha256: items[index][0], decision, label: label ?? items[index][2] }));
+    const last = Math.max(...indices);
+    return send(key, decisions, (previous) => {
+      undoSteps = [...undoSteps, { key, previous }].slice(-UNDO_STEPS);
+      selected.clear();
+      const next = items.findIndex(([sha256], index) => index > last && !decided.has(sha256) && !details.get(sha256)?.decision);
+      return goTo(next < 0 ? last + 1 : next);
     });
   });
 }
 
 function undo() {
   sending = sending.then(() => {
-    const step = undoable.at(-1);
-    return step && post(step.key, step.before, async () => {
-      undoable = undoable.slice(0, -1);
-      const { digest } = step.before[0];
-      if (key !== step.key || !items.some(([own]) => own === digest)) await open(step.key, digest);
-      else await go(items.findIndex(([own]) => own === digest));
+    const step = undoSteps.at(-1);
+    return step && send(step.key, step.previous, async () => {
+      undoSteps = undoSteps.slice(0, -1);
+      const { sha256 } = step.previous[0];
+      const index = key === step.key ? items.findIndex(([other]) => other === sha256) : -1;
+      if (index < 0) await openQueue(step.key, sha256);
+      else await goTo(index);
     });
   });
 }
 
-async function post(queue, decisions, then) {
+async function send(queue, decisions, then) {
   try {
-    const before = await ask("/decide", { queue, decisions });
-    decisions.forEach((one) => {
-      const about = known.get(one.digest);
-      if (about) about.decided = one.decision ? one : null;
-      done[one.decision ? "add" : "delete"](one.digest);
+    const previous = await request("/decide", { queue, decisions });
+    decisions.forEach((row) => {
+      const photo = details.get(row.sha256);
+      if (photo) photo.decision = row.decision ? row : null;
+      decided[row.decision ? "add" : "delete"](row.sha256);
     });
-    await then(before);
-    sessionStorage.setItem("undo", JSON.stringify(undoable));
-    say(left());
+    await then(previous);
+    sessionStorage.setItem("undo", JSON.stringify(undoSteps));
+    showStatus(countRemaining());
   } catch (error) {
-    say(error.message);
+    showStatus(error.message);
   }
 }
 
 function toggle(index) {
-  if (!chosen.delete(index)) chosen.add(index);
+  if (!selected.delete(index)) selected.add(index);
 }
 
-function span(index) {
-  chosen = new Set(Array.from({ length: Math.abs(index - from) + 1 }, (_, step) => Math.min(index, from) + step));
+function selectRange(index) {
+  selected = new Set(Array.from({ length: Math.abs(index - anchor) + 1 }, (_, step) => Math.min(index, anchor) + step));
 }
 
 function move(step, extend) {
-  const index = Math.min(Math.max(0, here + step), items.length - 1);
-  if (extend) span(index);
-  else from = index;
-  told(go(index));
+  const index = Math.min(Math.max(0, current + step), items.length - 1);
+  if (extend) selectRange(index);
+  else anchor = index;
+  showErrors(goTo(index));
 }
 
 function zoom() {
@@ -283,52 +282,52 @@ function zoom() {
   find("large").showModal();
 }
 
-const take = () => { if (items[here]?.[2]) decide("relabel", null); }; // whatever is suggested when its turn comes
-const whole = () => { chosen = new Set(items.keys()); draw(); show(); };
-const clear = () => { chosen.clear(); draw(); show(); };
-const rows = () => Math.max(1, Math.floor(grid.clientHeight / layout().height)) * layout().columns;
+const acceptSuggestion = () => { if (items[current]?.[2]) decide("relabel", null); }; // the suggestion at the time of sending
+const selectAll = () => { selected = new Set(items.keys()); draw(); showDetails(); };
+const selectNone = () => { selected.clear(); draw(); showDetails(); };
+const pageLength = () => Math.max(1, Math.floor(grid.clientHeight / layOut().height)) * layOut().columns;
 const MOVES = {
-  ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: () => layout().columns, ArrowUp: () => -layout().columns,
-  PageDown: rows, PageUp: () => -rows(), Home: () => -items.length, End: () => items.length,
+  ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: () => layOut().columns, ArrowUp: () => -layOut().columns,
+  PageDown: pageLength, PageUp: () => -pageLength(), Home: () => -items.length, End: () => items.length,
 };
-const ACTS = {
-  k: () => decide("keep"), x: () => decide("leave out"), s: take, u: undo, z: zoom, Escape: clear,
-  l: () => find("named").focus(), " ": () => { toggle(here); draw(); show(); },
+const ACTIONS = {
+  k: () => decide("keep"), x: () => decide("leave out"), s: acceptSuggestion, u: undo, z: zoom, Escape: selectNone,
+  l: () => find("new-label").focus(), " ": () => { toggle(current); draw(); showDetails(); },
 };
 
-function pressed(event) {
+function handleKey(event) {
   if (find("large").open || event.altKey || event.target.matches("input, select, summary")) return;
   if (event.target.matches("button") && [" ", "Enter"].includes(event.key)) return;
   if (event.ctrlKey || event.metaKey) {
     if (event.key !== "a") return;
     event.preventDefault();
-    whole();
+    selectAll();
     return;
   }
   const [label] = Object.entries(digits).find(([, digit]) => digit === event.key) ?? [];
   if (MOVES[event.key]) move(MOVES[event.key](), event.shiftKey);
   else if (label !== undefined) decide("relabel", label);
-  else if (ACTS[event.key]) ACTS[event.key]();
+  else if (ACTIONS[event.key]) ACTIONS[event.key]();
   else return;
   event.preventDefault();
 }
 
-document.addEventListener("keydown", pressed);
-find("keep").addEventListener("click", ACTS.k);
-find("out").addEventListener("click", ACTS.x);
-find("take").addEventListener("click", take);
+document.addEventListener("keydown", handleKey);
+find("keep").addEventListener("click", ACTIONS.k);
+find("leave-out").addEventListener("click", ACTIONS.x);
+find("accept").addEventListener("click", acceptSuggestion);
 find("undo").addEventListener("click", undo);
 find("zoom").addEventListener("click", zoom);
 find("close").addEventListener("click", () => find("large").close());
-find("queues").addEventListener("change", (event) => { told(open(event.target.value)); grid.focus(); });
-find("named").addEventListener("keydown", (event) => { if (event.key === "Escape") grid.focus(); });
-find("other").addEventListener("submit", (event) => {
+find("queues").addEventListener("change", (event) => { showErrors(openQueue(event.target.value)); grid.focus(); });
+find("new-label").addEventListener("keydown", (event) => { if (event.key === "Escape") grid.focus(); });
+find("relabel").addEventListener("submit", (event) => {
   event.preventDefault();
-  const label = find("named").value.trim();
+  const label = find("new-label").value.trim();
   if (label) decide("relabel", label);
-  find("named").value = "";
+  find("new-label").value = "";
   grid.focus({ preventScroll: true });
 });
-grid.addEventListener("scroll", () => requestAnimationFrame(() => told(seen())));
+grid.addEventListener("scroll", () => requestAnimationFrame(() => showErrors(drawWithDetails())));
 window.addEventListener("resize", () => draw());
-told(begin().then(() => grid.focus({ preventScroll: true })));
+showErrors(begin().then(() => grid.focus({ preventScroll: true })));

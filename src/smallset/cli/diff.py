@@ -1,0 +1,21 @@
+"""`smallset diff`: compare the results with those of an earlier commit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smallset.pipeline import text
+
+Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a branch or a tag of git.")]
+
+
+def diff(revision: Revision = "HEAD") -> None:
+    """Compare the results with those of an earlier run that git has.
+
+    Prints which photos and labels changed, and which models are better or worse on the test photos of both runs. Run it
+    in the folder of a pipeline.
+    """
+    from smallset.evaluation import diff as comparison
+
+    print(text.lines(comparison.against(Path("metrics"), revision)))

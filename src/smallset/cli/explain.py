@@ -1,0 +1,42 @@
+"""`smallset explain`: show where in a photo a model sees evidence for a class."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smallset.cli import options
+from smallset.pipeline import text
+from smallset.pipeline.errors import SmallsetError
+
+Photo = Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)]
+Output = Annotated[
+    Path | None, typer.Option(help="A new .png file. Default: <photo>.gradcam.png in the current folder.")
+]
+Label = Annotated[str | None, typer.Option(help="The class to explain. Default: the most probable one.")]
+
+
+def explain(model: options.Model, photo: Photo, output: Output = None, label: Label = None) -> None:
+    """Show where in a photo a model sees evidence for a class.
+
+    Writes the photo under a heat map, red where the evidence is strongest, and prints its path, the class and the
+    probability. The method is Grad-CAM, or HiResCAM where Grad-CAM finds nothing (Chollet 2021, section 9.4.3).
+    """
+    target = output or _find_free_path(f"{photo.stem}.gradcam")
+    if target.exists() or target.suffix != ".png":
+        raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
+    from smallset.images import decoding
+    from smallset.models.classifier import Classifier
+    from smallset.reports import figures, gradcam
+
+    pixels = decoding.decode(photo)
+    figure, name, probability = gradcam.explain(Classifier.load(model), pixels, label)
+    figures.save(figure, target)
+    print(text.visible(f"{target}: {name} {probability:.4f}"))
+
+
+def _find_free_path(stem: str) -> Path:
+    """The first of stem.png, stem-2.png, ... that does not exist: cat/1.jpg and dog/1.jpg get a file each."""
+    suffixes = itertools.chain([""], map("-{}".format, itertools.count(2)))
+    return next(path for suffix in suffixes if not (path := Path(f"{stem}{suffix}.png")).exists())

@@ -1,0 +1,249 @@
+"""`smallset init`: create a project, which is a git and DVC repository, from a folder of photos."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import jinja2
+import pandas as pd
+import typer
+from packaging.requirements import Requirement
+
+from smallset.cli import console, estimate
+from smallset.datasets import folders, scan, splits
+from smallset.datasets.dataset import Dataset
+from smallset.pipeline import files, git, params, progress, stage, text
+from smallset.pipeline.errors import SmallsetError
+
+MANY = 1000  # photos; for more, the largest image size takes too long
+TEMPLATE = Path(__file__).parents[1] / "project"
+RENDERED = ("README.md", "summary.txt")  # files of the template that contain expressions
+STAMP = "# Unless you change this file, smallset upgrade replaces it. sha256 of the lines below: "
+INSPECTED = 100  # photos that are decoded
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the disk that photos are copied to
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the new project.")]
+Photos = Annotated[Path, typer.Option(metavar="FOLDER", help="Your photos, in one folder per class.")]
+Table = Annotated[Path | None, typer.Option(metavar="CSV", help="Labels of photos: file,label[,split][,group].")]
+
+
+def init(folder: Folder, photos: Photos, table: Table = None) -> None:
+    """Create a project from a folder of photos, or from a table with their labels.
+
+    The project is a git and DVC repository with a copy of the photos, a pipeline and its parameters, in a first commit.
+    The command prints what it found, how the photos are split, and how long the run will take. It changes no photo.
+    """
+    print(text.lines(create(folder, photos, table)), end="")
+
+
+def create(folder: Path, photos: Path, table: Path | None) -> str:
+    """Create the project `folder` completely or not at all; return a summary with the next steps."""
+    name = shlex.quote(str(folder))
+    folder, photos, table = _absolute(folder), _absolute(photos), _absolute(table) if table else None
+    _check_folders(folder, photos)
+    console.print_notes([f"Reading {photos}"])
+    scanned = scan.scan(photos)
+    sources = _replace_bytes(scanned.photos)
+    dataset, notes = folders.read_scan(replace(scanned, photos=[*sources]), table)
+    with files.atomic_write(folder) as draft:
+        dataset, unreadable = _copy_photos(dataset, {file: photos / path for file, path in sources.items()}, draft)
+        texts = template(_copy_labels(table, dataset, draft), has_splits="" not in set(dataset.table["split"]))
+        if len(dataset) > MANY:
+            texts["params.yaml"] = texts["params.yaml"].replace("[224, 288, 384]", "[224, 288]")
+        facts = _inspect(dataset, params.parse(stage.parse_yaml(texts["params.yaml"])))
+        facts["notes"] = [*notes, *scan.describe_unreadable(unreadable), *facts["notes"]]
+        texts["README.md"] = _render("README.md", {**facts, "name": folder.name})
+        for path, content in texts.items():
+            files.write_text(draft / path, content)
+        _commit(draft)
+    return _render("summary.txt", {**facts, "name": name})
+
+
+def template(table: str | None, has_splits: bool = False) -> dict[str, str]:
+    """The files of a project by their paths; in the template, `dot_` stands for the dot of a hidden file.
+
+    table: The table of labels in the project. has_splits: Whether the folders or the table contain the splits.
+    """
+    paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and path.name not in RENDERED]
+    texts = {path.relative_to(TEMPLATE).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    texts = {re.sub(r"(?<![^/])dot_", ".", path): content for path, content in texts.items()}
+    values = {"smallset": metadata.version("smallset"), "table": json.dumps(table)}
+    values |= {"by": "given", "train": "null", "validation": "null", "test": "null"} if has_splits else {}
+    for key, value in values.items():
+        texts["params.yaml"] = re.sub(rf"(?m)^( *){key}: \S+", rf"\1{key}: {value}", texts["params.yaml"])
+    if table and not table.startswith("photos/"):
+        texts["dvc.yaml"] = texts["dvc.yaml"].replace(
+            "[photos, corrections", f"[photos, {json.dumps(table)}, corrections"
+        )
+    return {**texts, "dvc.yaml": stamp(texts["dvc.yaml"]), "requirements.txt": pin_requirements()}
+
+
+def stamp(graph: str) -> str:
+    """The text of dvc.yaml below a line by which `smallset upgrade` sees whether somebody has changed it."""
+    return f"{STAMP}{hashlib.sha256(graph.encode()).hexdigest()}\n{graph}"
+
+
+def pin_requirements() -> str:
+    """The text of requirements.txt: the installed versions of smallset and of all packages that it needs."""
+    pins, known, waiting = dict[str, str](), set[str](), [Requirement("smallset")]
+    while waiting:
+        package = waiting.pop()
+        extras = [{"extra": extra} for extra in ("", *package.extras)]
+        for needed in map(Requirement, metadata.requires(package.name) or []):
+            if str(needed) in known or (needed.marker and not any(map(needed.marker.evaluate, extras))):
+                continue
+            known.add(str(needed))
+            with suppress(metadata.PackageNotFoundError):  # this environment works without it
+                pins[re.sub(r"[-_.]+", "-", needed.name).lower()] = metadata.version(needed.name)
+                waiting.append(needed)
+    head = "# The packages that this project was created with. Install them: pip install -r requirements.txt\n"
+    return head + _name_source() + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()  # the shell does not expand ~ in --photos=~/birds
+
+
+def _check_folders(folder: Path, photos: Path) -> None:
+    """SmallsetError unless `folder` is new and in no repository, the photos are elsewhere, and git knows the user."""
+    if folder.exists() or folder.is_symlink():
+        raise SmallsetError(f"{folder}: exists already. Choose another name.")
+    if not folder.parent.is_dir():
+        raise SmallsetError(f"{folder.parent}: no such folder. Create it first, or name another one for the project.")
+    if not photos.is_dir():
+        kind = "a file" if photos.exists() else "nothing"
+        raise SmallsetError(f"{photos}: expected a folder of photos, found {kind}. Unpack an archive first.")
+    if folder.parent.resolve().is_relative_to(photos.resolve()):
+        raise SmallsetError(f"{photos}: expected only photos, but {folder} would be inside. Choose another folder.")
+    git.check_identity(folder.parent)
+    if (repository := git.find_repository(folder.parent)) and not git.is_ignored(repository, folder):
+        problem = f"{folder}: is in the git repository {repository}, and a project is a repository itself"
+        raise SmallsetError(f"{problem}. Choose a folder outside, or add its path to {repository / '.gitignore'}.")
+
+
+def _replace_bytes(paths: Sequence[str]) -> dict[str, str]:
+    """Each path by its name in the project, in which bytes that are not UTF-8 are replaced."""
+    names: dict[str, str] = {}
+    for path in paths:
+        name = PurePosixPath(os.fsencode(path).decode("utf-8", "replace"))
+        while str(name) in names:
+            name = name.with_stem(f"{name.stem}_")
+        names[str(name)] = path
+    return names
+
+
+def _copy_photos(dataset: Dataset, sources: Mapping[str, Path], draft: Path) -> tuple[Dataset, dict[str, str]]:
+    """Copy the photos; return those that can be read, and why others cannot, as on a disk with bad blocks."""
+    paths = {file: sources[file] for file in dataset.table["file"]}
+    needed, free = sum(path.stat().st_size for path in paths.values()), shutil.disk_usage(draft.parent).free
+    if needed > free:
+        sizes = f"the photos need {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left"
+        raise SmallsetError(f"{draft.parent}: {sizes}. Free some space, or choose a folder on another disk.")
+    console.print_notes([f"Copying {text.counted(len(paths), 'photo')}"])
+    errors: dict[str, str] = {}
+    for file, path in progress.bar(paths.items(), what="copying", unit=" photos"):
+        target = draft / "photos" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files.copy(path, target)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
+            errors[file] = f"cannot be read: {scan.os_reason(error)}"
+            files.remove(target)
+    return replace(dataset.take(~dataset.table["file"].isin([*errors]).to_numpy()), root=draft / "photos"), errors
+
+
+def _copy_labels(table: Path | None, dataset: Dataset, draft: Path) -> str | None:
+    """Copy the table of labels into the project, and return its name; None when the folders are enough.
+
+    When the copied photos cannot be read in the same way, as with a table among the photos, it writes a new table.
+    """
+    name, columns = f"labels{table.suffix}" if table else None, ["file", "label", "split", "group"]
+    if table:
+        shutil.copyfile(table, draft / f"labels{table.suffix}")
+    with suppress(SmallsetError):
+        again, _ = folders.read_folder(dataset.root, draft / name if name else None)
+        if again.table[columns].equals(dataset.table[columns]):
+            return name
+    files.remove(draft / (name or "labels.csv"))
+    files.write_csv(draft / "labels.csv", dataset.table[[column for column in columns if dataset.table[column].any()]])
+    return "labels.csv"
+
+
+def _inspect(dataset: Dataset, p: params.Params) -> dict[str, Any]:
+    """What README.md and the summary say about the photos; SmallsetError when none decodes."""
+    digests = [files.sha256(path) for path in progress.bar(dataset.paths, what="reading", unit=" photos")]
+    assigned, _ = splits.assign_splits(replace(dataset, table=dataset.table.assign(sha256=digests)), p.split, p.seed)
+    counts = splits.count_photos(assigned.table).reindex(dataset.classes, fill_value=0)
+    sample = estimate.decode(dataset.take(dataset.spread(INSPECTED)))
+    if not sample.sides:
+        raise SmallsetError(f"No photo of {len(sample.errors)} decodes: {scan.count_reasons(sample.errors)}.")
+    rule = "as the folders or the table say" if p.split.by == "given" else "60/20/20 % on average, by their content"
+    return {
+        "counts": counts,
+        "notes": [*_find_surprises(assigned, counts, sample.errors, p)],
+        "rule": rule + (", groups undivided" if dataset.table["group"].any() else ""),
+        "takes": estimate.estimate(sample, dict(zip(counts.columns, counts.sum(), strict=True)), p),
+        "backbone": p.features.backbone,
+        "table": p.split.table,
+    }
+
+
+def _find_surprises(
+    dataset: Dataset, counts: pd.DataFrame, errors: Mapping[str, str], p: params.Params
+) -> Iterator[str]:
+    """Notes about what may be unexpected in the first run."""
+    totals = counts.sum(axis=1)
+    if totals.max() > 2 * totals.min():
+        unbalanced = f"{totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}"
+        yield f"Unbalanced: {unbalanced}. All classes have the same weight, by class_weight: balanced."
+    yield from splits.warn_about_few(counts)
+    if errors:
+        yield f"Some photos do not decode; the stage split leaves out all such photos: {scan.count_reasons(errors)}."
+    try:
+        splits.check_complete(dataset, p.split, p.seed, "photos")
+    except SmallsetError as error:
+        yield f"The stage split will stop. {error}"
+
+
+def _commit(draft: Path) -> None:
+    """Make the folder a git repository and a DVC project: DVC tracks the photos, and git all other files."""
+    git.run(draft, "init", "--quiet", "--initial-branch=main")
+    console.print_notes(["Adding the photos to DVC"])
+    command = [sys.executable, "-m", "dvc", "add", "photos"]  # its progress and its errors are on stderr
+    if code := subprocess.run(command, cwd=draft, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise SmallsetError(f"dvc add photos failed with exit code {code}; its message is above.")
+    # With an empty excludesFile: queued experiments delete what the user's own git would ignore.
+    git.run(draft, "-c", "core.excludesFile=", "add", "--all")
+    git.run(draft, "commit", "--quiet", "--no-verify", "--message", "Photos and pipeline")
+
+
+def _name_source() -> str:
+    """The line by which pip installs this smallset; without a path of this machine."""
+    document = json.loads(metadata.distribution("smallset").read_text("direct_url.json") or "{}")
+    url, commit = document.get("url", ""), document.get("vcs_info", {}).get("commit_id")
+    if url and not url.startswith("file:"):
+        return f"smallset @ git+{url}@{commit}\n" if commit else f"smallset @ {url}\n"
+    comment = "# Installed from a local folder or file. If pip does not find it: smallset @ git+https://..."
+    return f"{comment}\n" * bool(url) + f"smallset=={metadata.version('smallset')}\n"
+
+
+def _render(name: str, facts: dict[str, Any]) -> str:
+    """Fill in a file of the template, in which `plain` and `visible` make text from outside safe."""
+    settings: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **settings)  # noqa: S701
+    environment.filters.update(plain=text.plain, visible=text.visible)
+    return environment.from_string((TEMPLATE / name).read_text(encoding="utf-8")).render(**facts)

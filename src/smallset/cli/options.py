@@ -1,0 +1,66 @@
+"""The arguments and options that several commands share."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from smallset.pipeline import text
+
+
+def check_model(path: Path) -> Path:
+    """Refuse a model file that does not exist, and say who writes it."""
+    if not path.is_file():
+        raise typer.BadParameter(
+            f"File '{text.visible(str(path))}' does not exist. Run dvc repro in the project's folder to train it."
+        )
+    return path
+
+
+def check_folder(name: str) -> str:
+    """Refuse a local folder that does not exist; a URL is checked when it is read."""
+    if "://" not in name and not Path(name).is_dir():
+        problem = "is a file" if Path(name).exists() else "does not exist"
+        raise typer.BadParameter(f"Directory '{text.visible(name)}' {problem}.")
+    return name
+
+
+def choose_format(option: str | None) -> Literal["table", "csv", "jsonl"]:
+    """The given format, or a table on a terminal and CSV elsewhere."""
+    return option or ("table" if sys.stdout.isatty() else "csv")  # type: ignore[return-value]
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=check_model, help="A .keras file in models/.")]
+Photos = Annotated[
+    list[str],
+    typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one per line."),
+]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Searched recursively.")]
+LabeledFolder = Annotated[
+    str, typer.Argument(metavar="FOLDER|URL", callback=check_folder, help="It contains one folder of photos per class.")
+]
+Format = Annotated[
+    Literal["table", "csv", "jsonl"] | None,
+    typer.Option("--format", help="Default: a table on a terminal, CSV elsewhere.", show_default=False),
+]
+Top = Annotated[int, typer.Option(min=1, help="Number of labels per photo, most probable first.")]
+Coverage = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Also print a prediction set that contains the true label with this probability."),
+]
+OodRate = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Share of ordinary photos that may be flagged as unknown. Default: 0.01."),
+]
+ShardFolder = Annotated[
+    str | None,
+    typer.Option("--output", metavar="FOLDER|URL", help="Write Parquet files there (a folder, s3://, gs://, ...)."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="With --output: the Ray cluster that computes. Default: SMALLSET_RAY_ADDRESS."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Photos at a time. Affects speed and memory, not the results.")]

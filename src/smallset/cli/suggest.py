@@ -1,0 +1,70 @@
+"""`smallset suggest`: print which photos to label next."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from smallset.cli import options
+from smallset.cli.predict import extra_values, no_reference, predictions_of
+
+if TYPE_CHECKING:
+    from smallset.models.classifier import Prediction
+    from smallset.models.reference import Reference
+
+Number = Annotated[int, typer.Option("--top", min=1, help="Number of photos.")]
+
+
+def suggest(
+    model: options.Model,
+    folder: options.Folder,
+    top: Number = 50,
+    format: options.Format = None,  # noqa: A002 - the option's name
+    batch_size: options.BatchSize = 32,
+) -> None:
+    """Print which photos to label next, the most useful ones first.
+
+    These are photos between two labels and photos that the model does not know, each different from those before it.
+    """
+    from smallset.cli.output import Formatter
+    from smallset.models.classifier import Classifier
+
+    classifier = Classifier.load(model)
+    if classifier.reference is None:
+        raise no_reference(model)
+    predictions = list(predictions_of(classifier, [str(folder)], None, None, batch_size))
+    extras = extra_values(classifier, None, None, model)
+    formatter = Formatter(options.choose_format(format), classifier.classes, 1, extras)
+    print(formatter.header(), end="")
+    readable = [prediction for prediction in predictions if not prediction.error]
+    for prediction in select(readable, classifier.reference, top):
+        print(formatter.line(prediction), end="")
+    raise typer.Exit(int(len(readable) < len(predictions)))
+
+
+def select(predictions: "Sequence[Prediction]", reference: "Reference", top: int) -> "list[Prediction]":
+    """Select up to `top` predictions, the photo to label first in front.
+
+    The value of a photo falls with its similarity to each selected one: a copy of it has none (maximal marginal
+    relevance, Carbonell and Goldstein 1998, as a product).
+    """
+    if not predictions:
+        return []
+    rows = np.stack([prediction.coordinates for prediction in predictions])
+    directions = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(float).tiny)
+    values, selected = rate(predictions, reference), list[int]()
+    for _ in range(min(top, len(predictions))):
+        selected.append(int(np.argmax(values)))
+        values *= 1 - np.clip(directions @ directions[selected[-1]], 0, 1)
+        values[selected] = -1
+    return [predictions[row] for row in selected]
+
+
+def rate(predictions: "Sequence[Prediction]", reference: "Reference") -> NDArray[np.float64]:
+    """The value of each photo, (n,) in 0..2: how uncertain its label is plus the rank of its OOD score."""
+    ordered = np.sort(np.stack([prediction.probabilities for prediction in predictions]), axis=1)
+    scores = [prediction.ood_score for prediction in predictions]
+    ranks = np.searchsorted(reference.ood_scores, scores) / len(reference.ood_scores)
+    return 1 - (ordered[:, -1] - ordered[:, -2]) + ranks

@@ -1,0 +1,68 @@
+"""From a folder of photos to the dataset that a pipeline uses, and the record of how it came about."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from smallset.datasets import corrections, folders, scan, splits
+from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.datasets.measure import measure, measure_first
+from smallset.pipeline import params, text
+
+SHOWN = 20  # classes whose counts are printed
+
+Record = dict[str, Any]  # photos: {split: {class: count}}, left_out: {file: reason}, corrections, notes
+
+
+def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tuple[Dataset, Record]:
+    """Read, measure, split and correct the photos of a folder.
+
+    Returns:
+        The dataset, whose files are relative to the current folder; and the record for metrics/split.json.
+    """
+    result, decisions = scan.scan(folder), corrections.read(corrections.FILE)
+    dataset, notes = folders.read_scan(result, table)
+    prefix = folder.as_posix()
+    dataset = Dataset(dataset.table.assign(file=f"{prefix}/" + dataset.table["file"]), dataset.classes)
+    left_out = {f"{prefix}/{path}": reason for path, reason in result.unreadable.items()}
+    corrections.check(decisions, dataset.classes)
+    dataset, excluded = splits.exclude(dataset, p.exclude, prefix)
+    dataset, broken = measure_first(dataset, sum(p.shares.values())) if p.by == "count" else measure(dataset)
+    dataset, copies = splits.assign_splits(dataset, p, seed)
+    splits.check_complete(dataset, p, seed, prefix)
+    corrected, summary = corrections.apply(dataset, decisions)
+    splits.check_complete(corrected, p, seed, str(corrections.FILE))
+    removed = set(dataset.table["file"]) - set(corrected.table["file"])
+    left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON)
+    counts = splits.count_photos(corrected.table)
+    record = {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out}
+    return corrected, record | {"corrections": summary, "notes": [*notes, *corrections.describe(dataset, decisions)]}
+
+
+def load(folder: Path, table: Path | None, fractions: tuple[float, float, float], seed: int) -> Dataset:
+    """See `Dataset.from_folder`."""
+    unmeasured, _ = folders.read_folder(folder, table)
+    has_splits = (unmeasured.table["split"] != "").all()
+    shares = dict.fromkeys(SPLITS) if has_splits else dict(zip(SPLITS, fractions, strict=True))
+    p = params.Split(by="given" if has_splits else "fraction", **shares, exclude=[])
+    dataset, record = prepare(folder, table, p, seed)
+    left_out = [f"Left out: {scan.count_reasons(record['left_out'])}."] if record["left_out"] else []
+    for note in [*record["notes"], *left_out]:
+        warnings.warn(note, stacklevel=3)
+    return dataset
+
+
+def describe(record: Record, path: Path) -> str:
+    """The record in a few lines, however many classes there are; `path` is the file with the whole record."""
+    counts = pd.DataFrame(record["photos"])
+    totals = ", ".join(f"{counts[split].sum():,} {split}" for split in SPLITS)
+    lines = [f"{counts.to_numpy().sum():,} photos of {len(counts):,} classes: {totals}"]
+    rows = [
+        f"  {label}: {', '.join(f'{row[split]:,} {split}' for split in SPLITS)}" for label, row in counts.iterrows()
+    ]
+    lines += [*rows[:SHOWN], *[f"  and {len(rows) - SHOWN:,} more classes, see {path}"] * (len(rows) > SHOWN)]
+    if left_out := record["left_out"]:
+        lines.append(f"Left out, see {path}: {scan.count_reasons(left_out)}")
+    return "\n".join(map(text.visible, [*lines, *record["notes"], *splits.warn_about_few(counts)]))

@@ -1,0 +1,205 @@
+"""The classifier: what training saves, and what predicts in notebooks, commands, pages and stages."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import overload
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from smallset.datasets.dataset import Dataset
+from smallset.images import decoding
+from smallset.models import convnets, engine, model_file
+from smallset.models.predictions import Predictions
+from smallset.models.reference import COVERAGE, OOD_RATE, Reference
+from smallset.pipeline import provenance
+from smallset.pipeline.errors import SmallsetError
+
+DIGITS = 16  # of a sha256 that model files keep: two of a million photos agree in them with a probability of 3e-8
+NO_ERRORS: Mapping[str, str] = MappingProxyType({})
+
+Photo = str | Path | NDArray[np.uint8]  # a file, or RGB pixels (height, width, 3)
+Pixels = NDArray[np.float32]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a classifier says about one photo. With an `error` all other values except `file` are empty."""
+
+    label: str = ""  # the most probable class
+    probability: float = math.nan  # P(label)
+    probabilities: Values = field(default_factory=lambda: np.zeros(0), repr=False)  # (classes,) in the model's order
+    prediction_set: tuple[str, ...] = ()  # most probable first; empty for unknown photos and without reference scores
+    ood_score: float = math.nan  # the distance from the training photos; NaN without reference scores
+    unknown: bool = False  # whether the photo probably shows none of the classes
+    file: str = ""  # the path; empty for pixels
+    error: str = ""  # why the file cannot be read
+    coordinates: NDArray[np.floating] = field(default_factory=lambda: np.zeros(0), repr=False)  # (k,) see Reference
+
+
+@dataclass(eq=False)
+class Classifier:
+    """A network with its class names, and with the reference scores of its validation photos."""
+
+    network: keras.Model  # pixels (n, size, size, 3), RGB in 0..255, to (n, 1) P(second class), or (n, classes)
+    classes: tuple[str, ...]  # in the order of the outputs
+    temperature: float = 1.0  # what the logits have been divided by
+    seen: frozenset[str] = frozenset()  # sha256, cut to 16 digits, of the photos for training and model selection
+    reference: Reference | None = None  # None for a network that does not recognize unknown photos
+
+    def __post_init__(self) -> None:
+        self.classes, self.seen = tuple(self.classes), frozenset(digest[:DIGITS] for digest in self.seen)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Classifier":
+        """Open a model file; SmallsetError when it is damaged, unsafe, or not a classifier of photos."""
+        network, metadata, arrays = model_file.open_model(Path(path))
+        with model_file.one_error(Path(path)):
+            reference = Reference.from_arrays(arrays)
+            if reference and with_features(network).output_shape[1] != network.output_shape[1] + len(reference.mean):
+                raise ValueError("its reference scores belong to another network")
+        return cls(network, metadata["classes"], metadata["temperature"], metadata["photos"], reference)
+
+    def save(self, path: str | Path) -> None:
+        """Write a .keras file, which Keras can load without smallset. Equal networks give equal bytes."""
+        metadata = {"classes": list(self.classes), "temperature": self.temperature, "photos": sorted(self.seen)}
+        model_file.save(self.network, Path(path), metadata, vars(self.reference) if self.reference else {})
+
+    @property
+    def image_size(self) -> int:
+        """The side, in px, of the square that photos are resized to."""
+        return int(self.network.input_shape[1])
+
+    def has_seen(self, sha256s: Iterable[str]) -> list[bool]:
+        """Whether each photo was used for training or model selection; False when the file does not say."""
+        return [digest[:DIGITS] in self.seen for digest in sha256s]
+
+    @overload
+    def predict(self, photos: Photo, coverage: float = ..., ood_rate: float = ...) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, photos: Sequence[Photo], coverage: float = ..., ood_rate: float = ...) -> list[Prediction]: ...
+    def predict(
+        self, photos: Photo | Sequence[Photo], coverage: float = COVERAGE, ood_rate: float = OOD_RATE
+    ) -> Prediction | list[Prediction]:
+        """Predict one photo, or a list of photos; SmallsetError when a file is not a photo.
+
+        Args:
+            photos: A path, RGB pixels (height, width, 3) in 0..255, or a list of them.
+            coverage: The share of photos whose prediction set contains the true label.
+            ood_rate: The share of ordinary photos that is flagged as unknown.
+        """
+        if isinstance(photos, str | Path | np.ndarray):
+            return self.predict([photos], coverage, ood_rate)[0]
+        predictions: list[Prediction] = []
+        for start in range(0, len(photos), engine.BATCH):
+            batch = photos[start : start + engine.BATCH]
+            predictions += self._predict(batch, [self.resize(photo) for photo in batch], coverage, ood_rate)
+        return predictions
+
+    def predict_paths(
+        self,
+        paths: Iterable[str],
+        errors: Mapping[str, str] = NO_ERRORS,
+        coverage: float = COVERAGE,
+        ood_rate: float = OOD_RATE,
+        batch_size: int = engine.BATCH,
+    ) -> Iterator[Prediction]:
+        """Predict files as a stream, in their order: memory does not grow with their number.
+
+        A file that cannot be read gives a prediction with an `error`. errors: paths that are not opened, and why.
+        """
+
+        def read(path: str) -> Pixels | str:
+            try:
+                return errors[path] if path in errors else self.resize(path)
+            except SmallsetError as error:
+                return str(error).removeprefix(f"{path}: ")
+
+        remaining = iter(paths)
+        with ThreadPoolExecutor(provenance.threads()) as pool:
+            while batch := list(islice(remaining, batch_size)):
+                yield from self._predict(batch, [*pool.map(read, batch)], coverage, ood_rate)
+
+    def predict_dataset(self, dataset: Dataset) -> Predictions:
+        """Predict all photos of a dataset; SmallsetError when its classes are not those of the classifier."""
+        if dataset.classes != self.classes:
+            raise SmallsetError(f"expected photos of the classes {self.classes}, found {dataset.classes}.")
+        steps = engine.predict_batches(self._infer, dataset, self.image_size, self.network.name)
+        probabilities, ood_scores = (np.concatenate(parts) for parts in [*zip(*steps, strict=True)][:2])
+        return Predictions(dataset, probabilities, ood_scores)
+
+    def features_and_probabilities(self, pixels: Pixels) -> tuple[Pixels, Values]:
+        """The input of the last layer, (n, d), and P(class), (n, classes), from one pass; d is 0 without such input."""
+        values, outputs = self._step(pixels), self.network.output_shape[1]
+        return values[:, outputs:], convnets.to_class_probabilities(values[:, :outputs])
+
+    def resize(self, photo: Photo) -> Pixels:
+        """A photo as the network takes it, (size, size, 3), exactly as `images.batches` prepares it for training."""
+        pixels = photo if isinstance(photo, np.ndarray) else decoding.decode(photo)
+        if pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise SmallsetError(f"expected RGB pixels (height, width, 3), found an array of {pixels.shape}.")
+        return tf.image.resize(pixels, (self.image_size, self.image_size)).numpy()
+
+    @cached_property
+    def _step(self) -> engine.Step:
+        return engine.compile_network(with_features(self.network))
+
+    def _infer(self, pixels: Pixels) -> tuple[Values, Values, NDArray[np.floating]]:
+        """Probabilities (n, classes), OOD scores (n,) and coordinates (n, k)."""
+        features, probabilities = self.features_and_probabilities(pixels)
+        if self.reference is None:
+            return probabilities, np.full(len(pixels), np.nan), np.zeros((len(pixels), 0))
+        return probabilities, self.reference.ood_score(features), self.reference.coordinates(features)
+
+    def _predict(
+        self, photos: Sequence[Photo], contents: Sequence[Pixels | str], coverage: float, ood_rate: float
+    ) -> list[Prediction]:
+        """Predict photos from their pixels, or from the reason why they have none."""
+        names = ["" if isinstance(photo, np.ndarray) else str(photo) for photo in photos]
+        pixels = [content for content in contents if not isinstance(content, str)]
+        values = zip(*self._infer(np.stack(pixels)), strict=True) if pixels else iter(())
+        return [
+            Prediction(file=name, error=content)
+            if isinstance(content, str)
+            else self._describe(name, *next(values), coverage, ood_rate)
+            for name, content in zip(names, contents, strict=True)
+        ]
+
+    def _describe(
+        self, file: str, probabilities: Values, ood_score: float, coordinates: Values, coverage: float, ood_rate: float
+    ) -> Prediction:
+        order, unknown, labels = np.argsort(-probabilities, kind="stable"), False, ()
+        if self.reference:
+            unknown = bool(self.reference.is_unknown(ood_score, ood_rate))
+            selected = self.reference.prediction_set(probabilities, coverage) & (not unknown)
+            labels = tuple(self.classes[label] for label in order if selected[label])
+        best, probability = self.classes[order[0]], float(probabilities[order[0]])
+        return Prediction(best, probability, probabilities, labels, float(ood_score), unknown, file, "", coordinates)
+
+
+load = Classifier.load  # smallset.load("models/fine_tuned.keras")
+
+
+def with_features(network: keras.Model) -> keras.Model:
+    """The network with the input of its last layer beside its output: (n, outputs + d).
+
+    The last layer may be part of an inner model, as in the chapter's networks. d is 0 when its input is not (n, d).
+    """
+    operation, node, _ = network.output._keras_history
+    below = operation._inbound_nodes[node].input_tensors
+    if isinstance(operation, keras.Model):
+        output = with_features(operation)(below[0])
+    elif [len(tensor.shape) for tensor in below] == [2]:
+        output = keras.layers.Concatenate()([network.output, below[0]])
+    else:
+        output = network.output
+    return keras.Model(network.input, output, name=network.name)

@@ -1,0 +1,161 @@
+"""Fine-tuning: train the backbone together with the linear probe's head, from pixels, and keep what is better."""
+
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from smallset.backbones import registry
+from smallset.datasets.dataset import Dataset
+from smallset.images import augmentation, batches
+from smallset.models import engine, reference
+from smallset.models.classifier import Classifier
+from smallset.models.predictions import Predictions
+from smallset.pipeline import params, progress, provenance
+from smallset.pipeline.errors import SmallsetError
+from smallset.training import fitting, transfer
+
+MAX_CACHE = 2**33  # bytes of resized photos in a temporary file; photos of more bytes are decoded in every epoch
+MAX_WEIGHTS = 10_000_000  # an epoch that trains all layers of a larger backbone takes too long for `auto`
+MIN_ERROR_RATE = 0.01  # with fewer errors, training all layers loses more than it gains
+MIN_PROBABILITY = 1e-7  # in a loss, as in Keras
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The better one of probe and fine-tuned classifier, its predictions for all photos, a row per epoch, `compare`."""
+
+    classifier: Classifier
+    predictions: Predictions
+    history: pd.DataFrame
+    search: pd.DataFrame
+
+
+def fine_tune(
+    probe: Classifier,
+    dataset: Dataset,
+    p: params.FineTuning,
+    augment: params.Augmentation,
+    run: fitting.Run,
+    predictions: Predictions | None = None,
+) -> FineTuned:
+    """Train a copy of the probe's network on the training photos; the validation photos decide whether it is better.
+
+    Args:
+        probe: A classifier from `LinearProbe.to_classifier`.
+        dataset: All photos. Each is decoded once, into a temporary file, unless that would exceed MAX_CACHE bytes.
+        p: p.trainable is `all` layers, the `last_block`, the name of the last layer that stays frozen, or `auto`: `all`
+            for at most MAX_WEIGHTS and an error rate of the probe above MIN_ERROR_RATE, else `last_block`.
+        augment: How the training photos vary from epoch to epoch.
+        run: The seed, the checkpoint, beside which the temporary file is, and the history file.
+        predictions: Those of the probe, if they are known.
+    """
+    predictions = predictions or probe.predict_dataset(dataset)
+    labels, before, _ = predictions.of("validation")
+    network = keras.models.clone_model(probe.network)
+    network.set_weights(probe.network.get_weights())
+    trainable = _unfreeze(network, p.trainable, float((before.argmax(axis=1) != labels).mean()))
+    load = _make_loader(dataset, probe.image_size, augment, run.checkpoint.path.parent)
+    fitted = fitting.fit(network, load, dataset.train, dataset.validation, p, run)
+    seen = probe.seen.union(dataset.train.sha256, dataset.validation.sha256)
+    tuned = Classifier(network, probe.classes, fitted.temperature, seen)
+    features, probabilities = _infer(tuned, load, dataset)
+    train, validation = (np.flatnonzero(dataset.table["split"] == split) for split in ("train", "validation"))
+    after = probabilities[validation]
+    search = compare(before, after, labels, trainable, len(fitted.history))
+    if search["selected"][0]:
+        return FineTuned(probe, predictions, fitted.history, search)
+    tuned.reference = reference.fit_reference(features[train], features[validation], after, labels)
+    predictions = Predictions(dataset, probabilities, tuned.reference.ood_score(features))
+    return FineTuned(tuned, predictions, fitted.history, search)
+
+
+def compare(
+    before: NDArray[np.float64], after: NDArray[np.float64], labels: NDArray[np.int64], trainable: str, epochs: int
+) -> pd.DataFrame:
+    """Compare the probabilities (n, classes) for validation photos before (row `frozen`) and after fine-tuning.
+
+    delta_loss is how the loss of a photo changes on average, se its standard error. Fine-tuning is selected if it
+    lowers the loss by more than one standard error (Breiman et al. 1984).
+    """
+    rows = np.arange(len(labels))
+    losses = [-np.log(np.clip(values[rows, labels], MIN_PROBABILITY, 1)) for values in (before, after)]
+    change = losses[1] - losses[0]
+    table = pd.DataFrame({"trainable": ["frozen", trainable], "epochs": [0, epochs]})
+    table["val_loss"] = [values.mean() for values in losses]
+    table["val_accuracy"] = [(values.argmax(axis=1) == labels).mean() for values in (before, after)]
+    table["delta_loss"] = [0.0, change.mean()]
+    table["se"] = [0.0, change.std() / np.sqrt(len(labels))]
+    better = bool(-table["delta_loss"][1] > table["se"][1])
+    return table.assign(selected=[not better, better])
+
+
+def _make_loader(dataset: Dataset, image_size: int, augment: params.Augmentation, folder: Path) -> fitting.Load:
+    """A function like batches.load for parts of the dataset, whose photos have been decoded and resized to uint8."""
+    shape = (len(dataset), image_size, image_size, 3)
+    if np.prod(shape, dtype=np.int64) > MAX_CACHE:
+        print(f"The {len(dataset):,} photos do not fit in the cache of pixels. Each epoch decodes them again.")
+        return partial(batches.load, image_size=image_size, augment=augment)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(prefix=".part.", dir=folder) as file:  # it has no name, and vanishes with the process
+        for pixels in engine.predict_batches(lambda pixels: pixels, dataset, image_size, "decoding"):
+            file.write(np.rint(pixels).astype(np.uint8).data)
+        file.flush()
+        cached = np.memmap(file, np.uint8, "r", shape=shape)
+    row_of = {digest: row for row, digest in enumerate(dataset.sha256)}
+
+    def load(part: Dataset, batch_size: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
+        def read(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            epoch = int(number) // batches.passing(len(part), batch_size)
+            photos = part.take(batches.rows(int(number), len(part), batch_size, seed))
+            pixels = cached[[row_of[digest] for digest in photos.sha256]].astype(np.float32)
+            if seed is not None:
+                pixels = augmentation.view(augment, image_size, seed, epoch)(pixels, photos)
+            return np.asarray(pixels), photos.labels[:, None].astype(np.float32)
+
+        def prepare(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels, labels = tf.numpy_function(read, [number], (tf.float32, tf.float32), stateful=False)
+            return tf.ensure_shape(pixels, (None, *shape[1:])), tf.ensure_shape(labels, (None, 1))
+
+        numbers = batches.numbers(len(part), batch_size, seed, start)
+        return numbers.map(prepare, num_parallel_calls=provenance.threads()).prefetch(2)
+
+    return load
+
+
+def _infer(
+    classifier: Classifier, load: fitting.Load, dataset: Dataset
+) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
+    """Features (n, d), float16, and probabilities (n, classes)."""
+    features, probabilities = [], []
+    photos = load(dataset, batch_size=engine.BATCH)
+    for pixels, _ in progress.bar(photos, total=len(photos), what="predicting", unit=f" x {engine.BATCH} photos"):
+        values = classifier.features_and_probabilities(pixels.numpy())
+        features.append(values[0].astype(np.float16))
+        probabilities.append(values[1])
+    return np.concatenate(features), np.concatenate(probabilities)
+
+
+def _unfreeze(network: keras.Model, trainable: str, error_rate: float) -> str:
+    """Let the head and a part of the backbone learn; return `all`, `last_block` or the last frozen layer."""
+    backbone = network.layers[1]
+    transfer.unfreeze(network.layers[1:])
+    if trainable == "auto":
+        small = backbone.count_params() <= MAX_WEIGHTS
+        trainable = "all" if small and error_rate > MIN_ERROR_RATE else "last_block"
+    layer = registry.last_frozen_layer(backbone) if trainable == "last_block" else trainable
+    if layer is None or trainable == "all":
+        return "all"
+    names = [layer.name for layer in backbone.layers]
+    if layer not in names:
+        expected = f"expected auto, last_block, all or the name of a layer of the {backbone.name}, found {layer!r}"
+        raise SmallsetError(f"fine_tune: trainable: {expected}.{params.suggest(layer, ['last_block', *names])}")
+    for frozen in backbone.layers[: names.index(layer) + 1]:
+        frozen.trainable = False
+    return trainable

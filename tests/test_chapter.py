@@ -1,0 +1,129 @@
+"""The chapter's stages, one after the other in one process, on generated pictures with training that takes seconds."""
+
+import json
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from smallset.datasets.dataset import Dataset
+from smallset.pipeline import stage
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
+TRAINING = {"batch_size": 8, "epochs": 2, "calibrate": False}
+HEAD = {**TRAINING, "dense_units": 8}
+PARAMS: dict[str, Any] = {
+    "image_size": 78,
+    "backbone": {"name": "VGG16", "weights": None, "last_frozen_layer": "auto"},
+    "download": {"source": "synthetic", "synthetic": {"photos_per_class": 20, "image_size": 80}},
+    "subset": {"by": "count", "train": 8, "validation": 4, "test": 6, "exclude": []},
+    "convnet": TRAINING,
+    "convnet_augmented": TRAINING | {"ema_momentum": 0.5},
+    "activations": {"views": 2},
+    "classifier": HEAD,
+    "augmented": HEAD,
+    "fine_tune": TRAINING | {"patience": None},
+    "seeds": {"classifier": 2, "augmented": 1, "fine_tune": 2},
+}
+STAGES = [
+    *["download", "subset", "augmentation", "convnet convnet", "convnet_augmented", "backbone", "activations"],
+    *["features", "classifier", "augmented", "fine_tune", *[f"seeds {model}" for model in MODELS[2:]]],
+    *[*[f"evaluate {model}" for model in MODELS], f"compare {' '.join(MODELS)}", "report"],
+]
+
+
+def write_pipeline(folder: Path, name: str = ".") -> None:
+    """A copy of one of this repository's pipelines, with params that make its run short."""
+    for file in ("dvc.yaml", "corrections.csv"):
+        shutil.copy(ROOT / name / file, folder)
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key, values in PARAMS.items():
+        document[key] = document[key] | values if isinstance(values, dict) and "by" not in values else values
+    (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def run() -> Callable[..., Path]:
+    """A function that runs stages in a folder, in this process."""
+
+    def run_stages(folder: Path, commands: list[str]) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(stage, "run", lambda main: main())
+            for command in commands:
+                script, *arguments = command.split()
+                patch.setattr("sys.argv", [str(ROOT / f"stages/{script}.py"), *arguments])
+                patch.setenv(
+                    "DVC_STAGE", "@".join([script, *arguments[:1]]) if script in ("seeds", "evaluate") else script
+                )
+                runpy.run_path(str(ROOT / f"stages/{script}.py"))
+        return folder
+
+    return run_stages
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Path]) -> Path:
+    folder = tmp_path_factory.mktemp("chapter")
+    write_pipeline(folder)
+    return run(folder, STAGES)
+
+
+def test_each_stage_writes_what_the_graph_declares(finished: Path) -> None:
+    for name, declared in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        for entry in [out for kind in ("outs", "metrics", "plots") for out in declared.get(kind, [])]:
+            path = entry if isinstance(entry, str) else next(iter(entry))
+            for model in declared.get("matrix", {"model": [""]})["model"]:
+                assert (finished / path.replace("${item.model}", model)).exists(), (name, path)
+
+
+def test_the_table_names_the_copied_photos_of_each_split(finished: Path) -> None:
+    dataset = Dataset.read(finished / "metrics/photos.csv", finished)
+    assert dataset.classes == ("cat", "dog")
+    assert {split: len(dataset.split(split)) for split in ("train", "validation", "test")} == {
+        "train": 16,
+        "validation": 8,
+        "test": 12,
+    }
+    assert all(path.is_file() for path in dataset.paths)
+
+
+def test_every_model_is_evaluated_on_the_same_test_photos(finished: Path) -> None:
+    for model in MODELS:
+        metrics = json.loads((finished / f"metrics/{model}.json").read_text())
+        assert metrics["n"] == 12
+        assert 0 <= metrics["accuracy"] <= 1
+        assert len(pd.read_csv(finished / f"metrics/{model}/history.csv")) == 2
+    table = pd.read_csv(finished / "metrics/compare.csv")
+    assert table["model"].tolist() == MODELS
+    assert len(pd.read_csv(finished / "metrics/model_pairs.csv")) == 10
+
+
+def test_other_seeds_give_other_predictions_of_the_test_photos(finished: Path) -> None:
+    assert np.load(finished / "data/seeds/classifier.npy").shape == (1, 12, 2)
+    assert np.load(finished / "data/seeds/augmented.npy").shape == (0, 12, 2)
+
+
+def test_the_report_names_a_model_and_needs_no_network(finished: Path) -> None:
+    page = (finished / "plots/report.html").read_text()
+    assert "fine_tune" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert (finished / "plots/model-card.md").read_text().startswith("---")
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: Path, tmp_path: Path, run: Callable[..., Path]) -> None:
+    write_pipeline(tmp_path)
+    again = run(tmp_path, STAGES[: STAGES.index("fine_tune") + 1])
+    for pattern in ("models/**/*.keras", "data/**/*.npy", "metrics/*/history.csv"):
+        for path in finished.glob(pattern):
+            if "seeds" not in path.parts:
+                assert (again / path.relative_to(finished)).read_bytes() == path.read_bytes(), path

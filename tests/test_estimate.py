@@ -1,0 +1,49 @@
+"""The estimate of a run's duration grows with the photos, and says no more than it can know."""
+
+import pytest
+
+from smallset.cli import estimate, init
+from smallset.datasets.dataset import Dataset
+from smallset.pipeline import params
+
+COUNTS = {"train": 60, "validation": 20, "test": 20}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (3, 50, "about 1 minute"),
+        (70, 130, "1 to 2 minutes"),
+        (900, 5300, "15 to 88 minutes"),
+        (3e3, 9e3, "1 to 2 hours"),
+    ],
+)
+def test_durations_are_rounded(low: float, high: float, expected: str) -> None:
+    assert estimate.describe(low, high) == expected
+
+
+def test_more_and_larger_photos_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = params.read(init.TEMPLATE / "params.yaml")
+    monkeypatch.setattr(estimate, "describe", lambda low, high: (low, high))
+    monkeypatch.setattr(estimate, "measure_speed", lambda: estimate.SPEED)
+
+    def seconds(side: int, factor: int) -> tuple[float, float]:
+        counts = {split: factor * count for split, count in COUNTS.items()}
+        low, high = estimate.estimate(estimate.Sample(0.001, [side], {}), counts, p)
+        return float(low), float(high)
+
+    few, more, larger = seconds(200, 1), seconds(200, 100), seconds(600, 100)
+    assert estimate.START / 2 < few[0] < more[0] < more[1] < larger[1]
+    assert more[1] / more[0] == pytest.approx(estimate.MARGIN**2)  # photos of 200 px leave one image size
+    assert larger[1] / larger[0] > 2 * estimate.MARGIN**2
+
+
+def test_a_sample_has_times_sides_and_errors(drawn: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn.paths[3].write_bytes(b"not a photo")
+    sample = estimate.decode(drawn)
+    assert 0 < sample.seconds < 1
+    assert sample.sides == [80] * 9
+    assert list(sample.errors) == [drawn.table["file"][3]]
+    monkeypatch.setattr(estimate, "SECONDS", 0)
+    assert len(estimate.decode(drawn).sides) == 1
+    assert 0.1 < estimate.measure_speed() < 1e5

@@ -1,0 +1,270 @@
+"""`smallset init` creates a git and DVC repository with the photos and a pipeline, completely or not at all."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from smallset.cli import init
+from smallset.datasets import corrections, folders
+from smallset.pipeline import git, params
+from smallset.pipeline.errors import SmallsetError
+from tests.projects import draw, identify, run, skip_dvc
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty working folder, in no repository."""
+    identify(monkeypatch)
+    (tmp_path / "place").mkdir()
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_dvc(monkeypatch)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Photos in class folders; one class is called like markup."""
+    draw(tmp_path / "내 사진/heron", 19)
+    draw(tmp_path / "내 사진/r|<b>n", 50, seed=1)
+    return tmp_path / "내 사진"
+
+
+def test_git_tracks_the_pipeline_and_dvc_the_photos(
+    place: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.lstat() for path in photos.rglob("*.jpg")}
+    summary = init.create(Path("my birds"), photos, None)
+    folder = place / "my birds"
+    assert set(run(folder, "git", "ls-files").splitlines()) == {*init.template(None), "README.md", "photos.dvc"}
+    assert run(folder, "git", "status", "--porcelain") == ""
+    assert run(folder, "git", "log", "--format=%s") == "Photos and pipeline\n"
+    assert run(folder, "dvc", "data", "status").strip() == "No changes."
+    assert len(run(folder, "dvc", "stage", "list").splitlines()) == 8
+    copies = {path.relative_to(folder / "photos"): path.read_bytes() for path in (folder / "photos").rglob("*.jpg")}
+    assert copies == {path.relative_to(photos): path.read_bytes() for path in before}
+    changed = [path for path, stat in before.items() if path.lstat()[:9] != stat[:9]]  # the originals are only read
+    assert not changed
+    assert git.run(folder, "grep", "--fixed-strings", str(place.parent), check=False) == b""  # no path of this machine
+    assert "  cd 'my birds'\n  dvc repro" in summary
+    assert "Copying 69 photos" in capsys.readouterr().err  # progress, although stderr is no terminal
+    for name in ("data/x", "models/x", "plots/x", "dvc_plots/x", "photos/x", ".part.x", ".dvc/cache/x"):
+        assert git.is_ignored(folder, Path(name)), name
+    assert not git.is_ignored(folder, Path("metrics/x.json"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_summary_and_the_readme_say_what_was_found(place: Path, photos: Path) -> None:
+    (photos / "heron/notes.txt").write_text("not a photo")
+    summary = init.create(Path("birds"), photos, None)
+    readme = (place / "birds/README.md").read_text()
+    robin, plain = "r|<b>n", r"r\|\<b\>n"
+    assert summary.startswith("birds: a project with 69 photos of 2 classes\n")
+    for name, cell, count in (("heron", "heron", 19), (robin, plain, 50)):
+        counts = re.search(rf"{re.escape(name)}: {count} photos: (\d+) train, (\d+) validation, (\d+) test\n", summary)
+        assert counts is not None
+        assert f"| {cell} | {count} | {' | '.join(counts.groups())} |" in readme
+    assert f"Unbalanced: 50 photos of {robin}, 19 of heron" in summary
+    assert f"Unbalanced: 50 photos of {plain}, 19 of heron" in readme
+    for words in (
+        "The splits are 60/20/20 % on average",
+        "Few test photos: heron (",
+        "1 of type .txt (heron/notes.txt)",
+    ):
+        assert words in summary
+        assert words in readme
+    assert re.search(r"The first run will take (about|\d+ to) \d+ minutes? on this machine", summary)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_the_split_stage_will_refuse_is_a_note(tmp_path: Path) -> None:
+    draw(tmp_path / "photos/heron", 2)
+    draw(tmp_path / "photos/robin", 50)
+    (tmp_path / "photos/robin/0.jpg").write_bytes((tmp_path / "photos/robin/1.jpg").read_bytes()[:300])
+    summary = init.create(Path("birds"), tmp_path / "photos", None)
+    assert "The stage split will stop. photos: expected photos of each class in each split; heron has" in summary
+    assert "Some photos do not decode; the stage split leaves out all such photos: 1 does not decode" in summary
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_is_copied_and_its_splits_and_groups_are_used(place: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "photos/all", 40)
+    names = ["train", "train", "val", "test"]
+    rows = [f"{n}.jpg,{'heron' if n % 2 else 'robin'},{names[n // 4 % 4]},{n // 4}" for n in range(40)]
+    (place / "labels.tsv").write_text("\n".join(["file,label,split,group", *rows]))
+    summary = init.create(Path("birds"), Path("../photos"), Path("labels.tsv"))
+    assert "The splits are as the folders or the table say, groups undivided" in summary
+    split = yaml.safe_load((place / "birds/params.yaml").read_text())["split"]
+    shares = {"train": None, "validation": None, "test": None}
+    assert split == {"by": "given", **shares, "exclude": [], "table": "labels.tsv"}
+    assert (place / "birds/labels.tsv").read_bytes() == (place / "labels.tsv").read_bytes()
+    assert (place / "birds/photos/all/39.jpg").is_file()
+    stages = yaml.safe_load((place / "birds/dvc.yaml").read_text())["stages"]
+    assert stages["split"]["deps"] == ["photos", "labels.tsv", "corrections.csv"]
+
+
+def put_table_among_photos(photos: Path) -> None:
+    lines = [f"{n}.jpg,{n % 2},{1 - n % 2}" for n in range(20)]
+    (photos / "_classes.csv").write_text("\n".join(["filename,heron,robin", *lines]))  # as Roboflow writes it
+
+
+def list_unreadable_photo(photos: Path) -> None:
+    (photos / "20.jpg").write_text("not a photo")
+    lines = [f"{n}.jpg,{'robin' if n % 2 else 'heron'}" for n in range(21)]
+    (photos.parent / "labels.csv").write_text("\n".join(["file,label", *lines]))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("label", [put_table_among_photos, list_unreadable_photo])
+def test_the_project_reads_the_photos_as_init_does(place: Path, tmp_path: Path, label: Callable[[Path], None]) -> None:
+    draw(tmp_path / "photos", 20)
+    label(tmp_path / "photos")
+    table = tmp_path / "labels.csv" if (tmp_path / "labels.csv").exists() else None
+    before, _ = folders.read_folder(tmp_path / "photos", table)
+    init.create(Path("birds"), tmp_path / "photos", table)
+    name = yaml.safe_load((place / "birds/params.yaml").read_text())["split"]["table"]
+    after, _ = folders.read_folder(place / "birds/photos", place / "birds" / name)
+    pd.testing.assert_frame_equal(before.table, after.table)
+
+
+@pytest.mark.usefixtures("quick")
+def test_odd_names_are_replaced_and_unreadable_photos_left_out(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("heron", "robin"):
+        draw(tmp_path / "photos" / name, 3)
+    for byte in (b"\xe9", b"\xe8"):
+        shutil.copy(tmp_path / "photos/heron/0.jpg", tmp_path / "photos/heron" / os.fsdecode(byte + b".jpg"))
+    copy = init.files.copy
+
+    def copy_or_fail(source: Path, target: Path) -> None:
+        if source.name == "2.jpg":
+            raise OSError(5, "Input/output error")
+        copy(source, target)
+
+    monkeypatch.setattr(init.files, "copy", copy_or_fail)
+    summary = init.create(Path("birds"), tmp_path / "photos", None)
+    names = {path.name for path in (place / "birds/photos/heron").iterdir()}
+    assert names == {"0.jpg", "1.jpg", "\ufffd.jpg", "\ufffd_.jpg"}
+    assert "2 cannot be read: Input/output error (heron/2.jpg, robin/2.jpg)" in summary
+
+
+def test_the_template_fits_the_package() -> None:
+    texts = init.template("a b.csv")
+    document, stages = yaml.safe_load(texts["params.yaml"]), yaml.safe_load(texts["dvc.yaml"])["stages"].values()
+    assert document["smallset"] == metadata.version("smallset")
+    assert document["split"]["table"] == "a b.csv"
+    keys = {key.partition(".")[0] for stage in stages for key in stage["params"]}
+    assert params.parse(document).model_fields_set == keys
+    assert all("smallset" in stage["params"] for stage in stages)
+    assert texts["corrections.csv"] == f"{corrections.HEADER}\n"
+    assert all(texts[path] == (ROOT / path).read_text() for path in texts if path.startswith(".dvc/"))
+    plots = [settings for stage in stages for plot in stage.get("plots", []) for settings in plot.values()]
+    copied = {Path(path).stem for path in texts if path.startswith(".dvc/plots/")}
+    assert {plot["template"] for plot in plots} == copied | {"scatter", "bar_horizontal", "confusion"}  # DVC's own
+    assert all(plot["cache"] is False for plot in plots)  # which git keeps
+
+
+def test_requirements_pin_the_installed_packages() -> None:
+    pins = dict(line.split("==") for line in init.pin_requirements().splitlines() if "==" in line)
+    for name in ("dvc", "numpy", "tensorflow", "keras", "pygit2"):
+        assert pins[name] == metadata.version(name)
+    assert not {"ray", "ultralytics", "pytest", "tf2onnx"} & set(pins)  # of the extras
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ({}, "smallset==1.2"),
+        ({"url": "file:///home/me/clone", "dir_info": {}}, "smallset==1.2"),
+        ({"url": "https://a.org/s.git", "vcs_info": {"commit_id": "0a"}}, "smallset @ git+https://a.org/s.git@0a"),
+        ({"url": "https://a.org/s.whl", "archive_info": {}}, "smallset @ https://a.org/s.whl"),
+    ],
+)
+def test_requirements_name_the_source_of_smallset(url: Any, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution = SimpleNamespace(version="1.2", read_text=lambda _: json.dumps(url))
+    monkeypatch.setattr(init.metadata, "distribution", lambda _: distribution)
+    text = init._name_source()
+    assert text.splitlines()[-1] == expected
+    assert "/home" not in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_user_s_own_settings_of_git_do_no_harm(place: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "ignored").write_text("dvc*\n*.yaml\n")
+    (place / "gitconfig").write_text(f"[core]\n\texcludesFile = {place / 'ignored'}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(place / "gitconfig"))
+    init.create(Path("mine"), photos, None)
+    assert {"dvc.yaml", "params.yaml"} < set(run(place / "mine", "git", "ls-files").splitlines())
+    (place / "gitconfig").write_text("[commit]\n\tgpgSign = true\n[gpg]\n\tprogram = /none\n")
+    with pytest.raises(SmallsetError, match="git commit failed with exit code 128"):
+        init.create(Path("other"), photos, None)
+    assert {path.name for path in place.iterdir()} == {"gitconfig", "ignored", "mine"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_repository_around_the_project_must_ignore_it(
+    place: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(place, "git", "init", "--quiet")
+    with pytest.raises(SmallsetError, match="mine: is in the git repository .*place, and a project is a repository"):
+        init.create(Path("mine"), photos, None)
+    (place / ".gitignore").write_text("/mine\n")
+    monkeypatch.setenv("HOME", str(photos.parent))
+    init.create(Path("~/place/mine"), Path("~") / photos.name, None)  # as in --photos=~/photos
+    assert run(place / "mine", "git", "rev-parse", "--show-toplevel").strip() == str(place / "mine")
+
+
+def forget_the_user(_: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        patch.delenv(name)
+    Path("gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    patch.setenv("GIT_CONFIG_GLOBAL", str(Path("gitconfig").absolute()))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (lambda photos, _: shutil.rmtree(photos / "heron"), "expected at least two classes"),
+        (
+            lambda photos, _: [p.write_text("x") for p in photos.glob("*/*")],
+            "expected photos, found none. Unreadable: 69",
+        ),
+        (
+            lambda photos, _: [p.write_bytes(p.read_bytes()[:20]) for p in photos.glob("*/*")],
+            "No photo of 69 decodes: 69 does not decode as a photo: a JPEG with a broken header",
+        ),
+        (lambda photos, _: shutil.rmtree(photos), "expected a folder of photos, found nothing"),
+        (lambda photos, _: photos.rename("old") and photos.write_bytes(b""), "found a file. Unpack an archive"),
+        (lambda photos, patch: patch.chdir(photos / "heron"), "expected only photos, but .*mine would be inside"),
+        (lambda *_: Path("mine").mkdir(), "mine: exists already. Choose another name"),
+        (forget_the_user, 'git config --global user.name "Your Name"'),
+        (
+            lambda _, patch: patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000)),
+            r"place: the photos need 0.0 GB, and the disk has 0.0 GB left. Free some",
+        ),
+    ],
+)
+def test_what_cannot_become_a_project_is_refused(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, trouble: Any, message: str
+) -> None:
+    with monkeypatch.context() as patch:
+        trouble(photos, patch)
+        with pytest.raises(SmallsetError, match=message):
+            init.create(Path("mine"), photos, None)
+        assert not [*Path().glob("mine/*"), *Path().glob(".part*")]

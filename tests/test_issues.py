@@ -1,0 +1,238 @@
+"""Issues: photos that are there twice, however they were changed, photos in two splits, and unusual photos."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import arrays
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image, ImageEnhance, ImageFilter
+
+from smallset.datasets import synthetic
+from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.datasets.measure import measure
+from smallset.evaluation import issues
+from smallset.features.store import Features
+from smallset.images import decoding
+from smallset.pipeline import files
+from smallset.pipeline.errors import SmallsetError
+
+TRAIN, TEST = "train/cat/cat.0.jpg", "test/cat/copy.png"
+TRANSPOSED = {
+    "rotated by 90°": Image.Transpose.ROTATE_90,
+    "rotated by 180°": Image.Transpose.ROTATE_180,
+    "rotated by 270°": Image.Transpose.ROTATE_270,
+    "mirrored": Image.Transpose.FLIP_LEFT_RIGHT,
+    "mirrored and rotated by 90°": Image.Transpose.TRANSPOSE,
+    "mirrored and rotated by 180°": Image.Transpose.FLIP_TOP_BOTTOM,
+    "mirrored and rotated by 270°": Image.Transpose.TRANSVERSE,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Generated photos, all different: 5 of each class for training, 3 for validation, 3 for testing."""
+    for seed, (split, count) in enumerate({"train": 5, "validation": 3, "test": 3}.items()):
+        synthetic.draw(tmp_path / split, count, 80, seed)
+    return tmp_path
+
+
+def read(folder: Path) -> tuple[Dataset, Features]:
+    """The photos with their properties, in the order of their names, and features that tell nothing."""
+    paths = sorted(path.relative_to(folder) for path in folder.glob("*/*/*.*"))
+    rows = [(str(path), path.parts[1], path.parts[0]) for path in paths]
+    table = pd.DataFrame(rows, columns=["file", "label", "split"]).assign(group="")
+    dataset, _ = measure(Dataset(table, ("cat", "dog"), folder))
+    features = arrays.features(dataset, np.random.default_rng(0).normal(size=(len(dataset), 4)))
+    return dataset, replace(features, thumbnails=np.stack([thumbnail(path) for path in dataset.paths]))
+
+
+def thumbnail(path: Path) -> np.ndarray:
+    image = Image.fromarray(decoding.decode(path)).resize((128, 128), Image.Resampling.BILINEAR)
+    return np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS))
+
+
+def find(folder: Path) -> pd.DataFrame:
+    """The duplicates."""
+    table = issues.find_issues(*read(folder), 8)
+    return table[table["kind"].isin(issues.DUPLICATES)]
+
+
+def pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(table["file"], table["other_file"], strict=True))
+
+
+def test_different_photos_are_no_duplicates(tmp_path: Path) -> None:
+    for seed, split in enumerate(SPLITS):
+        synthetic.draw(tmp_path / split, 20, 80, seed)
+    table = issues.find_issues(*read(tmp_path), 16)
+    assert [*table] == issues.COLUMNS
+    assert not table["kind"].isin(issues.DUPLICATES).any()
+
+
+def test_the_same_bytes_are_an_exact_duplicate(folder: Path) -> None:
+    shutil.copy(folder / TRAIN, folder / TEST)
+    [row] = find(folder).to_dict("records")
+    values = [row[name] for name in ("kind", "score", "suggestion", "detail")]
+    assert values == ["exact_duplicate", 0, "leave out", "the same file"]
+    assert (row["file"], row["split"], row["label"], row["other_file"]) == (TRAIN, "train", "cat", TEST)
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (lambda image: image, ""),  # saved as PNG
+        (lambda image: image.resize((50, 50)), ""),
+        (lambda image: ImageEnhance.Brightness(image).enhance(0.8), ""),
+        (lambda image: image.convert("L"), ""),
+        (lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((120, 100)), ", mirrored"),
+        *((lambda image, by=by: image.transpose(by), f", {name}") for name, by in TRANSPOSED.items()),
+    ],
+)
+def test_a_changed_copy_is_a_near_duplicate(
+    folder: Path, change: Callable[[Image.Image], Image.Image], detail: str
+) -> None:
+    with Image.open(folder / TRAIN) as image:
+        change(image).save(folder / TEST)
+    table = find(folder)
+    assert pairs(table) == [(TRAIN, TEST)]
+    assert table["kind"].tolist() == ["near_duplicate"]
+    assert table["detail"].tolist() == [f"nearly the same picture{detail}"]
+    assert table["score"].max() < 0.02
+
+
+def test_each_of_several_copies_is_paired_with_a_test_photo(folder: Path) -> None:
+    copies = ["train/dog/again.jpg", "validation/cat/other.jpg", "test/cat/copy.jpg"]
+    for copy in copies:
+        shutil.copy(folder / TRAIN, folder / copy)
+    table = find(folder)
+    assert pairs(table) == [(copies[0], copies[2]), (TRAIN, copies[2]), (copies[1], copies[2])]
+    assert issues.crosses(table, "split").all()
+    assert issues.crosses(table, "label").tolist() == [True, False, False]
+
+
+def test_suggestions_for_duplicates_in_one_split(folder: Path) -> None:
+    shutil.copy(folder / TRAIN, folder / "train/dog/cat.jpg")
+    shutil.copy(folder / "train/dog/dog.1.jpg", folder / "train/dog/twice.jpg")
+    assert find(folder)["suggestion"].tolist() == ["relabel", "keep"]
+
+
+def test_photos_of_a_single_color_are_duplicates_only_when_they_are_equal(folder: Path) -> None:
+    for name, (color, size) in {"a": ("white", 40), "b": ("white", 40), "c": ("white", 41), "d": ("gray", 40)}.items():
+        Image.new("RGB", (size, size), color).save(folder / f"train/cat/{name}.png")
+    assert pairs(find(folder)) == [("train/cat/a.png", "train/cat/b.png")]
+
+
+def test_many_copies_of_a_photo_give_few_rows_with_those_across_splits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issues, "MAX_PAIRS", 2)
+    monkeypatch.setattr(issues, "PIECE", 3)
+    with Image.open(folder / TRAIN) as image:
+        for size in range(70, 78):
+            image.resize((size, size)).save(folder / f"train/cat/{size}.png")
+        image.resize((60, 60)).save(folder / TEST)
+    table = find(folder)
+    assert 9 <= len(table) <= 2 * 9
+    assert len({file for file, other in pairs(table) if other == TEST}) == 9
+
+
+def leaks(count: int, file: str = "photos/cat/{}.jpg") -> pd.DataFrame:
+    """So many pairs across splits, and one within a split."""
+    rows = [(file.format(number), f"photos/cat/x{number}.jpg") for number in range(count + 1)]
+    table = pd.DataFrame(rows, columns=["file", "other_file"]).assign(label="cat", other_label="cat", split="train")
+    detail = "nearly the same picture, mirrored"
+    return table.assign(other_split=["test"] * count + ["train"], kind="near_duplicate", detail=detail)
+
+
+def test_photos_in_two_splits_are_an_error_or_a_warning_with_the_line_that_excludes_them() -> None:
+    with pytest.raises(SmallsetError) as raised:
+        issues.check_leakage(leaks(12), "error")
+    first, *lines = str(raised.value).splitlines()
+    assert first.startswith("12 pairs of duplicate photos in two splits (metrics/issues.csv).")
+    words = "nearly the same picture, mirrored"
+    assert lines[0] == f"- photos/cat/0.jpg (train) and photos/cat/x0.jpg (test): {words}"
+    assert lines[10] == "- and 2 more"
+    assert yaml.safe_load(lines[-2])["exclude"] == [f"photos/cat/{number}.jpg" for number in range(12)]
+    assert lines[-1] == "Or accept them: set issues.leakage: warning."
+    message = issues.check_leakage(leaks(1, "cat/\x1b[2J\n{}.jpg"), "warning")
+    assert message.startswith("Warning: 1 pair of duplicate photos in two splits")
+    assert r"- cat/\x1b[2J\n0.jpg (train) and" in message
+    assert yaml.safe_load(message.splitlines()[-1])["exclude"] == ["cat/\x1b[2J\n0.jpg"]
+    assert issues.check_leakage(leaks(0), "error") == "No photo is in two splits."
+
+
+def test_unusual_photos_are_found_and_nothing_else(tmp_path: Path) -> None:
+    for seed, split in enumerate(SPLITS):
+        synthetic.draw(tmp_path / split, 12, 80, seed)
+    with Image.open(tmp_path / TRAIN) as image:
+        for kind, changed in {
+            "dark": ImageEnhance.Brightness(image).enhance(0.1),
+            "blurry": image.filter(ImageFilter.GaussianBlur(12)),
+            "grayscale": image.convert("L"),
+            "odd_size": image.resize((16, 16)),
+            "odd_aspect_ratio": image.resize((200, 80)),
+        }.items():
+            changed.save(tmp_path / f"train/dog/{kind}.jpg")
+    table = issues.find_issues(*read(tmp_path), 0)
+    rows = table[table["suggestion"] == "review"].set_index("kind")
+    kinds = ["blurry", "dark", "grayscale", "odd_size", "odd_aspect_ratio"]
+    for kind in kinds:
+        assert f"train/dog/{kind}.jpg" in rows.loc[[kind], "file"].tolist()
+    assert set(rows.drop("outlier", errors="ignore")["file"]) == {f"train/dog/{kind}.jpg" for kind in kinds}
+    assert rows["score"].between(0, 1).all()
+    assert rows.loc["odd_aspect_ratio", "detail"] == "200 x 80 px"
+    counts = issues.summarize(table, 3)
+    assert (counts["grayscale"], counts["label_issues"], counts["across_splits"]) == (1, 3, 0)
+
+
+def test_what_most_photos_are_is_no_issue() -> None:
+    photos = arrays.dataset([0, 1] * 5)  # like digits: all grayscale, and white on black
+    table = photos.table.assign(saturation=0.0, brightness=[0.1] * 9 + [0.02])
+    photos = replace(photos, table=table)
+    table = issues.find_issues(photos, arrays.features(photos, np.eye(10)), 0)
+    assert table[["kind", "file", "score", "detail"]].to_numpy().tolist() == [
+        ["dark", "photos/b/9.jpg", 0.02, "brightness 0.02"]
+    ]
+
+
+def test_outliers_among_training_and_test_photos_are_found() -> None:
+    photos = arrays.dataset(np.arange(300) % 2, ["train"] * 150 + ["validation"] * 100 + ["test"] * 50)
+    values = np.random.default_rng(0).normal(size=(300, 3)) @ np.eye(3, 32) + 0.01
+    strange = [7, 290]
+    values[strange] = 0.01
+    values[strange, [20, 21]] = 3.0  # outside the directions of the others
+    table = issues.find_issues(photos, arrays.features(photos, values), 0)
+    rows = table[table["kind"] == "outlier"]
+    assert set(photos.table["file"][strange]) <= set(rows["file"])
+    assert len(rows) < 10
+    assert (rows["score"] < 1).all()
+
+
+def test_the_stage_writes_all_results_before_it_fails_and_needs_no_tensorflow(folder: Path) -> None:
+    shutil.copy(folder / TRAIN, folder / TEST)
+    dataset, features = read(folder)
+    dataset.write(folder / "metrics/photos.csv")
+    features.write(folder / "data/features.npz")
+    params = {"seed": 0, "precision": "auto", "issues": {"leakage": "error", "max_hash_distance": 8}}
+    files.write_text(folder / "params.yaml", yaml.safe_dump(params))
+    graph = {"stages": {"issues": {"cmd": "smallset run issues", "params": ["seed", "issues"]}}}
+    files.write_text(folder / "dvc.yaml", yaml.safe_dump(graph))
+    script = (
+        "import os, sys\nos.environ['DVC_STAGE'] = 'issues'\nfrom smallset.stages import issues\n"
+        "try:\n    issues.main()\nexcept Exception as error:\n    print(error)\n"
+        "print('imported:', {'tensorflow', 'keras'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert f"- {TRAIN} (train) and {TEST} (test): the same file" in done.stdout
+    assert done.stdout.endswith("imported: set()\n")
+    assert len(pd.read_csv(folder / "metrics/label_issues.csv")) == len(dataset) - len(dataset.test)
+    assert pd.read_csv(folder / "metrics/issues.csv")["kind"].tolist()[0] == "exact_duplicate"
+    assert "exact_duplicate" in (folder / "metrics/issues.json").read_text()
