@@ -1,4 +1,4 @@
-"""The graphs that are derived from others. `python -m tests.graphs` writes them again; a test compares them.
+"""The graphs that are derived from others. `python tests/graphs.py` writes them again; a test compares them.
 
 sample/ has the chapter's graph: its params.yaml lists only what differs, and its stages take all other keys from
 ../params.yaml. beyond-the-book/ has the graph that `smallset init` writes, on the chapter's photos.
@@ -19,7 +19,7 @@ HEAD = """\
 # A linear probe and a fine-tuned model on a modern backbone, for the chapter's photos and splits: the graph that
 # `smallset init` writes, with three differences. Its splits are the folders of ../data/subset, its report compares its
 # models with the book's five, and its stages depend on smallset's code, which changes in this repository.
-# Written by `python -m tests.graphs`.
+# Written by `python tests/graphs.py`.
 """
 
 

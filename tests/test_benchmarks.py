@@ -217,10 +217,24 @@ def test_the_rate_of_a_cluster_leaves_out_its_start() -> None:
     assert cluster.rate(ends, 16 * cluster.SHARD) == 14 * cluster.SHARD / (113 - 105)
 
 
+def test_a_random_cache_has_rows_for_each_photo_and_view(tmp_path: Path, drawn: Dataset) -> None:
+    from benchmarks import ours
+    from smallset.features import activations
+
+    pictures.copy(drawn.root, tmp_path / "photos/train", count=6)
+    setup = rounds.Setup(tmp_path / "photos", tmp_path, 80, {})
+    cache = ours.random_cache(setup, "train", 8, (2, 2, 3), views=(4,))
+    assert cache.views.shape == (4, 8, 2, 2, 3)
+    assert 0 < cache.views.min() < cache.views[-1, -1].mean() < 1
+    values, labels = next(iter(activations.load(cache, batch_size=8, seed=0)))
+    assert (values.shape, sorted(labels[:, 0].numpy().tolist())) == ((8, 2, 2, 3), [0] * 5 + [1] * 3)
+
+
 def test_a_cluster_and_one_process_embed_each_copy_of_a_photo(
     tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks import cluster
+    from benchmarks import cluster, ours
+    from smallset.features import embedding
 
     counts = []
 
@@ -230,9 +244,9 @@ def test_a_cluster_and_one_process_embed_each_copy_of_a_photo(
             (drafts / f"{number}.npz").touch()
             os.utime(drafts / f"{number}.npz", (100 + number, 100 + number))
 
-    monkeypatch.setattr(cluster.embedding, "search_and_embed", search_and_embed)
-    monkeypatch.setattr(cluster.embedding, "SHARD", 1024)
-    monkeypatch.setattr(cluster.ours, "prepare", lambda: None)
+    monkeypatch.setattr(embedding, "search_and_embed", search_and_embed)
+    monkeypatch.setattr(embedding, "SHARD", embedding.SHARD)  # `embed` changes it
+    monkeypatch.setattr(ours, "prepare", lambda: None)
     pictures.copy(drawn.root, tmp_path / "photos", count=2 * cluster.SHARD + 10)
     cluster.embed(tmp_path, 32)
     assert counts == [(2 * cluster.SHARD + 10, 2 * cluster.SHARD + 10, [32], "none", None)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +66,7 @@ def run() -> Callable[..., Path]:
                 patch.setenv(
                     "DVC_STAGE", "@".join([script, *arguments[:1]]) if script in ("seeds", "evaluate") else script
                 )
+                keras.utils.clear_session()  # the names of layers begin anew in each process
                 runpy.run_path(str(ROOT / f"stages/{script}.py"))
         return folder
 

@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import graphs
 import pytest
 import yaml
-
-from tests import graphs
 
 ROOT = graphs.ROOT
 PACKAGE = graphs.PACKAGE
@@ -84,7 +83,7 @@ def test_each_param_of_a_pipeline_has_a_stage(folder: str) -> None:
 
 def test_the_derived_graphs_are_as_written() -> None:
     for path, text in graphs.derived().items():
-        assert path.read_text(encoding="utf-8") == text, "run: python -m tests.graphs"
+        assert path.read_text(encoding="utf-8") == text, "run: python tests/graphs.py"
 
 
 def test_the_graphs_are_short() -> None:

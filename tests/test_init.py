@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from projects import draw, identify, run, skip_dvc
 
 from smallset.cli import init
 from smallset.datasets import corrections, folders
 from smallset.pipeline import git, params
 from smallset.pipeline.errors import SmallsetError
-from tests.projects import draw, identify, run, skip_dvc
 
 ROOT = Path(__file__).parents[1]
 

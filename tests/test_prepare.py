@@ -67,6 +67,7 @@ def test_the_stage_split_writes_the_table_and_the_record(
     assert "77 photos of 2 classes: " in output
     assert "  cat: " in output
     assert "Left out, see metrics/split.json: 1 " in output
+    assert "Unreadable: " not in output
     assert "Other files: 1 of type .txt (notes.txt)." in output
     assert "Few test photos: cat (" in output
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,19 @@ def test_stderr_is_silent_within_the_block_and_comes_back() -> None:
 def test_tensorflow_is_imported_without_its_messages() -> None:
     code = "from smallset.pipeline import process; process.prepare(); process.import_tensorflow().ones(2).numpy()"
     assert run(code).stderr == ""
+
+
+@pytest.mark.slow
+def test_photos_have_their_channels_last_whatever_keras_json_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "torch"}')
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    prepare = "from smallset.pipeline import process; process.prepare(); "
+    show = "print(keras.config.image_data_format(), keras.config.backend())"
+    for code in (
+        f"{prepare}process.import_tensorflow(); import keras; {show}",
+        f"{prepare}import keras; {prepare}{show}",
+    ):
+        assert run(code).stdout == "channels_last tensorflow\n"

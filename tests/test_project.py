@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from projects import SCRIPTS, run, shrink
 
 from smallset.datasets import synthetic
 from smallset.images import decoding
 from smallset.pipeline import process
-from tests.projects import SCRIPTS, run, shrink
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("project")]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from projects import draw, identify, run, skip_dvc
 
 from smallset.cli import init, upgrade
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from tests.projects import draw, identify, run, skip_dvc
 
 VERSION = metadata.version("smallset")
 OLD_PARAMS = """\

@@ -51,7 +51,7 @@ def test_an_onnx_graph_gives_the_tensors_in_the_order_of_keras() -> None:
 
 
 def test_when_no_source_answers_each_is_listed_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> wheels.Tensors:
+    def fail(*_: object) -> registry.Tensors:
         raise SmallsetError("first line\nno route to host")
 
     monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)

@@ -36,6 +36,7 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     splits.check_complete(corrected, p, seed, str(corrections.FILE))
     removed = set(dataset.table["file"]) - set(corrected.table["file"])
     left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON)
+    notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
     counts = splits.count_photos(corrected.table)
     record = {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out}
     return corrected, record | {"corrections": summary, "notes": [*notes, *corrections.describe(dataset, decisions)]}

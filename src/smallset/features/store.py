@@ -103,10 +103,9 @@ def locate(path: Path, known: NDArray[np.bytes_], wanted: list[str]) -> NDArray[
 
 def to_float16(values: Array32) -> Array16:
     """The values as float16, which reaches 65,504; SmallsetError when one is larger, or not a number."""
-    narrow: Array16 = values.astype(np.float16)
-    if not np.isfinite(narrow).all():
+    if not (largest := np.abs(values).max()) <= np.finfo(np.float16).max:
         raise SmallsetError(
-            f"expected outputs of the backbone below 65,504, found {np.abs(values).max():.3g}. Its weights may be "
-            f"those of another backbone. Set `weights` in params.yaml to imagenet, or to a file of this backbone."
+            f"expected outputs of the backbone below 65,504, found {largest:.3g}. Its weights may be those of another "
+            f"backbone. Set `weights` in params.yaml to imagenet, or to a file of this backbone."
         )
-    return narrow
+    return values.astype(np.float16)

@@ -238,9 +238,9 @@ def parse(document: object, name: str = "params.yaml") -> Params:
         raise SmallsetError("\n".join(_explain(name, problem) for problem in error.errors())) from None
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """The sentence " Did you mean ...?" with the known word that is nearest to `word`, if one is near."""
-    by_lower_case = {name.lower(): name for name in known}
+def suggest(word: str, names: Iterable[str]) -> str:
+    """The sentence " Did you mean ...?" with the name that is nearest to `word`, if one is near."""
+    by_lower_case = {name.lower(): name for name in names}
     close = difflib.get_close_matches(word.lower(), by_lower_case, 1)
     return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""
 
@@ -251,8 +251,8 @@ def _explain(name: str, problem: ErrorDetails) -> str:
     whole = "".join(f"{part}: " for part in location)
     parent, key = "".join(f"{part}: " for part in location[:-1]), str((location or ("",))[-1])
     if problem["type"] == "extra_forbidden":
-        known = _keys(location[:-1])
-        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(known)}.{suggest(key, known)}"
+        keys = _keys(location[:-1])
+        return f"{name}: {parent}unknown key {key!r}. Expected: {', '.join(keys)}.{suggest(key, keys)}"
     if problem["type"] == "missing":
         return f"{name}: {parent}missing key {key!r}. {COMPLETE}"
     if problem["type"] == "model_type":

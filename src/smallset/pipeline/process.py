@@ -23,10 +23,15 @@ def prepare() -> None:
     pd.set_option("mode.string_storage", "python")  # Arrow's strings cannot hold a file name that is not UTF-8
     Image.MAX_IMAGE_PIXELS = None  # images.decoding has a limit of its own
     warnings.filterwarnings("ignore", module="PIL")  # about metadata, which smallset does not use
+    if "keras" in sys.modules:
+        import_tensorflow()
 
 
 def import_tensorflow() -> ModuleType:
-    """Import TensorFlow without its messages, and set Keras to (height, width, channels); return the module."""
+    """Import TensorFlow without its messages, and set Keras to (height, width, channels), whatever keras.json says.
+
+    Stages and commands call this before they import a module that imports TensorFlow.
+    """
     with silence_stderr():
         tensorflow = importlib.import_module("tensorflow")
         importlib.import_module("keras").config.set_image_data_format("channels_last")

@@ -11,7 +11,7 @@ from pathlib import Path
 from smallset.pipeline import files
 
 PACKAGES = (
-    *("imagehash", "keras", "matplotlib", "numpy", "openvino", "pandas", "pillow"),
+    *("keras", "matplotlib", "numpy", "openvino", "pandas", "pillow"),
     *("scikit-learn", "scipy", "smallset", "tensorflow"),
 )
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # TensorFlow selects its kernels by these
@@ -54,11 +54,11 @@ def record(path: Path, stage: str, facts: Facts, results: str, stages: Collectio
     results: The digest of the stage's outputs. When the record has the same digest, nothing is written: git sees no
     change after somebody reproduces committed results on another machine.
     """
-    known = read(path)
-    if known.get(stage, {}).get(RESULTS) == results:
+    entries = read(path)
+    if entries.get(stage, {}).get(RESULTS) == results:
         return
-    known[stage] = {**facts, RESULTS: results}
-    files.write_json(path, {name: known[name] for name in sorted(known) if name.partition("@")[0] in stages})
+    entries[stage] = {**facts, RESULTS: results}
+    files.write_json(path, {name: entries[name] for name in sorted(entries) if name.partition("@")[0] in stages})
 
 
 def log(path: Path, stage: str, facts: Facts, seconds: float) -> None:
