@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from smallset.cli import main
-from smallset.cli import run as run_command
+from smallset.pipeline import stage
 from smallset.pipeline.errors import SmallsetError
 
 HEAVY = {"keras", "matplotlib", "numpy", "openvino", "pandas", "sklearn", "tensorflow"}
@@ -122,7 +122,7 @@ def test_run_needs_a_stage_and_a_project(tmp_path: Path, monkeypatch: pytest.Mon
     assert done.exit_code == 2
     assert "expected a project, found no dvc.yaml and no params.yaml. Change to the folder of one" in done.stderr
     calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(run_command.stage, "run_module", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(stage, "run_module", lambda *arguments: calls.append(arguments))
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / name).touch()
     assert run("run", "evaluate", "fine_tuned").exit_code == 0

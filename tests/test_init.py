@@ -17,7 +17,7 @@ from projects import draw, identify, run, skip_dvc
 
 from smallset.cli import init
 from smallset.datasets import corrections, folders
-from smallset.pipeline import git, params
+from smallset.pipeline import files, git, params
 from smallset.pipeline.errors import SmallsetError
 
 ROOT = Path(__file__).parents[1]
@@ -150,14 +150,14 @@ def test_odd_names_are_replaced_and_unreadable_photos_left_out(
         draw(tmp_path / "photos" / name, 3)
     for byte in (b"\xe9", b"\xe8"):
         shutil.copy(tmp_path / "photos/heron/0.jpg", tmp_path / "photos/heron" / os.fsdecode(byte + b".jpg"))
-    copy = init.files.copy
+    copy = files.copy
 
     def copy_or_fail(source: Path, target: Path) -> None:
         if source.name == "2.jpg":
             raise OSError(5, "Input/output error")
         copy(source, target)
 
-    monkeypatch.setattr(init.files, "copy", copy_or_fail)
+    monkeypatch.setattr(files, "copy", copy_or_fail)
     summary = init.create(Path("birds"), tmp_path / "photos", None)
     names = {path.name for path in (place / "birds/photos/heron").iterdir()}
     assert names == {"0.jpg", "1.jpg", "\ufffd.jpg", "\ufffd_.jpg"}
@@ -198,7 +198,7 @@ def test_requirements_pin_the_installed_packages() -> None:
 )
 def test_requirements_name_the_source_of_smallset(url: Any, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     distribution = SimpleNamespace(version="1.2", read_text=lambda _: json.dumps(url))
-    monkeypatch.setattr(init.metadata, "distribution", lambda _: distribution)
+    monkeypatch.setattr(metadata, "distribution", lambda _: distribution)
     text = init._name_source()
     assert text.splitlines()[-1] == expected
     assert "/home" not in text

@@ -57,7 +57,7 @@ def test_json_lines_have_the_same_keys_for_every_file() -> None:
 
 def test_a_table_is_aligned_and_leaves_out_files_that_cannot_be_read() -> None:
     formatter = Formatter("table", ("고양이", "dog"), 1, EXTRAS)
-    lines = [formatter.header(), *(formatter.line(Prediction(*row)) for row in rows())]
+    lines = [formatter.header(), *(formatter.line(prediction) for prediction in rows())]
     assert [line.split() for line in lines[1:]] == [
         ["고양이", "1.0000", "unknown", "2.0000", "고양이", "x.jpg"],
         ["dog", "1.0000", "0.5000", "dog", "x.jpg"],
@@ -66,10 +66,10 @@ def test_a_table_is_aligned_and_leaves_out_files_that_cannot_be_read() -> None:
     assert formatter.line(BROKEN) == ""
 
 
-def rows() -> list[tuple[object, ...]]:
+def rows() -> list[Prediction]:
     return [
-        ("고양이", 1.0, np.array([1.0, 0.0]), ("고양이",), 2.0, True, "x.jpg"),
-        ("dog", 1.0, np.array([0.0, 1.0]), ("dog",), 0.5, False, "x.jpg"),
+        Prediction("고양이", 1.0, np.array([1.0, 0.0]), ("고양이",), 2.0, True, "x.jpg"),
+        Prediction("dog", 1.0, np.array([0.0, 1.0]), ("dog",), 0.5, False, "x.jpg"),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 import pandas as pd
 import pytest
-from networks import build_classifier, save_classifier
+from networks import fit_classifier, save_classifier
 from typer.testing import CliRunner, Result
 
 from smallset.cli import remote_files, shards
@@ -242,7 +242,7 @@ def test_evaluate_reads_what_predict_has_written(
         patch.setattr(Classifier, "predict_paths", refuse)
         done = run("evaluate", model, labeled, "--output", tmp_path / "labels")
     assert (done.exit_code, json.loads(done.stdout)) == (1, results), done.stderr
-    other = build_classifier(drawn)
+    other = fit_classifier(drawn)
     other.temperature = 2.0
     other.save(model)
     done = run("evaluate", model, labeled, "--output", tmp_path / "labels")

@@ -25,7 +25,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from smallset.cli import shards
-from smallset.models import model_file
+from smallset.models.classifier import Classifier
 
 SMALLSET = (sys.executable, "-c", "from smallset.cli.main import app; app()")
 SIDE, PICTURES, FOLDER = 16, 64, 1000  # px; files that are not links; names in a folder
@@ -73,7 +73,7 @@ def network(path: Path) -> Path:
     inputs = keras.Input((SIDE, SIDE, 3))
     x = keras.layers.Conv2D(4, 5, strides=4, activation="relu")(inputs / 255)
     x = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
-    model_file.save(keras.Model(inputs, x), path, ("one", "three", "two"))
+    Classifier(keras.Model(inputs, x), ("one", "three", "two")).save(path)
     return path
 
 
@@ -94,9 +94,9 @@ def watched(command: list[str], target: Path, moments: Iterator[float]) -> Watch
     while True:
         seen.starts.append(time.time())
         process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        there, end = shards(target), NEVER
+        there, end = count_shards(target), NEVER
         while process.poll() is None and time.time() < end:
-            seen.samples.append(Sample(time.time(), shards(target), memory(process)))
+            seen.samples.append(Sample(time.time(), count_shards(target), memory(process)))
             if end == NEVER and seen.samples[-1].shards > there:
                 end = time.time() + next(moments)
             time.sleep(0.5)
@@ -110,7 +110,7 @@ def watched(command: list[str], target: Path, moments: Iterator[float]) -> Watch
         seen.kills += 1
 
 
-def shards(target: Path) -> int:
+def count_shards(target: Path) -> int:
     """How many are finished."""
     return len([*target.glob("[0-9]*.parquet")])
 

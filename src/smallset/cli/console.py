@@ -2,14 +2,23 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from smallset.pipeline import progress, text
+from smallset.pipeline import process, progress, text
 
 if TYPE_CHECKING:
-    from smallset.models.classifier import Prediction
+    from smallset.models.classifier import Classifier, Prediction
+
+
+def load_classifier(path: Path) -> "Classifier":
+    """Load a model, without the messages that TensorFlow prints when it is imported."""
+    process.import_tensorflow()
+    from smallset.models.classifier import Classifier
+
+    return Classifier.load(path)
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -109,9 +109,8 @@ def _uses_shards(photos: str, output: str, address: str | None) -> bool:
 
 def _measure_folder(model: Path, folder: Path, classes: tuple[str, ...], batch_size: int) -> Measured:
     from smallset.datasets import scan
-    from smallset.models.classifier import Classifier
 
-    classifier, result = Classifier.load(model), scan.scan(folder)
+    classifier, result = console.load_classifier(model), scan.scan(folder)
     paths = result.all_photos()
     labels = label_by_folder(str(folder), paths, result.unreadable, classes)
     labeled = [(path, label) for path, label in zip(paths, labels, strict=True) if label]
@@ -155,8 +154,8 @@ def _measure_shards(model: Path, photos: str, output: str, address: str | None, 
     console.print_notes([UNCHECKED])
     empty = [np.nan] * len(classes)
     probabilities = [empty if values is None else list(values) for values in rows["probabilities"].iloc[kept]]
-    scores = rows["ood_score"] if "ood_score" in rows else pd.Series(np.nan, rows.index)
-    return Measured(table.iloc[kept].reset_index(drop=True), np.array(probabilities), scores.to_numpy(np.float64)[kept])
+    scores = np.asarray(rows["ood_score"] if "ood_score" in rows else [np.nan] * len(rows), np.float64)[kept]
+    return Measured(table.iloc[kept].reset_index(drop=True), np.array(probabilities, np.float64), scores)
 
 
 def _print_left_out(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from smallset.cli import options
+from smallset.cli import console, options
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
 
@@ -27,11 +27,11 @@ def explain(model: options.Model, photo: Photo, output: Output = None, label: La
     if target.exists() or target.suffix != ".png":
         raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
     from smallset.images import decoding
-    from smallset.models.classifier import Classifier
+
+    pixels, classifier = decoding.decode(photo), console.load_classifier(model)
     from smallset.reports import figures, gradcam
 
-    pixels = decoding.decode(photo)
-    figure, name, probability = gradcam.explain(Classifier.load(model), pixels, label)
+    figure, name, probability = gradcam.explain(classifier, pixels, label)
     figures.save(figure, target)
     print(text.visible(f"{target}: {name} {probability:.4f}"))
 

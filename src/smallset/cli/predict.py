@@ -44,9 +44,8 @@ def predict(
     if ray_address is not None:
         raise SmallsetError("--ray-address: a cluster writes files and prints nothing. Add --output.")
     from smallset.cli.output import Formatter
-    from smallset.models.classifier import Classifier
 
-    classifier = Classifier.load(model)
+    classifier = console.load_classifier(model)
     extras = extra_values(classifier, coverage, ood_rate, model)
     formatter = Formatter(options.choose_format(format), classifier.classes, min(top, len(classifier.classes)), extras)
     print(formatter.header(), end="", flush=True)

@@ -84,9 +84,7 @@ def write(model: Path, photos: PhotoList, output: Location, query: Query, addres
             setup = partial(_start_worker, model.resolve(), photos.location.name, output.name, query)
             sizes = cluster.results(setup, _items(photos, missing), "shard", address)
         else:
-            from smallset.models.classifier import Classifier
-
-            sizes = _write_shards(Classifier.load(model), photos, missing, output, query)
+            sizes = _write_shards(console.load_classifier(model), photos, missing, output, query)
         for size in sizes:
             bar.update(size)
     return _finish(output, manifest, ranges)
@@ -132,9 +130,7 @@ def _items(photos: PhotoList, missing: Mapping[str, slice]) -> list[Item]:
 
 def _start_worker(model: Path, source: str, target: str, query: Query) -> Callable[[Item], int]:
     """In a process of the cluster: a function that writes a shard and returns its number of photos."""
-    from smallset.models.classifier import Classifier
-
-    classifier = Classifier.load(model)
+    classifier = console.load_classifier(model)
     location, output = remote_files.open_location(source), remote_files.open_location(target)
 
     def write_shard(item: Item) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smallset.cli import options
+from smallset.cli import console, options
 from smallset.cli.predict import extra_values, predictions_of
 from smallset.datasets import names
 from smallset.pipeline import files, text
@@ -41,9 +41,7 @@ def sort(
     Nothing is moved, and no file is replaced: a name that exists gets a number. sorted.csv lists all photos, also
     those that cannot be read. A second run copies only what is new.
     """
-    from smallset.models.classifier import Classifier
-
-    classifier = Classifier.load(model)
+    classifier = console.load_classifier(model)
     extra_values(classifier, coverage, ood_rate, model)
     check_folders(folder, output, classifier.classes)
     counts, unread = Counter[str](), 0

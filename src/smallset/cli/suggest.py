@@ -7,7 +7,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from smallset.cli import options
+from smallset.cli import console, options
 from smallset.cli.predict import extra_values, no_reference, predictions_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ def suggest(
     These are photos between two labels and photos that the model does not know, each different from those before it.
     """
     from smallset.cli.output import Formatter
-    from smallset.models.classifier import Classifier
 
-    classifier = Classifier.load(model)
+    classifier = console.load_classifier(model)
     if classifier.reference is None:
         raise no_reference(model)
     predictions = list(predictions_of(classifier, [str(folder)], None, None, batch_size))
