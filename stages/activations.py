@@ -1,5 +1,7 @@
 """8.3.1  Run the frozen layers over all photos, and over augmented views of the training photos."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 from smallset.datasets.dataset import Dataset

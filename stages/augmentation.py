@@ -1,5 +1,7 @@
 """8.2.5  Look at one training photo, augmented nine times (listing 8.15)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,7 @@
 """8.3.1  Train a classifier on the features of augmented photos (listings 8.23-8.25)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 from smallset.datasets.dataset import Dataset

@@ -1,5 +1,7 @@
 """8.3.1  Fetch a pretrained backbone and split it into frozen layers and the last block (listing 8.19)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 from smallset.backbones import registry, weights

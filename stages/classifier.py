@@ -1,5 +1,7 @@
 """8.3.1  Train a classifier on the features of the photos as they are (listing 8.21)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 from smallset.datasets.dataset import Dataset

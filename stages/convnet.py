@@ -1,5 +1,7 @@
 """8.2.3  Train a small convnet from scratch (listings 8.7-8.11). Argument: the model's name, a key of params.yaml."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 import sys
 from functools import partial
 from pathlib import Path

@@ -1,5 +1,7 @@
 """8.2.5  Train the convnet on augmented photos, with dropout (listings 8.14-8.17)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from functools import partial
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """8.2-8.3  Evaluate a saved model on the test photos, once (listing 8.13). Argument: its name."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 import sys
 from pathlib import Path
 

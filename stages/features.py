@@ -1,5 +1,7 @@
 """8.3.1  Run the last block over the activations: the features of the book's conv_base (listing 8.20)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 import shutil
 from pathlib import Path
 

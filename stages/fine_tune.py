@@ -1,5 +1,7 @@
 """8.3.2  Fine-tune the backbone's last block together with the classifier, slowly (listings 8.27-8.28)."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 from smallset.datasets.dataset import Dataset

@@ -1,5 +1,7 @@
 """8.2-8.3  Show the results on one page, and describe the best model in a model card."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 from pathlib import Path
 
 from smallset.evaluation import diff

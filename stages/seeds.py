@@ -1,5 +1,7 @@
 """8.3    Train a model again with other seeds: their predictions for the test photos. Argument: the model's name."""
 
+from smallset.pipeline import silent_tensorflow  # noqa: F401  # isort: split
+
 import sys
 from pathlib import Path
 

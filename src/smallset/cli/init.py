@@ -101,13 +101,14 @@ def pin_requirements() -> str:
     while waiting:
         package = waiting.pop()
         extras = [{"extra": extra} for extra in ("", *package.extras)]
-        for needed in map(Requirement, metadata.requires(package.name) or []):
-            if str(needed) in known or (needed.marker and not any(map(needed.marker.evaluate, extras))):
-                continue
-            known.add(str(needed))
-            with suppress(metadata.PackageNotFoundError):  # this environment works without it
-                pins[re.sub(r"[-_.]+", "-", needed.name).lower()] = metadata.version(needed.name)
-                waiting.append(needed)
+        with suppress(metadata.PackageNotFoundError):  # this environment works without it
+            facts = metadata.metadata(package.name)
+            pins[re.sub(r"[-_.]+", "-", package.name).lower()] = facts["Version"]
+            for needed in map(Requirement, facts.get_all("Requires-Dist") or []):
+                if str(needed) not in known and (not needed.marker or any(map(needed.marker.evaluate, extras))):
+                    known.add(str(needed))
+                    waiting.append(needed)
+    del pins["smallset"]
     head = "# The packages that this project was created with. Install them: pip install -r requirements.txt\n"
     return head + _name_source() + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
 

@@ -1,0 +1,6 @@
+"""Importing this module imports TensorFlow without its start messages. Only stage scripts import it, and first of all."""
+
+from smallset.pipeline import process
+
+process.prepare()
+process.import_tensorflow()
