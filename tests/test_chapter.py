@@ -18,6 +18,9 @@ from smallset.pipeline import stage
 
 pytestmark = pytest.mark.slow
 
+SIDE = 28  # px, of a digit
+SPLITS = {"train": 200, "test": 50}
+
 ROOT = Path(__file__).parents[1]
 MODELS = ["convnet", "convnet_augmented", "classifier", "augmented", "fine_tune"]
 TRAINING = {"batch_size": 8, "epochs": 2, "calibrate": False}
@@ -42,10 +45,10 @@ STAGES = [
 ]
 
 
-def write_pipeline(folder: Path, name: str = ".") -> None:
-    """A copy of one of this repository's pipelines, with params that make its run short."""
+def write_pipeline(folder: Path) -> None:
+    """A copy of the chapter's pipeline, with params that make its run short."""
     for file in ("dvc.yaml", "corrections.csv"):
-        shutil.copy(ROOT / name / file, folder)
+        shutil.copy(ROOT / file, folder)
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     for key, values in PARAMS.items():
         document[key] = document[key] | values if isinstance(values, dict) and "by" not in values else values
@@ -61,11 +64,11 @@ def run() -> Callable[..., Path]:
             patch.chdir(folder)
             patch.setattr(stage, "run", lambda main: main())
             for command in commands:
-                script, *arguments = command.split()
-                patch.setattr("sys.argv", [str(ROOT / f"stages/{script}.py"), *arguments])
-                patch.setenv(
-                    "DVC_STAGE", "@".join([script, *arguments[:1]]) if script in ("seeds", "evaluate") else script
+                name, script, *arguments = (
+                    command.replace("=", " ").split() if "=" in command else [command.split()[0], *command.split()]
                 )
+                patch.setattr("sys.argv", [str(ROOT / f"stages/{script}.py"), *arguments])
+                patch.setenv("DVC_STAGE", f"{name}@{arguments[0]}" if name in ("seeds", "evaluate") else name)
                 keras.utils.clear_session()  # the names of layers begin anew in each process
                 runpy.run_path(str(ROOT / f"stages/{script}.py"))
         return folder
@@ -129,3 +132,45 @@ def test_the_same_seed_gives_the_same_bytes(finished: Path, tmp_path: Path, run:
         for path in finished.glob(pattern):
             if "seeds" not in path.parts:
                 assert (again / path.relative_to(finished)).read_bytes() == path.read_bytes(), path
+
+
+def squares(path: Path) -> Path:
+    """An mnist.npz whose digit d is a white square of d + 3 px near a corner: a few steps learn it."""
+    random = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for part, count in SPLITS.items():
+        labels = np.arange(count, dtype=np.uint8) % 10
+        pictures = np.zeros((count, SIDE, SIDE), np.uint8)
+        for picture, label in zip(pictures, labels, strict=True):
+            row, column = random.integers(0, 3, 2)
+            picture[row : row + label + 3, column : column + label + 3] = 255
+        arrays |= {f"x_{part}": pictures, f"y_{part}": labels}
+    np.savez(path, allow_pickle=False, **arrays)
+    return path
+
+
+def test_mnist_takes_shared_params_from_the_folder_above(
+    tmp_path: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(
+        ROOT / "mnist", tmp_path / "mnist", ignore=shutil.ignore_patterns("data", "models", "plots", "metrics")
+    )
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    params = yaml.safe_load((tmp_path / "mnist/params.yaml").read_text())
+    params["convnet"] |= {"epochs": 8, "batch_size": 4}
+    params["convnet_unpooled"] |= {"epochs": 1, "batch_size": 4}
+    (tmp_path / "mnist/params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    monkeypatch.setenv("SMALLSET_MNIST", str(squares(tmp_path / "mnist.npz")))
+    models = ["convnet", "convnet_unpooled"]
+    stages = ["download", "subset", "convnet convnet", "convnet_unpooled=convnet convnet_unpooled"]
+    stages += [*[f"evaluate {model}" for model in models], f"compare {' '.join(models)}", "report"]
+    results = run(tmp_path / "mnist", stages) / "metrics"
+    assert json.loads((results / "convnet.json").read_text())["accuracy"] > 0.3  # of ten classes
+    assert pd.read_csv(results / "compare.csv")["model"].tolist() == models
+    assert pd.read_csv(results / "convnet/per_class.csv", dtype=str)["class"].tolist() == [*"0123456789"]
+    dataset = Dataset.read(results / "photos.csv")
+    assert {split: len(dataset.split(split)) for split in ("train", "validation", "test")} == {
+        "train": 180,
+        "validation": 20,
+        "test": 50,
+    }

@@ -1,6 +1,7 @@
 """Backbones: the book's numbers of weights, the outputs of the originals, and features from several stages."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,18 +38,8 @@ def test_vgg16_has_the_weights_and_shapes_of_the_book(vgg16: Callable[[int], ker
     assert (frozen.name, last_block.name) == ("frozen", "last_block")
 
 
-def test_a_network_on_raw_pixels_returns_what_keras_returns_for_preprocessed_ones(
-    vgg16: Callable[[int], keras.Model], pixels: np.ndarray, random_weights: Path
-) -> None:
-    original = registry.get("VGG16").create()
-    original.load_weights(random_weights)
-    expected = original.predict(keras.applications.vgg16.preprocess_input(pixels.copy()), verbose=0)
-    assert expected.std() > 0
-    actual = vgg16(SIZE).predict(pixels, verbose=0)
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * expected.max())
-
-
 # The smallest backbone of each family; the others consist of the same blocks with the same names.
+FAST = ["VGG16", "MobileNet", "EfficientNetLite0"]
 FAMILIES = [
     *["VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "InceptionV3", "InceptionResNetV2", "Xception", "MobileNet"],
     *["MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"],
@@ -56,19 +47,10 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name in ("MobileNet", "EfficientNetLite0")])
-def test_small_families(name: str, pixels: np.ndarray) -> None:
-    check_family(name, pixels)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ("MobileNet", "EfficientNetLite0")])
-def test_large_families(name: str, pixels: np.ndarray) -> None:
-    check_family(name, pixels)
-
-
-def check_family(name: str, pixels: np.ndarray) -> None:
-    """The parts together are the original network; the features contain its pooled output and those of all stages."""
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in FAMILIES]
+)
+def test_a_network_on_raw_pixels_is_the_original_in_two_parts_with_features(name: str, pixels: np.ndarray) -> None:
     backbone = registry.get(name)
     inputs = keras.Input((SIZE, SIZE, 3))
     original = keras.Model(inputs, backbone.create(input_tensor=inputs).output)
@@ -109,6 +91,11 @@ def test_the_features_have_their_stages_and_power_normalization(pixels: np.ndarr
     model_file.save(network, tmp_path / "backbone.keras")
     loaded = keras.saving.load_model(tmp_path / "backbone.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(pixels), network(pixels), rtol=1e-5, atol=1e-5)
+
+
+def test_the_registry_needs_no_keras() -> None:
+    script = "import sys, smallset.backbones.registry; assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_other_networks_have_no_last_block() -> None:

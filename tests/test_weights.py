@@ -30,13 +30,6 @@ def test_random_weights_depend_on_the_seed_and_say_so(capsys: pytest.CaptureFixt
     assert "EfficientNetLite0 has random weights" in capsys.readouterr().out
 
 
-def test_a_file_of_weights_is_read(random_weights: Path) -> None:
-    network = registry.get("VGG16").create()
-    network.load_weights(random_weights)
-    for tensor, expected in zip(weights.fetch("vgg16", str(random_weights)), network.get_weights(), strict=True):
-        assert np.array_equal(tensor, expected)
-
-
 def test_an_onnx_graph_gives_the_tensors_in_the_order_of_keras() -> None:
     network = registry.get("VGG16").create()
     names = [f"functional_1/{layer.name}_1" for layer in network.layers if layer.weights]

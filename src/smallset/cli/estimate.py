@@ -1,8 +1,7 @@
 """How long the first run of a project will take: constants, scaled by measurements of a second or two."""
 
 import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,16 +20,8 @@ DECODINGS = 3  # how often a run decodes each photo
 MATRIX, REPEATS, SECONDS = 1024, 5, 2.0  # of the measurements
 
 
-class Sample(NamedTuple):
-    """Some photos that were decoded: s per photo, the shorter side of each in px, and the errors by file."""
-
-    seconds: float
-    sides: list[int]
-    errors: dict[str, str]
-
-
-def decode(dataset: Dataset) -> Sample:
-    """Decode photos for up to SECONDS."""
+def decode(dataset: Dataset) -> tuple[float, list[int], dict[str, str]]:
+    """Decode photos for up to SECONDS; return s per photo, the shorter sides in px, and the errors by file."""
     started, sides, errors = time.perf_counter(), list[int](), dict[str, str]()
     for file, path in zip(dataset.table["file"], dataset.paths, strict=True):
         try:
@@ -39,21 +30,19 @@ def decode(dataset: Dataset) -> Sample:
             errors[file] = str(error).removeprefix(f"{path}: ")
         if time.perf_counter() - started > SECONDS:
             break
-    return Sample((time.perf_counter() - started) / (len(sides) + len(errors)), sides, errors)
+    return (time.perf_counter() - started) / (len(sides) + len(errors)), sides, errors
 
 
-def estimate(sample: Sample, counts: Mapping[str, int], p: params.Params) -> str:
+def estimate(decode_seconds: float, sides: Sequence[int], counts: Mapping[str, int], p: params.Params) -> str:
     """A range in words, as "2 to 4 minutes": its ends are for the smallest and the largest of the possible image sizes.
 
-    counts: The number of photos in each split.
+    decode_seconds: per photo. sides: of some photos, in px. counts: the number of photos in each split.
     """
-    sizes = [size for size in p.features.image_sizes if size <= np.median(sample.sides)] or [
-        min(p.features.image_sizes)
-    ]
+    sizes = [size for size in p.features.image_sizes if size <= np.median(sides)] or [min(p.features.image_sizes)]
     photos, areas = sum(counts.values()), [(size / 224) ** 2 for size in sizes]
     views = photos + (0 if p.augmentation.flip == "none" else counts["train"])
     passes = (views + photos) * INFERENCE + p.fine_tune.epochs * counts["train"] * TRAINING
-    decoding_all = DECODINGS * sample.seconds * photos / provenance.threads()
+    decoding_all = DECODINGS * decode_seconds * photos / provenance.threads()
     scale = SPEED / measure_speed()
     low, high = ((START + area * passes) * scale + decoding_all for area in (min(areas), max(areas)))
     return describe(low / MARGIN, high * MARGIN)

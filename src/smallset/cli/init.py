@@ -189,15 +189,15 @@ def _inspect(dataset: Dataset, p: params.Params) -> dict[str, Any]:
     digests = [files.sha256(path) for path in progress.bar(dataset.paths, what="reading", unit=" photos")]
     assigned, _ = splits.assign_splits(replace(dataset, table=dataset.table.assign(sha256=digests)), p.split, p.seed)
     counts = splits.count_photos(assigned.table).reindex(dataset.classes, fill_value=0)
-    sample = estimate.decode(dataset.take(dataset.spread(INSPECTED)))
-    if not sample.sides:
-        raise SmallsetError(f"No photo of {len(sample.errors)} decodes: {scan.count_reasons(sample.errors)}.")
+    seconds, sides, errors = estimate.decode(dataset.take(dataset.spread(INSPECTED)))
+    if not sides:
+        raise SmallsetError(f"No photo of {len(errors)} decodes: {scan.count_reasons(errors)}.")
     rule = "as the folders or the table say" if p.split.by == "given" else "60/20/20 % on average, by their content"
     return {
         "counts": counts,
-        "notes": [*_find_surprises(assigned, counts, sample.errors, p)],
+        "notes": [*_find_surprises(assigned, counts, errors, p)],
         "rule": rule + (", groups undivided" if dataset.table["group"].any() else ""),
-        "takes": estimate.estimate(sample, dict(zip(counts.columns, counts.sum(), strict=True)), p),
+        "takes": estimate.estimate(seconds, sides, dict(zip(counts.columns, counts.sum(), strict=True)), p),
         "backbone": p.features.backbone,
         "table": p.split.table,
     }
@@ -206,7 +206,6 @@ def _inspect(dataset: Dataset, p: params.Params) -> dict[str, Any]:
 def _find_surprises(
     dataset: Dataset, counts: pd.DataFrame, errors: Mapping[str, str], p: params.Params
 ) -> Iterator[str]:
-    """Notes about what may be unexpected in the first run."""
     totals = counts.sum(axis=1)
     if totals.max() > 2 * totals.min():
         unbalanced = f"{totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}"
@@ -243,7 +242,6 @@ def _name_source() -> str:
 
 
 def _render(name: str, facts: dict[str, Any]) -> str:
-    """Fill in a file of the template, in which `plain` and `visible` make text from outside safe."""
     settings: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **settings)  # noqa: S701
     environment.filters.update(plain=text.plain, visible=text.visible)

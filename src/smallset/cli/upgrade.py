@@ -99,7 +99,6 @@ def _update_files(folder: Path, template: Mapping[str, str]) -> Iterator[str]:
 
 
 def _merge_requirements(current: str, new: str) -> str:
-    """The new requirements, and the lines of the project's about other packages."""
     names = {line: re.split(r"[^\w.-]", line)[0].lower() for line in [*current.splitlines(), *new.splitlines()]}
     pinned = {names[line] for line in new.splitlines()}
     return new + "".join(f"{line}\n" for line in current.splitlines() if names[line] not in pinned)
@@ -149,7 +148,6 @@ def _convert_params(new: CommentedMap, old: Mapping[str, Any], section: str = ""
 
 
 def _yaml() -> YAML:
-    """A reader and writer that keeps the comments and the layout."""
     yaml = YAML()
     yaml.width = 4096  # no line is folded
     yaml.indent(mapping=2, sequence=4, offset=2)

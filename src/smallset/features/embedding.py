@@ -34,11 +34,7 @@ SEARCHED = 800  # training photos, and validation photos, by which the image siz
 SHARD = 1024  # photos whose features are written at once; a killed run continues after the last shard
 REDUCED = 128  # px, of the square that a photo is reduced to before it becomes a thumbnail
 COLUMNS = ["image_size", "C", "val_loss", "val_accuracy"]
-AXES = {
-    "horizontal": (2,),
-    "vertical": (1,),
-    "horizontal_and_vertical": (1, 2),
-}  # that a flip reverses, of (n, h, w, 3)
+AXES = {"horizontal": (2,), "vertical": (1,), "horizontal_and_vertical": (1, 2)}  # reversed by a flip; of (n, h, w, 3)
 
 Labels = NDArray[np.int64]
 Score = Callable[[Features], Mapping[Any, float]]  # returns val_loss, and perhaps C and val_accuracy
@@ -185,8 +181,8 @@ class _Embedder:
         self, dataset: Dataset, networks: Mapping[int, keras.Model], metadata: dict[str, str], drafts: Path
     ) -> None:
         self.networks, self.metadata, self.drafts = networks, metadata, drafts
-        mirrored = set(dataset.train.sha256) if metadata["flip"] in AXES else set()
-        self.views = {digest: 2 if digest in mirrored else 1 for digest in dataset.sha256}
+        self.views = dict.fromkeys(dataset.sha256, 1)
+        self.views |= dict.fromkeys(dataset.train.sha256, 2 if metadata["flip"] in AXES else 1)
         self.rows: dict[tuple[str, int], Array16] = {}
         self.thumbnails: dict[str, NDArray[np.uint8]] = {}
 
@@ -200,12 +196,10 @@ class _Embedder:
         if metadata["fingerprint"] != self.metadata["fingerprint"]:
             return
         flipped = dict(zip(arrays["flipped_sha256"].tolist(), arrays["flipped"], strict=True))
-        for digest, values, thumbnail in zip(
-            arrays["sha256"].tolist(), arrays["values"], arrays["thumbnails"], strict=True
-        ):
-            views = [values, flipped[digest]] if digest in flipped else [values]
+        for row, digest in enumerate(arrays["sha256"].tolist()):
+            views = [arrays["values"][row], *([flipped[digest]] if digest in flipped else [])]
             self.rows[digest.decode(), metadata["image_size"]] = np.stack(views)
-            self.thumbnails[digest.decode()] = thumbnail
+            self.thumbnails[digest.decode()] = arrays["thumbnails"][row]
 
     def compute(self, photos: Dataset, sizes: Sequence[int]) -> None:
         """Compute the missing rows of some photos, in this process or on a cluster."""
@@ -219,12 +213,12 @@ class _Embedder:
             else:
                 compile_size = cache(lambda size: engine.compile_network(self.networks[size]))
                 results = map(partial(_compute_shard, compile_size, bar.update), shards)
-            for shard, remaining in zip(shards, results, strict=True):
+            for shard, count in zip(shards, results, strict=True):
+                bar.update(count)
                 arrays = shard.checkpoint.read()
                 for row, digest in enumerate(shard.photos.sha256):
                     self.thumbnails[digest] = arrays["thumbnails"][row]
                     self.rows |= {(digest, size): arrays[str(size)][row] for size in shard.image_sizes}
-                bar.update(remaining)
 
     def collect(self, photos: Dataset, size: int) -> Features:
         """The features of photos whose rows are known."""

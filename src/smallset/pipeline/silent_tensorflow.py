@@ -1,4 +1,4 @@
-"""Importing this module imports TensorFlow without its start messages. Only stage scripts import it, and first of all."""
+"""Importing this module imports TensorFlow without its start messages. Only stage scripts import it, as the first."""
 
 from smallset.pipeline import process
 
