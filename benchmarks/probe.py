@@ -1,6 +1,6 @@
 """python -m benchmarks.probe OLD NEW: test whether version 0.3.0 labels more test photos correctly than version 0.2.0.
 
-OLD and NEW are folders with a project per dataset, with the same names and test photos, after `dvc repro` of each version.
+OLD and NEW are folders with a project per dataset, with the same names and test photos, after `dvc repro` of each.
 """
 
 from pathlib import Path
