@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 import pytest
+import typer
 
 from benchmarks import arithmetic, bases, growth, pictures, rounds, tables
 from smallset.backbones import registry
@@ -251,3 +252,18 @@ def test_a_cluster_and_one_process_embed_each_copy_of_a_photo(
     cluster.embed(tmp_path, 32)
     assert counts == [(2 * cluster.SHARD + 10, 2 * cluster.SHARD + 10, [32], "none", None)]
     assert capsys.readouterr().out.splitlines()[-1] == str((cluster.SHARD + 10) / 2)
+
+
+def test_probes_are_paired_by_photo_wherever_the_versions_keep_them(tmp_path: Path) -> None:
+    from benchmarks import probe
+
+    folders = tmp_path / "old/metrics/linear", tmp_path / "new/metrics/linear_probe"
+    for folder, prefix, predicted in zip(folders, ("", "photos/"), ("aab", "bba"), strict=True):
+        folder.mkdir(parents=True)
+        rows = [f"{prefix}a/{n}.png,a,{label}" for n, label in enumerate(predicted)]
+        (folder / "predictions.csv").write_text("\n".join(["file,actual,predicted", *rows]))
+    row = probe.compare(tmp_path / "old", tmp_path / "new")
+    assert row == {"dataset": "new", "n": 3, "only_0.2.0": 2, "only_0.3.0": 1, "p": 1.0}
+    (folders[1] / "predictions.csv").write_text("file,actual,predicted\nphotos/a/7.png,a,a\n")
+    with pytest.raises(typer.BadParameter, match="different test photos"):
+        probe.compare(tmp_path / "old", tmp_path / "new")
