@@ -39,8 +39,12 @@ def with_digests(photos: Dataset) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
+    """Each test begins with the same seed and in float32, whatever stages have run in this process before."""
     if "keras" in sys.modules:  # tests without a network do without its import
         sys.modules["keras"].utils.set_random_seed(0)
+    if precision := sys.modules.get("smallset.models.precision"):
+        precision._settings.clear()
+        precision.tf.config.optimizer.set_experimental_options({precision.BFLOAT16: False})
 
 
 @pytest.fixture
