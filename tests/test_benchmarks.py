@@ -160,7 +160,6 @@ def test_the_row_of_a_model_has_what_validation_selected_and_the_seconds_of_its_
 
 
 def test_answers_on_the_review_page_correct_swapped_labels(tmp_path: Path) -> None:
-    pytest.importorskip("starlette")
     from benchmarks import review
     from smallset.web import queues
 

@@ -13,10 +13,6 @@ from PIL import Image
 
 from smallset.datasets.dataset import Dataset
 from smallset.models.classifier import Classifier
-
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-
 from smallset.web import demo
 
 

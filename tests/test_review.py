@@ -15,10 +15,6 @@ from smallset.datasets import corrections, prepare, synthetic
 from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
 from smallset.reports.results import Results
-
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-
 from smallset.web import review, thumbnails
 
 NAME = "<img src=x onerror=alert(1)>"

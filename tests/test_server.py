@@ -1,12 +1,6 @@
 """Who may use a page that is served on this machine, and what it may load."""
 
-import sys
-
 import pytest
-
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -96,10 +90,3 @@ def test_static_files_are_those_of_the_package(path: str) -> None:
 def test_an_error_is_answered_with_its_message() -> None:
     response = make_client().get("/act", params={"fail": 1})
     assert (response.status_code, response.text) == (409, "photos: expected one\\x1b[31m. Add it.")
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "smallset.web.server")
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(SmallsetError, match=r'uvicorn is not installed. Run: pip install "smallset\[web\]"'):
-        __import__("smallset.web.server")

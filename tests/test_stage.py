@@ -101,7 +101,7 @@ def test_another_version_than_the_pinned_one_does_not_run(pipeline: Path) -> Non
     (pipeline / "params.yaml").write_text("smallset: 9.9.9\nnew_key: 1\n")
     message = fail(AssertionError("main is not called"))
     assert f"params.yaml pins smallset 9.9.9, but smallset {version} is installed." in message
-    assert "Run: pip install smallset==9.9.9, or move the project" in message
+    assert "Run: pip install -r requirements.txt, or move the project" in message
     assert message.endswith("smallset upgrade")
 
 

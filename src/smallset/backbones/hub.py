@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers, tree
 
 from smallset.backbones.registry import HUB, Tensors
+from smallset.pipeline import install
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.params import suggest
 
@@ -97,8 +98,7 @@ def _import_library(name: str) -> ModuleType:
     try:
         import keras_hub
     except ModuleNotFoundError as error:
-        cure = 'Run: pip install "smallset[hub]"'
-        raise SmallsetError(f"{name} needs {error.name}, which is not installed. {cure}") from None
+        raise install.missing_extra(name, str(error.name), "hub") from None
     return keras_hub
 
 

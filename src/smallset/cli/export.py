@@ -22,7 +22,7 @@ import typer
 from numpy.typing import NDArray
 
 from smallset.cli import options
-from smallset.pipeline import files, process, text
+from smallset.pipeline import files, install, process, text
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def _check_options(model: Path, name: str, output: Path | None, photos: Path | N
     if int8 and (not FORMATS[name].int8 or photos is None):
         raise SmallsetError("--int8 needs --format onnx or --format litert, and --photos with a folder of photos.")
     if missing := [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]:
-        raise SmallsetError(
-            f'--format {name} needs {" and ".join(missing)}, not installed here. Run: pip install "smallset[export]"'
-        )
+        raise install.missing_extra(f"--format {name}", " and ".join(missing), "export")
     path = output or model.with_name(f"{model.stem}{'_int8' if int8 else ''}{suffix}")
     if path.exists():
         raise SmallsetError(f"{path}: exists already. Move it away, or name another path with --output.")

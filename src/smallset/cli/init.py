@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from smallset.cli import console, estimate
 from smallset.datasets import folders, scan, splits
 from smallset.datasets.dataset import Dataset
-from smallset.pipeline import files, git, params, progress, stage, text
+from smallset.pipeline import files, git, install, params, progress, stage, text
 from smallset.pipeline.errors import SmallsetError
 
 MANY = 1000  # photos; for more, the largest image size takes too long
@@ -233,10 +233,9 @@ def _commit(draft: Path) -> None:
 
 def _name_source() -> str:
     """The line by which pip installs this smallset; without a path of this machine."""
-    document = json.loads(metadata.distribution("smallset").read_text("direct_url.json") or "{}")
-    url, commit = document.get("url", ""), document.get("vcs_info", {}).get("commit_id")
+    url = install.source()
     if url and not url.startswith("file:"):
-        return f"smallset @ git+{url}@{commit}\n" if commit else f"smallset @ {url}\n"
+        return f"smallset @ {url}\n"
     comment = "# Installed from a local folder or file. If pip does not find it: smallset @ git+https://..."
     return f"{comment}\n" * bool(url) + f"smallset=={metadata.version('smallset')}\n"
 

@@ -18,7 +18,7 @@ import fsspec
 
 from smallset.datasets import scan
 from smallset.images import formats
-from smallset.pipeline import files
+from smallset.pipeline import files, install
 from smallset.pipeline.errors import SmallsetError
 
 READERS = 16  # files that are read at once from a remote place
@@ -201,7 +201,8 @@ def open_location(name: str) -> Location:
     try:
         system, folder = fsspec.url_to_fs(name, **options)
     except (ImportError, ValueError) as error:
-        raise SmallsetError(f"{name}: {error}. Install the package that this message names.") from None
+        fix = f"Run: {install.pip_command('s3')}" if options else "Install the package that this message names."
+        raise SmallsetError(f"{name}: {error}. {fix}") from None
     return Location(system, str(folder).rstrip("/"), name)
 
 

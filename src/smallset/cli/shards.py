@@ -24,7 +24,7 @@ from smallset.cli.predict import no_reference
 from smallset.cli.remote_files import Location, PhotoList
 from smallset.models import model_file
 from smallset.models.reference import COVERAGE, OOD_RATE
-from smallset.pipeline import cluster, files, progress
+from smallset.pipeline import cluster, files, install, progress
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _to_parquet(rows: Sequence[dict[str, Any]], query: Query) -> bytes:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise SmallsetError('--output needs pyarrow. Run: pip install "pyarrow>=21"') from None
+        raise install.missing_extra("--output", "pyarrow", "shards") from None
     types = {"file": pa.string(), "label": pa.string(), "probability": pa.float64()}
     types |= {"probabilities": pa.list_(pa.float64())}
     extras = {"unknown": pa.bool_(), "ood_score": pa.float64(), "prediction_set": pa.list_(pa.string())}

@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import gdown
 
-from smallset.pipeline import files, params
+from smallset.pipeline import files, install, params
 from smallset.pipeline.errors import SmallsetError
 
 DOWNLOADS = Path("data/downloads")  # keeps archives, also partial ones, so that a broken download is continued
@@ -55,7 +55,7 @@ def _fetch_from_kaggle(competition: str) -> Path:
     """Kaggle's client needs an account, a key in ~/.kaggle, and consent to the rules of the competition."""
     if shutil.which("kaggle") is None:
         raise SmallsetError(
-            'Kaggle\'s client is not installed: pip install "smallset[kaggle]", and put your key in ~/.kaggle'
+            f"Kaggle's client is not installed. Run: {install.pip_command('kaggle')}, and put your key in ~/.kaggle"
         )
     command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(DOWNLOADS)]
     if code := subprocess.run(command, check=False).returncode:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallset.datasets import names
-from smallset.pipeline import files
+from smallset.pipeline import files, install
 from smallset.pipeline.errors import SmallsetError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -118,7 +118,7 @@ def one_error(path: Path) -> Iterator[None]:
         if isinstance(error, SmallsetError) and str(error).startswith(f"{path}: "):
             raise
         if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
-            message = 'this model needs keras-hub, which is not installed. Run: pip install "smallset[hub]"'
+            message = str(install.missing_extra("this model", "keras-hub", "hub"))
         else:
             words = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:MAX_WORDS]
             message = f"not a complete model file: {(words or type(error).__name__).rstrip('.')}. {_fix(path)}"

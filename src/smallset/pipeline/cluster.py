@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from smallset.pipeline import process, provenance
+from smallset.pipeline import install, process, provenance
 from smallset.pipeline.errors import SmallsetError
 
 VARIABLE = "SMALLSET_RAY_ADDRESS"  # auto, host:port or ray://host:port
@@ -134,7 +134,7 @@ def _connect(where: str) -> ModuleType:
     try:
         import ray
     except ImportError:
-        raise SmallsetError(f'{where}: a cluster needs Ray. Run: pip install "smallset[ray]"') from None
+        raise install.missing_extra(f"{where}: a cluster", "Ray", "ray") from None
     if ray.is_initialized():
         return ray
     on_sigterm = signal.getsignal(signal.SIGTERM)

@@ -70,7 +70,7 @@ def check_version() -> None:
     if pinned != installed:
         raise SmallsetError(
             f"params.yaml pins smallset {pinned}, but smallset {installed} is installed. "
-            f"Run: pip install smallset=={pinned}, or move the project to {installed}: smallset upgrade"
+            f"Run: pip install -r requirements.txt, or move the project to {installed}: smallset upgrade"
         )
 
 

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from smallset.images import decoding, formats
 from smallset.models.classifier import Classifier
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
 from smallset.reports import gradcam, thumbnails
-from smallset.web import server, static_page  # server comes before Starlette: it says how to install it
-
-from starlette.concurrency import run_in_threadpool  # isort: skip
-from starlette.requests import Request  # isort: skip
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response  # isort: skip
-from starlette.routing import Route  # isort: skip
+from smallset.web import server, static_page
 
 MAX_BYTES = 200_000_000  # of a file; photos of phones have 2 to 20 million
 SIZE = 480  # px, at most, of the pictures in an answer

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
 from smallset.datasets import corrections, names
 from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.web import queues, server  # server comes before Starlette: it says how to install it
+from smallset.web import queues, server
 from smallset.web.thumbnails import LARGE, Thumbnails, load_jpeg
-
-from filelock import FileLock  # isort: skip
-from starlette.concurrency import run_in_threadpool  # isort: skip
-from starlette.requests import Request  # isort: skip
-from starlette.responses import JSONResponse, PlainTextResponse, Response  # isort: skip
-from starlette.routing import Route  # isort: skip
 
 FOLDER = Path("data/review")  # thumbnails, the position and a lock, which nothing else uses
 POSITION = FOLDER / "position.json"

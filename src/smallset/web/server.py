@@ -14,21 +14,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request, cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
 from smallset.reports import rendering
-
-try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.datastructures import Headers, MutableHeaders
-    from starlette.requests import Request, cookie_parser
-    from starlette.responses import HTMLResponse, PlainTextResponse, Response
-    from starlette.routing import BaseRoute, Mount
-    from starlette.staticfiles import StaticFiles
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-except ModuleNotFoundError as error:
-    raise SmallsetError(f'{error.name} is not installed. Run: pip install "smallset[web]"') from None
 
 HOST = "127.0.0.1"
 STATIC = Path(__file__).parent / "static"
