@@ -84,7 +84,7 @@ def test_the_queues_come_from_the_tables_the_most_useful_first(client: Any) -> N
         "decision": None,
     }
     words, *models = details[digest(CAT)]["predictions"]
-    assert words == "P(cat) 0.027 by the labels of the other photos"
+    assert words == "P(cat) 0.027 by a model that was not trained on this photo"
     assert [re.sub("(cat|dog) 0.*", "", text) for text in models] == [f"{model}: " for model in fabricate.PROJECT]
 
 

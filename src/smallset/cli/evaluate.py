@@ -89,16 +89,16 @@ def label_by_folder(name: str, paths: Sequence[str], unreadable: Container[str],
 
     SmallsetError unless all class folders with readable photos are classes of the model.
     """
-    known = {unicodedata.normalize("NFC", label): label for label in classes}
+    by_spelling = {unicodedata.normalize("NFC", label): label for label in classes}
     folders = [unicodedata.normalize("NFC", path.partition("/")[0]) if "/" in path else "" for path in paths]
     present = {folder for folder, path in zip(folders, paths, strict=True) if path not in unreadable} - {""}
-    if not present or not present <= set(known):
+    if not present or not present <= set(by_spelling):
         shown = ", ".join(map(text.visible, sorted(present)[:20])) or "none"
         raise SmallsetError(
             f"{name}: expected class folders that the model knows ({', '.join(classes[:20])}); found {shown}. Rename "
             f"the folders, or move those of other classes away."
         )
-    return [known.get(folder, "") for folder in folders]
+    return [by_spelling.get(folder, "") for folder in folders]
 
 
 def _uses_shards(photos: str, output: str, address: str | None) -> bool:

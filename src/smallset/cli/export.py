@@ -244,10 +244,10 @@ def _write_onnx(job: Job, path: Path) -> Run:
 
 def _convert_erfc(graph: Any, node: Any, *_: object) -> None:  # noqa: ANN401 - tf2onnx has no types
     """Convert 1 - erf, a part of GELU in ConvNeXt and ViT: ONNX only has erf."""
-    one = graph.make_const(f"{node.name}/one", np.ones((), np.float32))
+    ones = graph.make_const(f"{node.name}/one", np.ones((), np.float32))
     erf = graph.make_node("Erf", node.input)
     graph.remove_node(node.name)
-    graph.make_node("Sub", [one.output[0], erf.output[0]], name=node.name, outputs=node.output)
+    graph.make_node("Sub", [ones.output[0], erf.output[0]], name=node.name, outputs=node.output)
 
 
 def _write_web(job: Job, path: Path) -> Run:

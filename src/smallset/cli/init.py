@@ -97,7 +97,7 @@ def stamp(graph: str) -> str:
 
 def pin_requirements() -> str:
     """The text of requirements.txt: the installed versions of smallset and of all packages that it needs."""
-    pins, known, waiting = dict[str, str](), set[str](), [Requirement("smallset")]
+    pins, visited, waiting = dict[str, str](), set[str](), [Requirement("smallset")]
     while waiting:
         package = waiting.pop()
         extras = [{"extra": extra} for extra in ("", *package.extras)]
@@ -105,8 +105,8 @@ def pin_requirements() -> str:
             facts = metadata.metadata(package.name)
             pins[re.sub(r"[-_.]+", "-", package.name).lower()] = facts["Version"]
             for needed in map(Requirement, facts.get_all("Requires-Dist") or []):
-                if str(needed) not in known and (not needed.marker or any(map(needed.marker.evaluate, extras))):
-                    known.add(str(needed))
+                if str(needed) not in visited and (not needed.marker or any(map(needed.marker.evaluate, extras))):
+                    visited.add(str(needed))
                     waiting.append(needed)
     del pins["smallset"]
     head = "# The packages that this project was created with. Install them: pip install -r requirements.txt\n"

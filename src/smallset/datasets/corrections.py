@@ -144,12 +144,12 @@ def describe(dataset: Dataset, corrections: Mapping[str, Correction]) -> list[st
     """Sentences on the decisions about the photos of a dataset, before `apply`; none if there are no decisions."""
     if not corrections:
         return []
-    known = [corrections[sha256] for sha256 in {*dataset.sha256} & corrections.keys()]
-    counts, absent = Counter(row.decision for row in known), len(corrections) - len(known)
+    rows = [corrections[sha256] for sha256 in {*dataset.sha256} & corrections.keys()]
+    counts, absent = Counter(row.decision for row in rows), len(corrections) - len(rows)
     lines = [f"{FILE}: {counts[RELABEL]:,} relabeled, {counts[LEAVE_OUT]:,} left out, {counts[KEEP]:,} kept"]
     if absent:
         lines[0] += f"; {absent:,} are about photos that are not in the dataset"
-    if new := sorted({row.label for row in known if row.label} - {*dataset.classes}):
+    if new := sorted({row.label for row in rows if row.label} - {*dataset.classes}):
         lines.append(f"New classes in {FILE}: {', '.join(new)}")
     return lines
 

@@ -160,7 +160,7 @@ def _to_text(value: object) -> str:
 def _find_columns(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
     """The columns of each role, by their names or else by their cells, and notes."""
     by_name = {re.sub(r"[\s-]+", "_", column.lower()): column for column in cells.columns}
-    columns = {role: [by_name[name] for name in known if name in by_name][:1] for role, known in NAMES.items()}
+    columns = {role: [by_name[name] for name in aliases if name in by_name][:1] for role, aliases in NAMES.items()}
 
     def remaining() -> list[str]:
         return [name for name in cells.columns if [name] not in columns.values()]

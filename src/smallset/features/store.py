@@ -89,9 +89,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise SmallsetError(f"{path}: not a complete features file ({error}). Run: smallset check --fix") from None
 
 
-def locate(path: Path, known: NDArray[np.bytes_], wanted: list[str]) -> NDArray[np.int64]:
+def locate(path: Path, stored: NDArray[np.bytes_], wanted: list[str]) -> NDArray[np.int64]:
     """The row of each wanted digest; SmallsetError when one is missing."""
-    row = {digest.decode(): index for index, digest in enumerate(known.tolist())}
+    row = {digest.decode(): index for index, digest in enumerate(stored.tolist())}
     missing = [digest for digest in wanted if digest not in row]
     if missing:
         raise SmallsetError(

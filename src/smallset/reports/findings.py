@@ -42,18 +42,18 @@ def list_findings(photo_issues: pd.DataFrame, labels: pd.DataFrame, root: Path) 
     def show_photo(row: Row) -> Figure:
         return thumbnails.show_file(row["file"], root, f"{row['label']}, {row['detail']} ({row['split']})")
 
-    found: list[tuple[str, str, pd.DataFrame, Callable[[Row], Figure]]] = []
+    groups: list[tuple[str, str, pd.DataFrame, Callable[[Row], Figure]]] = []
     for key, words, rows in group_pairs(photo_issues):
         count = f"{counted(len(rows), 'pair')} of duplicates {words}"
-        found.append((key, count, rows, lambda row: thumbnails.show_pair(row, root)))
+        groups.append((key, count, rows, lambda row: thumbnails.show_pair(row, root)))
     rows = label_issues.select_issues(labels)
-    found.append(("label-issues", counted(len(rows), "label issue"), rows, show_label))
+    groups.append(("label-issues", counted(len(rows), "label issue"), rows, show_label))
     for kind, noun in NOUNS.items():
         rows = photo_issues[photo_issues["kind"] == kind]
-        found.append((kind, counted(len(rows), noun), rows, show_photo))
+        groups.append((kind, counted(len(rows), noun), rows, show_photo))
     return [
         Finding(key, count, [show(row) for row in rows.head(MAX_FIGURES).to_dict("records")])
-        for key, count, rows, show in found
+        for key, count, rows, show in groups
         if len(rows)
     ]
 

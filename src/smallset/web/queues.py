@@ -82,7 +82,7 @@ def read_album(folder: Path) -> Album:
     queues = [*_list_queues(results, predictions), Queue(LEFT_OUT, "Left out, with the reason", left_out)]
     described: dict[str, list[str]] = {}
     for row in _locate(results, results.table("label_issues")):
-        words = f"P({row['given_label']}) {row['label_quality']:.3f} by the labels of the other photos"
+        words = f"P({row['given_label']}) {row['label_quality']:.3f} by a model that was not trained on this photo"
         described.setdefault(row["sha256"], []).append(words)
     for model, table in predictions.items():
         for row in _locate(results, table):
@@ -98,24 +98,24 @@ def _locate(results: Results, table: pd.DataFrame) -> list[Row]:
 
 
 def _list_queues(results: Results, predictions: Mapping[str, pd.DataFrame]) -> Iterator[Queue]:
-    found = results.issues
+    issues = results.issues
     words, rows = (
         "A model that was not trained on it predicts",
         label_issues.select_issues(results.table("label_issues")),
     )
     yield Queue("label-issues", "Label issues", _suggest(words, "predicted_label", _locate(results, rows)))
-    for key, place, pairs in findings.group_pairs(found):
+    for key, place, pairs in findings.group_pairs(issues):
         yield Queue(key, f"Duplicates {place}", [*_compare(results.sha256, _locate(results, pairs))])
     outliers = {
         row["sha256"]: Item(row["sha256"], f"It is an outlier: {row['detail']}.")
-        for row in _locate(results, found[found["kind"] == "outlier"])
+        for row in _locate(results, issues[issues["kind"] == "outlier"])
     }
     unknown = results.of_models("unknown").get(results.best, pd.DataFrame()) if predictions else pd.DataFrame()
     for row in _locate(results, unknown.sort_values("ood_score", ascending=False) if len(unknown) else unknown):
         if row["unknown"]:
             outliers.setdefault(row["sha256"], Item(row["sha256"], "The best model flags it as unknown."))
     yield Queue("unknown", "Outliers and unknown photos", [*outliers.values()])
-    yield Queue("quality", "Dark or blurry", _list_quality(_locate(results, found[found["kind"].isin(QUALITY)])))
+    yield Queue("quality", "Dark or blurry", _list_quality(_locate(results, issues[issues["kind"].isin(QUALITY)])))
     if predictions:
         rows = thumbnails.sort_mistakes(predictions[results.best])
         mistakes = _suggest("The best model predicts", "predicted", _locate(results, rows))

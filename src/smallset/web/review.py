@@ -107,8 +107,8 @@ def _stat(path: Path) -> tuple[int, ...]:
 def check_decision(decision: Decision) -> Decision:
     """A decision that the page sent, with a normalized label; SmallsetError when it is not valid."""
     kind, label = decision.get("decision"), unicodedata.normalize("NFC", decision.get("label", ""))
-    known = {"sha256", "decision"} <= set(decision) <= {*corrections.Correction._fields} and kind in DECISIONS
-    if not known or (kind == corrections.RELABEL) != bool(label):
+    valid = {"sha256", "decision"} <= set(decision) <= {*corrections.Correction._fields} and kind in DECISIONS
+    if not valid or (kind == corrections.RELABEL) != bool(label):
         raise SmallsetError(INVALID)
     if label and not names.is_usable_label(label):
         raise SmallsetError(
