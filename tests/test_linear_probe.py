@@ -130,7 +130,7 @@ def test_the_classifier_gives_for_pixels_what_the_probe_gives_for_features(tmp_p
     photos, network = tiny.assign(drawn), tiny.backbone()
     features = tiny.embed(network, photos)
     fitted = tiny.fit_probe(features)
-    fitted.to_classifier(network, photos, features).save(tmp_path / "probe.keras")
+    fitted.to_classifier(features, network).save(tmp_path / "probe.keras")
     classifier = Classifier.load(tmp_path / "probe.keras")
     predictions = classifier.predict_dataset(photos)
     np.testing.assert_allclose(predictions.probabilities, fitted.predict_proba(features.values), atol=5e-3)
@@ -150,7 +150,7 @@ def test_features_of_another_backbone_are_refused(drawn: Dataset) -> None:
     features = tiny.embed(network, photos)
     network.set_weights([weight * 2 for weight in network.get_weights()])
     with pytest.raises(SmallsetError, match="the same features from pixels and from cached values, within 5%"):
-        tiny.fit_probe(features).to_classifier(network, photos, features)
+        tiny.fit_probe(features).to_classifier(features, network)
 
 
 def test_importing_it_does_not_import_tensorflow() -> None:

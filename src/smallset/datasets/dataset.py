@@ -29,6 +29,13 @@ class Dataset:
             in 0..1).
         classes: The class names in the order of the models' outputs. A part of a dataset keeps all of them.
         root: The folder that the files are relative to.
+
+    Example:
+        >>> photos = smallset.Dataset.from_folder("pets")
+        >>> photos.classes
+        ('cat', 'dog')
+        >>> len(photos) == len(photos.train) + len(photos.validation) + len(photos.test)
+        True
     """
 
     table: pd.DataFrame

@@ -54,6 +54,10 @@ def find_issues(dataset: Dataset, features: Features, max_hash_distance: int = M
         One row per photo and kind: file, split, label, kind (see KINDS), score (0..1, lower is worse), suggestion
         (leave out, relabel, keep or review), other_file, other_split and other_label of a duplicate, detail. What more
         than half of the photos are, such as grayscale, is no issue.
+
+    Example:
+        >>> smallset.find_issues(photos, features).columns[:6].tolist()
+        ['file', 'split', 'label', 'kind', 'score', 'suggestion']
     """
     order = np.argsort([[*SPLITS, ""].index(split) for split in dataset.table["split"]], kind="stable")
     photos = dataset.table.iloc[order].reset_index(drop=True)

@@ -115,6 +115,10 @@ def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, float | No
     """Measure a classifier on the test photos of a dataset, or on all photos when none is a test photo.
 
     Returns the METRICS, the number of photos `n`, and `unknown`, the share of photos that the classifier does not know.
+
+    Example:
+        >>> smallset.evaluate(classifier, photos)
+        {'accuracy': ..., 'loss': ..., 'ece': ..., 'unknown': ...}
     """
     test = dataset.test if len(dataset.test) else dataset
     if not len(test):

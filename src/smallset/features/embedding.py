@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,10 +65,15 @@ def embed(
         image_sizes: The sides in px of the squares that the network may see; `score` selects one of several.
         flip: "none", "horizontal", "vertical" or "horizontal_and_vertical".
         score: Returns a mapping with `val_loss` for the features of some training and validation photos.
+
+    Example:
+        >>> features = smallset.embed(photos, weights=None, image_sizes=[64])  # without `weights=None`: from ImageNet
+        params.yaml: weights: null: EfficientNetLite0 has random weights, which have not learned anything.
     """
     p = params.FeatureExtraction(backbone=backbone, weights=weights, image_sizes=list(image_sizes))
     with tempfile.TemporaryDirectory() as folder:
-        return search_and_embed(dataset, p, flip, score, Path(folder)).features
+        embedded = search_and_embed(dataset, p, flip, score, Path(folder))
+    return replace(embedded.features, network=embedded.network)
 
 
 def search_and_embed(

@@ -31,6 +31,13 @@ class Features:
             None when the features were computed without mirror images.
         thumbnails: (n, 32, 32), uint8: each photo in grey, stretched to a square, for the search for duplicates.
         metadata: What the values depend on beside the photos: `backbone`, `image_size`, `flip`, `fingerprint`.
+        network: The backbone, a keras.Model from pixels to values; None when the features were read from a file.
+
+    Example:
+        >>> features.values.shape == (len(photos), 4048)
+        True
+        >>> features.of("test").shape == (len(photos.test), 4048)
+        True
     """
 
     dataset: Dataset
@@ -38,6 +45,7 @@ class Features:
     flipped: Array16 | None
     thumbnails: NDArray[np.uint8]
     metadata: dict[str, Any]
+    network: Any = None
 
     @property
     def image_size(self) -> int:

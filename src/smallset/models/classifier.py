@@ -33,7 +33,12 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a classifier says about one photo. With an `error` all other values except `file` are empty."""
+    """What a classifier says about one photo. With an `error` all other values except `file` are empty.
+
+    Example:
+        >>> classifier.predict("pets/cat/cat.0.jpg")
+        Prediction(label=..., probability=0..., prediction_set=(...), ood_score=..., unknown=..., file='pets/cat...', ...)
+    """
 
     label: str = ""  # the most probable class
     probability: float = math.nan  # P(label)
@@ -48,20 +53,34 @@ class Prediction:
 
 @dataclass(eq=False)
 class Classifier:
-    """A network with its class names, and with the reference scores of its validation photos."""
+    """A network with its class names, and with the reference scores of its validation photos.
+
+    Example:
+        >>> classifier.classes, classifier.image_size
+        (('cat', 'dog'), 64)
+        >>> [prediction.label in classifier.classes for prediction in classifier.predict(photos.test.paths[:2])]
+        [True, True]
+    """
 
     network: keras.Model  # pixels (n, size, size, 3), RGB in 0..255, to (n, 1) P(second class), or (n, classes)
     classes: tuple[str, ...]  # in the order of the outputs
     temperature: float = 1.0  # what the logits have been divided by
-    seen: frozenset[str] = frozenset()  # sha256, cut to 16 digits, of the photos for training and model selection
-    reference: Reference | None = None  # None for a network that does not recognize unknown photos
+    # The sha256, cut to 16 digits, of the photos for training and model selection.
+    seen: frozenset[str] = field(default=frozenset(), repr=False)
+    # None for a network that does not recognize unknown photos.
+    reference: Reference | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.classes, self.seen = tuple(self.classes), frozenset(digest[:DIGITS] for digest in self.seen)
 
     @classmethod
     def load(cls, path: str | Path) -> "Classifier":
-        """Open a model file; SmallsetError when it is damaged, unsafe, or not a classifier of photos."""
+        """Open a model file; SmallsetError when it is damaged, unsafe, or not a classifier of photos.
+
+        Example:
+            >>> smallset.load("pets.keras").classes
+            ('cat', 'dog')
+        """
         network, metadata, arrays = model_file.open_model(Path(path))
         with model_file.one_error(Path(path)):
             reference = Reference.from_arrays(arrays)

@@ -18,6 +18,7 @@ from smallset.models import engine, reference
 from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
 from smallset.pipeline import params, progress, provenance
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting, transfer
 
@@ -40,9 +41,9 @@ class FineTuned:
 def fine_tune(
     probe: Classifier,
     dataset: Dataset,
-    p: params.FineTuning,
-    augment: params.Augmentation,
-    run: fitting.Run,
+    p: params.FineTuning | None = None,
+    augment: params.Augmentation | None = None,
+    run: fitting.Run | None = None,
     predictions: Predictions | None = None,
 ) -> FineTuned:
     """Train a copy of the probe's network on the training photos; the validation photos decide whether it is better.
@@ -51,11 +52,27 @@ def fine_tune(
         probe: A classifier from `LinearProbe.to_classifier`.
         dataset: All photos. Each is decoded once, into a temporary file, unless that would exceed MAX_CACHE bytes.
         p: p.trainable is `all` layers, the `last_block`, the name of the last layer that stays frozen, or `auto`: `all`
-            for at most MAX_WEIGHTS and an error rate of the probe above MIN_ERROR_RATE, else `last_block`.
-        augment: How the training photos vary from epoch to epoch.
-        run: The seed, the checkpoint, beside which the temporary file is, and the history file.
+            for at most MAX_WEIGHTS and an error rate of the probe above MIN_ERROR_RATE, else `last_block`. The default
+            is that of a new project, `params.new_project().fine_tune`.
+        augment: How the training photos vary from epoch to epoch; by default as in a new project.
+        run: The seed, the checkpoint, beside which the temporary file is, and the history file; by default seed 0, and
+            no file stays.
         predictions: Those of the probe, if they are known.
+
+    Example:
+        >>> tuned = smallset.fine_tune(classifier, photos)
+        3,354,049 trainable weights
+        Epoch 1/6
+        ...
+        >>> tuned.search["trainable"].tolist()
+        ['frozen', 'all']
+        >>> tuned.classifier.save("pets.keras")
     """
+    if run is None:
+        with tempfile.TemporaryDirectory() as folder:
+            run = fitting.Run(0, Checkpoint(Path(folder, "checkpoint.npz"), ""))
+            return fine_tune(probe, dataset, p, augment, run, predictions)
+    p, augment = p or params.new_project().fine_tune, augment or params.new_project().augmentation
     predictions = predictions or probe.predict_dataset(dataset)
     labels, before, _ = predictions.of("validation")
     network = keras.models.clone_model(probe.network)

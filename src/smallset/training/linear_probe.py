@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from smallset.datasets.dataset import Dataset
 from smallset.features.store import Features
 from smallset.models import calibration, reference
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 50_000  # training rows in memory; of more, it takes a stratified sample and prints one line
 MAX_ITERATIONS = 1000
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # for notebooks; pipelines have C in their params
 CHECKED = 32  # validation photos for which the network on pixels is compared with the features
 
 Rows = NDArray[np.floating]
@@ -45,15 +45,36 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         C_: The selected C.
         temperature_: What the logits, coef_ and intercept_ have been divided by; 1 without calibration.
         search_: One row per C: C, val_loss and val_accuracy (before the temperature), selected.
+
+    Example:
+        >>> probe = smallset.LinearProbe().fit(features)
+        >>> probe.predict_proba(features.of("test")).shape == (len(photos.test), 2)
+        True
+        >>> classifier = probe.to_classifier(features)
+        The features from pixels and those from cached values differ by ...
     """
 
-    def __init__(self, C: float | Sequence[float], class_weight: Literal["balanced"] | None, calibrate: bool) -> None:
+    def __init__(
+        self,
+        C: float | Sequence[float] = STRENGTHS,
+        class_weight: Literal["balanced"] | None = "balanced",
+        calibrate: bool = True,
+    ) -> None:
         self.C, self.class_weight, self.calibrate = C, class_weight, calibrate
 
     def fit(
-        self, X: Rows, y: Labels, X_validation: Rows | None = None, y_validation: Labels | None = None
+        self,
+        X: Rows | Features,
+        y: Labels | None = None,
+        X_validation: Rows | None = None,
+        y_validation: Labels | None = None,
     ) -> "LinearProbe":
-        """Fit features X (n, d) and labels y (n,); ValueError when validation photos are needed and missing."""
+        """Fit features X (n, d) and labels y (n,), or `Features`, which contain training and validation photos.
+
+        ValueError when validation photos are needed and missing.
+        """
+        if isinstance(X, Features):
+            return self.fit(*X.training(), X.of("validation"), X.dataset.validation.labels)
         candidates = np.atleast_1d(np.asarray(self.C, np.float64))
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.search_ = pd.DataFrame({"C": candidates, "val_loss": np.nan, "val_accuracy": np.nan, "selected": True})
@@ -80,10 +101,10 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         """The most probable label for features (n, d), (n,)."""
         return self.classes_[_logits(X, self.coef_, self.intercept_).argmax(axis=1)]
 
-    def to_classifier(self, backbone: "keras.Model", dataset: Dataset, features: Features) -> "Classifier":
+    def to_classifier(self, features: Features, backbone: "keras.Model | None" = None) -> "Classifier":
         """Put the probe on its backbone: one network from pixels to probabilities, with reference scores.
 
-        SmallsetError when the backbone does not return the features, which are those of the dataset, for a few photos.
+        backbone: `features.network` by default. SmallsetError when it does not return the features of a few photos.
         """
         import keras  # here, because it imports TensorFlow
 
@@ -95,6 +116,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         inputs = keras.Input(self.coef_.shape[1:], name="features")
         head = keras.Model(inputs, convnets.probability_layer(len(self.classes_))(inputs), name="head")
         head.layers[-1].set_weights([self.coef_.T, self.intercept_])
+        backbone, dataset = backbone or features.network, features.dataset
         network = transfer.compose([backbone], [head])
         validation, values = dataset.validation, features.of("validation")
         probabilities, rows = self.predict_proba(values), validation.spread(CHECKED)
