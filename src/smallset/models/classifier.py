@@ -37,7 +37,7 @@ class Prediction:
 
     Example:
         >>> classifier.predict("pets/cat/cat.0.jpg")
-        Prediction(label=..., probability=0..., prediction_set=(...), ood_score=..., unknown=..., file='pets/cat...', ...)
+        Prediction(label=..., probability=0..., prediction_set=(...), ood_score=..., unknown=..., file=..., error='')
     """
 
     label: str = ""  # the most probable class
