@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ imports these names
     from smallset.datasets.dataset import Dataset as Dataset
     from smallset.evaluation.issues import find_issues as find_issues
+    from smallset.evaluation.label_issues import find_label_issues as find_label_issues
     from smallset.evaluation.metrics import evaluate as evaluate
     from smallset.features.embedding import embed as embed
     from smallset.features.store import Features as Features
@@ -27,6 +28,7 @@ _MODULES = {
     "embed": "features.embedding",
     "evaluate": "evaluation.metrics",
     "find_issues": "evaluation.issues",
+    "find_label_issues": "evaluation.label_issues",
     "fine_tune": "training.fine_tune",
     "load": "models.classifier",
 }

@@ -30,7 +30,7 @@ class Dataset:
         classes: The class names in the order of the models' outputs. A part of a dataset keeps all of them.
         root: The folder that the files are relative to.
 
-    Example:
+    Examples:
         >>> photos = smallset.Dataset.from_folder("pets")
         >>> photos.classes
         ('cat', 'dog')
@@ -61,7 +61,7 @@ class Dataset:
 
     @classmethod
     def from_table(cls, table: str | Path, folder: str | Path) -> "Dataset":
-        """Read and measure the photos that a CSV or JSON file lists: file, label[, split][, group]."""
+        """Read and measure the photos in a CSV or JSON file with the columns file and label, perhaps split and group."""
         return cls.from_folder(folder, table)
 
     @classmethod

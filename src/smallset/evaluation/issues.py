@@ -55,7 +55,7 @@ def find_issues(dataset: Dataset, features: Features, max_hash_distance: int = M
         (leave out, relabel, keep or review), other_file, other_split and other_label of a duplicate, detail. What more
         than half of the photos are, such as grayscale, is no issue.
 
-    Example:
+    Examples:
         >>> smallset.find_issues(photos, features).columns[:6].tolist()
         ['file', 'split', 'label', 'kind', 'score', 'suggestion']
     """

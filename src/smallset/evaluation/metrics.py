@@ -116,7 +116,7 @@ def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, float | No
 
     Returns the METRICS, the number of photos `n`, and `unknown`, the share of photos that the classifier does not know.
 
-    Example:
+    Examples:
         >>> smallset.evaluate(classifier, photos)
         {'accuracy': ..., 'loss': ..., 'ece': ..., 'unknown': ...}
     """

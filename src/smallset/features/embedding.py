@@ -66,7 +66,7 @@ def embed(
         flip: "none", "horizontal", "vertical" or "horizontal_and_vertical".
         score: Returns a mapping with `val_loss` for the features of some training and validation photos.
 
-    Example:
+    Examples:
         >>> features = smallset.embed(photos, weights=None, image_sizes=[64])  # without `weights=None`: from ImageNet
         params.yaml: weights: null: EfficientNetLite0 has random weights, which have not learned anything.
     """

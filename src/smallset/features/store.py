@@ -33,7 +33,7 @@ class Features:
         metadata: What the values depend on beside the photos: `backbone`, `image_size`, `flip`, `fingerprint`.
         network: The backbone, a keras.Model from pixels to values; None when the features were read from a file.
 
-    Example:
+    Examples:
         >>> features.values.shape == (len(photos), 4048)
         True
         >>> features.of("test").shape == (len(photos.test), 4048)

@@ -35,7 +35,7 @@ Values = NDArray[np.float64]
 class Prediction:
     """What a classifier says about one photo. With an `error` all other values except `file` are empty.
 
-    Example:
+    Examples:
         >>> classifier.predict("pets/cat/cat.0.jpg")
         Prediction(label=..., probability=0..., prediction_set=(...), ood_score=..., unknown=..., file=..., error='')
     """
@@ -55,7 +55,7 @@ class Prediction:
 class Classifier:
     """A network with its class names, and with the reference scores of its validation photos.
 
-    Example:
+    Examples:
         >>> classifier.classes, classifier.image_size
         (('cat', 'dog'), 64)
         >>> [prediction.label in classifier.classes for prediction in classifier.predict(photos.test.paths[:2])]
@@ -77,7 +77,7 @@ class Classifier:
     def load(cls, path: str | Path) -> "Classifier":
         """Open a model file; SmallsetError when it is damaged, unsafe, or not a classifier of photos.
 
-        Example:
+        Examples:
             >>> smallset.load("pets.keras").classes
             ('cat', 'dog')
         """

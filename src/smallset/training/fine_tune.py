@@ -59,7 +59,7 @@ def fine_tune(
             no file stays.
         predictions: Those of the probe, if they are known.
 
-    Example:
+    Examples:
         >>> tuned = smallset.fine_tune(classifier, photos)
         3,354,049 trainable weights
         Epoch 1/6

@@ -46,7 +46,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         temperature_: What the logits, coef_ and intercept_ have been divided by; 1 without calibration.
         search_: One row per C: C, val_loss and val_accuracy (before the temperature), selected.
 
-    Example:
+    Examples:
         >>> probe = smallset.LinearProbe().fit(features)
         >>> probe.predict_proba(features.of("test")).shape == (len(photos.test), 2)
         True
