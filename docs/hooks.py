@@ -1,4 +1,4 @@
-"""Hooks of mkdocs.yml: README.md is the first page, and files outside docs/ are part of the site if a page links to them."""
+"""Hooks of mkdocs.yml: README.md is the first page, and the site also contains the files that pages link to."""
 
 import posixpath
 import re

@@ -61,7 +61,7 @@ class Dataset:
 
     @classmethod
     def from_table(cls, table: str | Path, folder: str | Path) -> "Dataset":
-        """Read and measure the photos in a CSV or JSON file with the columns file and label, perhaps split and group."""
+        """Read and measure the photos in a CSV or JSON file with the columns file, label and perhaps split, group."""
         return cls.from_folder(folder, table)
 
     @classmethod
