@@ -31,14 +31,14 @@ def write(p: params.Params, folder: Path = Path()) -> str:
     from smallset.models.classifier import Classifier
     from smallset.reports import gradcam
 
-    found = results.Results(folder)
-    classifier = Classifier.load(folder / f"models/{found.best}.keras")
-    issues = findings.list_findings(found.issues, found.table("label_issues"), folder)
-    context, predictions, augmented = build_context(found, issues), found.of_models("predictions"), folder / AUGMENTED
-    examples, alt = thumbnails.select_examples(predictions[found.best]), "One training photo, augmented nine times"
+    run = results.Results(folder)
+    classifier = Classifier.load(folder / f"models/{run.best}.keras")
+    issues = findings.list_findings(run.issues, run.table("label_issues"), folder)
+    context, predictions, augmented = build_context(run, issues), run.of_models("predictions"), folder / AUGMENTED
+    examples, alt = thumbnails.select_examples(predictions[run.best]), "One training photo, augmented nine times"
     gallery = {
-        "mistakes": thumbnails.show_mistakes(predictions, found.best, folder),
-        "heatmaps": gradcam.show_heatmaps(classifier, found.best, examples, folder),
+        "mistakes": thumbnails.show_mistakes(predictions, run.best, folder),
+        "heatmaps": gradcam.show_heatmaps(classifier, run.best, examples, folder),
         "augmented": thumbnails.load(augmented, alt) if augmented.is_file() else None,
     }
     size, weights = classifier.image_size, classifier.network.count_params()
@@ -47,29 +47,29 @@ def write(p: params.Params, folder: Path = Path()) -> str:
     return summarize(context, (folder / PAGE).absolute())
 
 
-def build_context(found: results.Results, issues: Sequence[findings.Finding]) -> dict[str, Any]:
+def build_context(run: results.Results, issues: Sequence[findings.Finding]) -> dict[str, Any]:
     """The values that the report, the model card and the summary have in common."""
-    models, pairs, table = found.models, found.table("model_pairs"), found.dataset.table
-    rows, calibration = models.to_dict("records"), found.of_models("calibration").get(found.best, pd.DataFrame())
-    best, download = next(row for row in rows if row["model"] == found.best), found.record("download")
+    models, pairs, table = run.models, run.table("model_pairs"), run.dataset.table
+    rows, calibration = models.to_dict("records"), run.of_models("calibration").get(run.best, pd.DataFrame())
+    best, download = next(row for row in rows if row["model"] == run.best), run.record("download")
     return {
-        "name": text.project(found.folder.absolute()),
-        "found": found,
-        "classes": found.dataset.classes,
+        "name": text.project(run.folder.absolute()),
+        "run": run,
+        "classes": run.dataset.classes,
         "counts": {split: table.loc[table["split"] == split, "label"].value_counts().to_dict() for split in SPLITS},
         "best": best,
         "right": round(best["accuracy"] * best["n"]),
         "unknown": None if pd.isna(best.get("unknown")) else best["unknown"],
         "models": rows,
         "choice": comparison.describe_choice(models, pairs),
-        "worse": comparison.find_rivals(pairs, found.best, significant=True),
-        "equal": comparison.find_rivals(pairs, found.best, significant=False),
+        "worse": comparison.find_rivals(pairs, run.best, significant=True),
+        "equal": comparison.find_rivals(pairs, run.best, significant=False),
         "cross_validation": " ".join(filter(None, map(insights.describe_cross_validation, rows))),
-        "more_photos": insights.describe_learning_curve(found.table("linear_probe/learning_curve")),
+        "more_photos": insights.describe_learning_curve(run.table("linear_probe/learning_curve")),
         "calibrated": len(calibration) == 2,  # before and after the temperature
-        "sets": found.of_models("prediction_sets").get(found.best, pd.DataFrame()).to_dict("records"),
+        "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
         "findings": issues,
-        "checked": len(found.record("issues")) > 0,
+        "checked": len(run.record("issues")) > 0,
         "download": download,
         "source": SOURCES.get(download.get("source", "").partition(":")[0], OWN),
     }
@@ -80,19 +80,19 @@ def render_page(context: dict[str, Any], gallery: dict[str, Any], p: str) -> str
 
     gallery: the photos `mistakes` of each model, `heatmaps` of the best model, and `augmented` or None. p: the params.
     """
-    found: results.Results = context["found"]
+    run: results.Results = context["run"]
     return rendering.render(
         "smallset.reports",
         "report.html",
         **context,
-        auc=found.models.set_index("model")["auc"],
+        auc=run.models.set_index("model")["auc"],
         charts=charts,
         columns=comparison.COLUMNS.items(),
-        corrections=insights.describe_corrections(found.splits["corrections"]),
+        corrections=insights.describe_corrections(run.splits["corrections"]),
         count_confusions=count_confusions,
         format_row=comparison.format_row,
         gallery=gallery,
-        machines=group_machines(found.record("provenance")),
+        machines=group_machines(run.record("provenance")),
         params=p,
     )
 
