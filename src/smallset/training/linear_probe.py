@@ -75,6 +75,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         """
         if isinstance(X, Features):
             return self.fit(*X.training(), X.of("validation"), X.dataset.validation.labels)
+        if y is None:
+            raise ValueError("Expected the labels y of the rows X, found None.")
         candidates = np.atleast_1d(np.asarray(self.C, np.float64))
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.search_ = pd.DataFrame({"C": candidates, "val_loss": np.nan, "val_accuracy": np.nan, "selected": True})
