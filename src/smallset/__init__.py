@@ -3,7 +3,7 @@
 It is a library for notebooks, a command line, and a DVC pipeline that anyone can rerun.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ imports these names
@@ -39,6 +39,7 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any object of the public API
     """Import a public name when it is first used (PEP 562): TensorFlow takes seconds, and few names need it."""
     if name == "__version__":
+        from importlib import metadata  # takes longer than the rest of this module
         return metadata.version("smallset")
     if name not in _MODULES:
         raise AttributeError(f"module 'smallset' has no attribute {name!r}. It has: {', '.join(__all__)}")
