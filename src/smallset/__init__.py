@@ -40,6 +40,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any object of the public AP
     """Import a public name when it is first used (PEP 562): TensorFlow takes seconds, and few names need it."""
     if name == "__version__":
         from importlib import metadata  # takes longer than the rest of this module
+
         return metadata.version("smallset")
     if name not in _MODULES:
         raise AttributeError(f"module 'smallset' has no attribute {name!r}. It has: {', '.join(__all__)}")
