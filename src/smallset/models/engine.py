@@ -40,7 +40,7 @@ def compile_network(network: keras.Model) -> Step:
         try:
             return _compile_with_openvino(step.get_concrete_function())
         except Exception as error:  # noqa: BLE001 - OpenVINO's import and conversion raise errors of many types
-            reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[-1][:200]
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1][:200]
             print(f"{network.name}: TensorFlow runs this network, because OpenVINO failed: {reason}", file=sys.stderr)
     return lambda rows: step(rows).numpy()
 
