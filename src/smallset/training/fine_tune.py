@@ -98,16 +98,10 @@ def compare(
 
 def _make_loader(dataset: Dataset, image_size: int, augment: params.Augmentation, folder: Path) -> fitting.Load:
     """A function like batches.load for parts of the dataset, whose photos have been decoded and resized to uint8."""
-    shape = (len(dataset), image_size, image_size, 3)
-    if np.prod(shape, dtype=np.int64) > MAX_CACHE:
+    if len(dataset) * image_size**2 * 3 > MAX_CACHE:
         print(f"The {len(dataset):,} photos do not fit in the cache of pixels. Each epoch decodes them again.")
         return partial(batches.load, image_size=image_size, augment=augment)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(prefix=".part.", dir=folder) as file:  # it has no name, and vanishes with the process
-        for pixels in engine.predict_batches(lambda pixels: pixels, dataset, image_size, "decoding"):
-            file.write(np.rint(pixels).astype(np.uint8).data)
-        file.flush()
-        cached = np.memmap(file, np.uint8, "r", shape=shape)
+    cached = _cache_pixels(dataset, image_size, folder)
     row_of = {digest: row for row, digest in enumerate(dataset.sha256)}
 
     def load(part: Dataset, batch_size: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
@@ -118,9 +112,19 @@ def _make_loader(dataset: Dataset, image_size: int, augment: params.Augmentation
                 pixels = augmentation.view(augment, image_size, seed, epoch)(pixels, photos)
             return np.asarray(pixels)
 
-        return batches.gather(read, shape[1:], part.labels, batch_size, seed, start)
+        return batches.gather(read, cached.shape[1:], part.labels, batch_size, seed, start)
 
     return load
+
+
+def _cache_pixels(dataset: Dataset, image_size: int, folder: Path) -> NDArray[np.uint8]:
+    """The pixels of all photos, (n, image_size, image_size, 3), in a file without a name that ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(prefix=".part.", dir=folder) as file:
+        for pixels in engine.predict_batches(lambda pixels: pixels, dataset, image_size, "decoding"):
+            file.write(np.rint(pixels).astype(np.uint8).data)
+        file.flush()
+        return np.memmap(file, np.uint8, "r", shape=(len(dataset), image_size, image_size, 3))
 
 
 def _infer(
