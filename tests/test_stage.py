@@ -88,7 +88,7 @@ def test_another_error_has_its_traceback_and_sigterm_ends_a_stage_with_one_line(
     with pytest.raises(ZeroDivisionError):
         stage.run(lambda: print(1 / 0))
     with pytest.raises(SystemExit, match="train: ended by SIGTERM. Continue with: dvc repro"):
-        stage.run(lambda: signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None))  # type: ignore[misc,operator]
+        stage.run(lambda: signal.raise_signal(signal.SIGTERM))
 
 
 def test_another_version_than_the_pinned_one_does_not_run(pipeline: Path) -> None:

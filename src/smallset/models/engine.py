@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +39,10 @@ def compile_network(network: keras.Model) -> Step:
 
     if not tf.config.list_physical_devices("GPU"):
         try:
-            return _compile_with_openvino(step.get_concrete_function())
+            # In a thread of its own: OpenVINO replaces the stack for signals of the thread in which it compiles, and
+            # frees it with the network. The next SIGTERM or Ctrl-C would crash the process.
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(_compile_with_openvino, step.get_concrete_function()).result()
         except Exception as error:  # noqa: BLE001 - OpenVINO's import and conversion raise errors of many types
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1][:200]
             print(f"{network.name}: TensorFlow runs this network, because OpenVINO failed: {reason}", file=sys.stderr)
