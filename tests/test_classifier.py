@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -121,7 +122,7 @@ def test_a_saved_classifier_is_the_same_and_knows_its_photos(
 def test_a_file_of_0_2_has_the_same_thresholds(classifier: Classifier, drawn: Dataset, tmp_path: Path) -> None:
     known = classifier.reference
     assert known is not None
-    arrays = {"mean": known.mean, "scale": known.scale, "axes": known.axes, "trained": known.ood_scores}
+    arrays: dict[str, Any] = {"mean": known.mean, "scale": known.scale, "axes": known.axes, "trained": known.ood_scores}
     arrays |= {"usual": known.ood_scores, "doubt": known.nonconformity_scores}
     metadata = {"classes": ["cat", "dog"], "temperature": 1.0, "photos": [drawn.sha256[0][:16]]}
     model_file.save(classifier.network, tmp_path / "old.keras", metadata, arrays)
@@ -134,7 +135,7 @@ def test_a_file_of_0_2_has_the_same_thresholds(classifier: Classifier, drawn: Da
 def test_reference_scores_of_another_network_are_refused(classifier: Classifier, tmp_path: Path) -> None:
     known = classifier.reference
     assert known is not None
-    narrower = {"mean": known.mean[1:], "scale": known.scale[1:], "axes": known.axes[:, 1:]}
+    narrower: dict[str, Any] = {"mean": known.mean[1:], "scale": known.scale[1:], "axes": known.axes[:, 1:]}
     replace(classifier, reference=replace(known, **narrower)).save(tmp_path / "x.keras")
     with pytest.raises(SmallsetError, match="x.keras: not a complete model file: its reference scores belong to ano"):
         Classifier.load(tmp_path / "x.keras")

@@ -1,6 +1,7 @@
 """Unknown photos are flagged at the stated rate, and prediction sets contain the true label as often as stated."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_larger_coverage_gives_larger_sets_and_a_larger_rate_a_lower_threshold(c
 def test_arrays_of_this_version_and_of_0_2_are_read_and_others_refused() -> None:
     known = fit()
     assert vars(Reference.from_arrays(vars(known))) == vars(known)
-    old = {"usual": known.ood_scores, "doubt": known.nonconformity_scores, "trained": known.mean}
+    old: dict[str, Any] = {"usual": known.ood_scores, "doubt": known.nonconformity_scores, "trained": known.mean}
     old |= {"mean": known.mean, "scale": known.scale, "axes": known.axes}
     assert vars(Reference.from_arrays(old)) == vars(known)
     assert Reference.from_arrays({}) is None

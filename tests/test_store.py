@@ -45,7 +45,8 @@ def test_features_follow_their_photos(features: Features, tmp_path: Path) -> Non
 
 def test_training_rows_include_mirror_images(features: Features) -> None:
     values, labels = features.training()
-    assert (values.shape, values.dtype) == ((12, 4), np.float32)
+    assert values.shape == (12, 4)
+    assert values.dtype == np.float32
     assert np.array_equal(labels, np.tile(features.dataset.train.labels, 2))
     assert np.array_equal(values[:6], features.of("train"))
     assert len(replace(features, flipped=None).training()[1]) == 6

@@ -125,7 +125,7 @@ def write_arrays(path: Path, arrays: "Mapping[str, NDArray[Any]]", durable: bool
     import numpy as np
 
     with atomic_write(path, durable) as draft, draft.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # the names are not those of options
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path, *names: str) -> "dict[str, NDArray[Any]]":
