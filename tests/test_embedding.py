@@ -1,7 +1,6 @@
 """Features: each photo is decoded once, and search, reuse, resumption and clusters do not change a byte."""
 
 import itertools
-import json
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from smallset.features import embedding
 from smallset.features.embedding import Embedded, embed, search_and_embed
 from smallset.features.store import Features
 from smallset.images import batches, decoding
-from smallset.pipeline import cluster, params, provenance
+from smallset.pipeline import cluster, files, params, provenance
 from smallset.pipeline.errors import SmallsetError
 
 USEFUL = 40  # px: at other sizes the small network sees nothing
@@ -237,9 +236,8 @@ def test_the_earlier_file_is_the_one_of_dvc_lock_if_code_and_machine_are_the_sam
 
     def find(code: str = "photos", md5: str = "abcdef", **facts: str) -> Path | None:
         lock = {"outs": [{"path": "data/features.npz", "md5": md5}], "deps": [{"path": code}]}
-        Path("dvc.lock").write_text(json.dumps({"stages": {"features": lock}}))
-        Path("metrics").mkdir(exist_ok=True)
-        Path("metrics/provenance.json").write_text(json.dumps({"features": provenance.facts() | facts}))
+        files.write_json(Path("dvc.lock"), {"stages": {"features": lock}})
+        files.write_json(Path("metrics/provenance.json"), {"features": provenance.facts() | facts})
         return embedding.find_earlier()
 
     assert embedding.find_earlier() is None

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -157,19 +156,9 @@ def test_a_run_is_recorded_and_another_machine_is_noticed(
 
 
 def test_a_failed_stage_tells_how_to_restore_its_last_outputs(pipeline: Path) -> None:
-    entries: list[dict[str, Any]] = [{"path": "models/a.keras", "md5": "a"}, {"path": "metrics/a.json", "md5": "b"}]
-    (pipeline / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"train": {"outs": entries}}}))
-    assert fail(SmallsetError("no photos.")).endswith(
-        "no photos.\nDVC's cache has its last outputs. Run: dvc checkout models/a.keras"
-    )
+    outputs = [{"path": "models/a.keras", "md5": "a"}, {"path": "metrics/a.json", "md5": "b"}]
+    (pipeline / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"train": {"outs": outputs}}}))
+    hint = "no photos.\nDVC's cache has its last outputs. Run: dvc checkout models/a.keras"
+    assert fail(SmallsetError("no photos.")).endswith(hint)
     (pipeline / "models/a.keras").touch()
     assert fail(SmallsetError("no photos.")).endswith("no photos.")
-
-
-def test_a_module_of_smallset_runs_as_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, ...]] = []
-    module = type(sys)("smallset.stages.evaluate")
-    module.main = lambda *arguments: calls.append(arguments)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "smallset.stages.evaluate", module)
-    stage.run_module("evaluate", "a")
-    assert calls == [("a",)]
