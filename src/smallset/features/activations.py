@@ -61,11 +61,9 @@ class Data:
 
 def data(train_folder: Path, photos_folder: Path, dataset: Dataset) -> Data:
     """The training rows in one folder, which may be views, and the validation rows and the pixels in another one."""
-    train, validation = (
-        (train_folder / "train.npy", dataset.train),
-        (photos_folder / "validation.npy", dataset.validation),
-    )
-    return Data(read(*train), read(*validation), np.load(photos_folder / "pixels.npy", allow_pickle=False))
+    train = read(train_folder / "train.npy", dataset.train)
+    validation = read(photos_folder / "validation.npy", dataset.validation)
+    return Data(train, validation, np.load(photos_folder / "pixels.npy", allow_pickle=False))
 
 
 def read(path: Path, dataset: Dataset) -> Cache:
