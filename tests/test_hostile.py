@@ -82,11 +82,11 @@ def test_models(tmp_path: Path) -> None:
     intact, pixels = path.read_bytes(), np.full((2, 78, 78, 3), 90, np.float32)
 
     def predict() -> object:
-        model = model_file.open_model(path)
-        if model.network.input_shape[1] != 78:
+        network, metadata, _ = model_file.open_model(path)
+        if network.input_shape[1] != 78:
             return None
-        rows = convnets.to_class_probabilities(np.asarray(model.network(pixels)))
-        assert rows.shape == (2, len(model.metadata["classes"]))
+        rows = convnets.to_class_probabilities(np.asarray(network(pixels)))
+        assert rows.shape == (2, len(metadata["classes"]))
         return rows
 
     def attempt(random: np.random.Generator) -> Callable[[], object]:

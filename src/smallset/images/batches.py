@@ -61,6 +61,28 @@ def load(
     return examples.batch(1).rebatch(sizes).apply(cardinality).prefetch(2)
 
 
+def gather(
+    read: Callable[[NDArray[np.int64], int], NDArray[np.float32]],
+    shape: tuple[int, ...],
+    labels: NDArray[np.int64],
+    batch_size: int,
+    seed: int | None = None,
+    start: int = 0,
+) -> tf.data.Dataset:
+    """The same batches for values in memory: read(rows, number) returns those of batch `number`, (b, *shape)."""
+
+    def read_batch(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        batch = rows(int(number), len(labels), batch_size, seed)
+        return read(batch, int(number)), labels[batch, None].astype(np.float32)
+
+    def read_tensors(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values, targets = tf.numpy_function(read_batch, [number], (tf.float32, tf.float32), stateful=False)
+        return tf.ensure_shape(values, (None, *shape)), tf.ensure_shape(targets, (None, 1))
+
+    batches = numbers(len(labels), batch_size, seed, start)
+    return batches.map(read_tensors, num_parallel_calls=provenance.threads()).prefetch(2)
+
+
 def pixels(photos: Photos, image_size: int) -> NDArray[np.float32]:
     """The pixels of a few photos in memory: (n, image_size, image_size, 3), float32 RGB in 0..255."""
     values, _ = next(iter(load(photos, image_size, len(photos.labels))))

@@ -1,14 +1,14 @@
 """The classifier: what training saves, and what predicts in notebooks, commands, pages and stages."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import overload
+from typing import TypeVar, overload
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ DIGITS = 16  # of a sha256 that model files keep: two of a million photos agree 
 NO_ERRORS: Mapping[str, str] = MappingProxyType({})
 
 Photo = str | Path | NDArray[np.uint8]  # a file, or RGB pixels (height, width, 3)
+T = TypeVar("T", bound=Photo)
 Pixels = NDArray[np.float32]
 Values = NDArray[np.float64]
 
@@ -118,11 +119,7 @@ class Classifier:
         """
         if isinstance(photos, str | Path | np.ndarray):
             return self.predict([photos], coverage, ood_rate)[0]
-        predictions: list[Prediction] = []
-        for start in range(0, len(photos), engine.BATCH):
-            batch = photos[start : start + engine.BATCH]
-            predictions += self._predict(batch, [self.resize(photo) for photo in batch], coverage, ood_rate)
-        return predictions
+        return [*self._predict(photos, self.resize, coverage, ood_rate)]
 
     def predict_paths(
         self,
@@ -143,10 +140,7 @@ class Classifier:
             except SmallsetError as error:
                 return str(error).removeprefix(f"{path}: ")
 
-        remaining = iter(paths)
-        with ThreadPoolExecutor(provenance.threads()) as pool:
-            while batch := list(islice(remaining, batch_size)):
-                yield from self._predict(batch, [*pool.map(read, batch)], coverage, ood_rate)
+        return self._predict(paths, read, coverage, ood_rate, batch_size)
 
     def predict_dataset(self, dataset: Dataset) -> Predictions:
         """Predict all photos of a dataset; SmallsetError when its classes are not those of the classifier."""
@@ -180,18 +174,26 @@ class Classifier:
         return probabilities, self.reference.ood_score(features), self.reference.coordinates(features)
 
     def _predict(
-        self, photos: Sequence[Photo], contents: Sequence[Pixels | str], coverage: float, ood_rate: float
-    ) -> list[Prediction]:
-        """Predict photos from their pixels, or from the reason why they have none."""
-        names = ["" if isinstance(photo, np.ndarray) else str(photo) for photo in photos]
-        pixels = [content for content in contents if not isinstance(content, str)]
-        values = zip(*self._infer(np.stack(pixels)), strict=True) if pixels else iter(())
-        return [
-            Prediction(file=name, error=content)
-            if isinstance(content, str)
-            else self._describe(name, *next(values), coverage, ood_rate)
-            for name, content in zip(names, contents, strict=True)
-        ]
+        self,
+        photos: Iterable[T],
+        read: Callable[[T], Pixels | str],
+        coverage: float,
+        ood_rate: float,
+        batch_size: int = engine.BATCH,
+    ) -> Iterator[Prediction]:
+        """Predict photos from what `read` returns for them: their pixels, or the reason why they have none."""
+        remaining = iter(photos)
+        with ThreadPoolExecutor(provenance.threads()) as pool:
+            while batch := list(islice(remaining, batch_size)):
+                contents = [*pool.map(read, batch)]
+                pixels = [content for content in contents if not isinstance(content, str)]
+                values = zip(*self._infer(np.stack(pixels)), strict=True) if pixels else iter(())
+                for photo, content in zip(batch, contents, strict=True):
+                    name = "" if isinstance(photo, np.ndarray) else str(photo)
+                    if isinstance(content, str):
+                        yield Prediction(file=name, error=content)
+                    else:
+                        yield self._describe(name, *next(values), coverage, ood_rate)
 
     def _describe(
         self, file: str, probabilities: Values, ood_score: float, coordinates: Values, coverage: float, ood_rate: float

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +38,6 @@ Metadata = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 
 
-class OpenedModel(NamedTuple):
-    """The checked content of a classifier's file."""
-
-    network: Network
-    metadata: Metadata
-    arrays: Arrays
-
-
 def save(
     network: Network, path: Path, metadata: Mapping[str, object] = EMPTY, arrays: Mapping[str, NDArray[Any]] = EMPTY
 ) -> None:
@@ -64,8 +56,8 @@ def save(
                     np.save(member, values, allow_pickle=False)
 
 
-def open_model(path: Path) -> OpenedModel:
-    """Open a classifier's file and check all of it once.
+def open_model(path: Path) -> tuple[Network, Metadata, Arrays]:
+    """Open a classifier's file: its network, its metadata and the arrays beside it. All of it is checked once.
 
     SmallsetError when it is damaged, contains code (Keras's safe mode refuses it), needs more memory than its size
     explains, or is not a network that maps photos to probabilities of its classes.
@@ -73,7 +65,7 @@ def open_model(path: Path) -> OpenedModel:
     metadata, network, arrays = read_metadata(path), open_network(path), read_arrays(path)
     with one_error(path):
         _check_classifier(network, metadata["classes"])
-    return OpenedModel(network, metadata, arrays)
+    return network, metadata, arrays
 
 
 def open_network(path: Path) -> Network:

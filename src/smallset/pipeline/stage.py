@@ -86,6 +86,15 @@ def parse_yaml(document: str) -> dict[str, Any]:
     return YAML(typ="safe").load(document)
 
 
+def read_lock(name: str) -> dict[str, dict[str, str]]:
+    """The MD5 digests that dvc.lock has of a stage's `deps` and `outs`, by path; none before the stage's first run."""
+    try:
+        entry = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]
+        return {kind: {item["path"]: item.get("md5", "") for item in entry.get(kind, [])} for kind in ("deps", "outs")}
+    except (OSError, ValueError, YAMLError, KeyError, TypeError, AttributeError):  # no run yet, or a damaged file
+        return {"deps": {}, "outs": {}}
+
+
 def stage_name() -> str:
     """The name of the stage that DVC runs, as subset or evaluate@convnet; "" when DVC does not run this process."""
     return os.environ.get("DVC_STAGE", "").rpartition(":")[2]  # sample/dvc.yaml:subset in `dvc repro --all-pipelines`
@@ -154,10 +163,7 @@ def _run_and_record(main: Callable[[], None], name: str) -> None:
 
 def _restore_hint(name: str) -> str:
     """How to get back earlier outputs, which DVC removes before a run; "" when nothing is missing."""
-    try:
-        lock = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]["outs"]
-        cached = {path for path, settings in list_outputs(declaration(name)).items() if settings.get("cache", True)}
-    except (OSError, YAMLError, KeyError, TypeError):
-        return ""
-    missing = [entry["path"] for entry in lock if entry["path"] in cached and not Path(entry["path"]).exists()]
+    missing = [path for path in read_lock(name)["outs"] if not Path(path).exists()]
+    outputs = list_outputs(declaration(name)) if missing else {}
+    missing = [path for path in missing if outputs.get(path, {"cache": False}).get("cache", True)]
     return f"\nDVC's cache has its last outputs. Run: dvc checkout {shlex.join(missing)}" if missing else ""

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from smallset.features.store import Features
+from smallset.features.store import Features, sample
 from smallset.models import calibration, reference
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
 def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None) -> list[tuple[Array, Array]]:
     """Coefficients (k, d) and intercept (k,) for each C; each solution starts from the one before."""
     if len(labels) > MAX_ROWS:
-        rows = _sample(labels)
+        rows = sample(labels, MAX_ROWS)
         print(f"The linear probe uses a stratified sample of {len(rows):,} of {len(labels):,} training rows")
         X, labels = X[rows], labels[rows]
     scaler = StandardScaler()
@@ -149,13 +149,6 @@ def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None)
         coefficients = regression.coef_ / scaler.scale_
         solutions.append((coefficients, regression.intercept_ - coefficients @ scaler.mean_))
     return solutions
-
-
-def _sample(labels: Labels) -> Labels:
-    """About MAX_ROWS rows with the same share of every class, and at least one row of each."""
-    by_class = np.argsort(labels, kind="stable")
-    spread = by_class[np.linspace(0, len(labels) - 1, MAX_ROWS).astype(np.int64)]
-    return np.union1d(spread, np.unique(labels, return_index=True)[1])
 
 
 def _logits(X: Rows, coefficients: Array, intercept: Array) -> Array:
