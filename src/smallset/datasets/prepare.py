@@ -23,7 +23,7 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
         The dataset, whose files are relative to the current folder; and the record for metrics/split.json.
     """
     result, decisions = scan.scan(folder), corrections.read(corrections.FILE)
-    dataset, notes = folders.read_scan(result, table)
+    dataset, notes = folders.read_folder(result, table)
     prefix = folder.as_posix()
     dataset = Dataset(dataset.table.assign(file=f"{prefix}/" + dataset.table["file"]), dataset.classes)
     left_out = {f"{prefix}/{path}": reason for path, reason in result.unreadable.items()}
