@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,7 @@ def _check_link(root: str, real: str, above: tuple[str, ...]) -> str:
 
 
 def _add_file(result: Scan, path: str, real: str) -> None:
+    suffix = Path(path).suffix.lower()
     try:
         head = formats.head(real)
     except OSError as error:
@@ -111,7 +113,7 @@ def _add_file(result: Scan, path: str, real: str) -> None:
     elif formats.NAMED.search(path):
         result.unreadable[path] = formats.explain(head)
     else:
-        result.others[path] = f"of type {Path(path).suffix.lower()}" if Path(path).suffix else "without a type"
+        result.others[path] = f"of type {suffix}" if suffix else "without a type"
 
 
 def parents(path: str) -> list[str]:
@@ -142,12 +144,11 @@ def describe_others(reasons: Mapping[str, str]) -> list[str]:
 
 def count_reasons(reasons: Mapping[str, str]) -> str:
     """The number of paths for each reason, the most frequent first, as "2 of type .xmp (a.xmp, b.xmp)"."""
-    by_reason: dict[str, list[str]] = {}
-    for path in natural_order([*reasons]):
-        by_reason.setdefault(reasons[path], []).append(path)
-    groups = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    parts = [f"{len(paths):,} {reason} ({some(paths)})" for reason, paths in groups[:REASONS]]
-    rest = sum(len(paths) for _, paths in groups[REASONS:])
+    paths = natural_order([*reasons])
+    counts = Counter(reasons[path] for path in paths).most_common()
+    examples = {reason: some([path for path in paths if reasons[path] == reason]) for reason, _ in counts[:REASONS]}
+    parts = [f"{count:,} {reason} ({examples[reason]})" for reason, count in counts[:REASONS]]
+    rest = sum(count for _, count in counts[REASONS:])
     return "; ".join([*parts, *[f"{rest:,} for other reasons"] * (rest > 0)])
 
 
