@@ -212,7 +212,7 @@ def _match_photos(table: Path, rows: pd.DataFrame, photos: scan.Scan) -> pd.Data
     _refuse(table, "file: several photos", rows["file"][counts > 1], "Write the folder before the name.")
     rows = rows.assign(file=[path for (path,) in paths])
     differ = rows.groupby("file")["label"].transform("nunique") > 1
-    _refuse(table, "different labels of the same photo", rows["file"][differ], "Remove one of the two.")
+    _refuse(table, "different labels of a photo", rows["file"][differ], "Keep one line.")
     return rows.drop_duplicates("file")
 
 
