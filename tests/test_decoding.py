@@ -79,7 +79,8 @@ def test_every_mode_becomes_rgb(
 ) -> None:
     for name in ("x.jpg", "x.eps", "x"):  # the content decides the format
         pixels = decode(encode(image, kind, **options), name)
-        assert (pixels.shape, pixels.dtype) == ((5, 7, 3), np.uint8)
+        assert pixels.shape == (5, 7, 3)
+        assert pixels.dtype == np.uint8
         assert (pixels == expected).all()
 
 

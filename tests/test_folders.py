@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from albums import put
@@ -15,7 +16,7 @@ def many(pattern: str, count: int = 10) -> list[str]:
     return [pattern.format(number) for number in range(count)]
 
 
-def read(folder: Path, table: Path | None = None) -> tuple[dict[str, str], dict[str, str], str]:
+def read(folder: Path, table: Path | None = None) -> tuple[dict[Any, str], dict[Any, str], str]:
     """The label and the split of each photo, and the notes."""
     dataset, notes = folders.read_folder(folder, table)
     columns = dataset.table.set_index("file")

@@ -59,7 +59,7 @@ def test_only_the_first_photos_that_decode_are_measured(drawn: Dataset, decode: 
 
 
 def test_plain_photos(tmp_path: Path) -> None:
-    colors = ["white", "black", (255, 0, 0)]
+    colors = ("white", "black", "red")
     table = measure(save(tmp_path, *(Image.new("RGB", (40, 20), color) for color in colors)))[0].table
     assert (table[["width", "height", "sharpness"]] == [40, 20, 0]).all(axis=None)
     assert table["brightness"].tolist() == pytest.approx([1, 0, 0.299], abs=0.003)

@@ -70,17 +70,16 @@ def test_splits_are_those_of_0_2_0() -> None:
 def test_copies_in_other_groups_are_left_out() -> None:
     dataset = make_album({"cat": 40, "dog": 40}, group=lambda n: f"{n // 4}")
     before = by_file(split(dataset, "fraction", 1)[0])
-    rows = dataset.table.set_index("file")
+    groups, digests = (dataset.table.set_index("file")[column].to_dict() for column in ("group", "sha256"))
     first = next(file for file, name in before.items() if name == "test")
-    group = rows.loc[first, "group"]
-    other = next(file for file in before if before[file] == "train" and rows.loc[file, "group"] > group)
+    other = next(file for file in before if before[file] == "train" and groups[file] > groups[first])
     copies = [
-        ("photos/dog/copy.png", "dog", "", rows.loc[other, "group"], rows.loc[first, "sha256"]),
-        ("photos/cat/alone.png", "cat", "", "", rows.loc[first, "sha256"]),
+        ("photos/dog/copy.png", "dog", "", groups[other], digests[first]),
+        ("photos/cat/alone.png", "cat", "", "", digests[first]),
     ]
     table = pd.concat([dataset.table, pd.DataFrame(copies, columns=[*COLUMNS])], ignore_index=True)
     assigned, left_out = split(Dataset(table, dataset.classes), "fraction", 1)
-    reason = f"the same file as {first}, whose group, {group}, is in another split"
+    reason = f"the same file as {first}, whose group, {groups[first]}, is in another split"
     assert left_out["photos/dog/copy.png"] == reason
     after = by_file(assigned)
     assert before.items() <= after.items()

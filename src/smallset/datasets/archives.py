@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from smallset.pipeline import progress
 from smallset.pipeline.errors import SmallsetError
@@ -79,7 +79,7 @@ def _unpack_zip(file: IO[bytes], target: Path, source: Path) -> None:
         raise SmallsetError(f"{source}: not a complete zip file ({error}). Delete it and get it again.") from None
 
 
-def _copy(entries: Mapping[str, Callable[[], IO[bytes]]], target: Path, source: Path) -> None:
+def _copy(entries: Mapping[str, Callable[[], Any]], target: Path, source: Path) -> None:
     for name in entries:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts:
             raise SmallsetError(f"{source}: entry {name!r} points outside the archive. {DISTRUST}")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -121,10 +121,10 @@ def apply(dataset: Dataset, corrections: Mapping[str, Correction]) -> tuple[Data
     labels = pd.Series([new.get(key, label) for key, label in zip(sha256, old, strict=True)], old.index, dtype=object)
     out = sha256.isin([row.sha256 for row in corrections.values() if row.decision == LEAVE_OUT])
     changes = pd.DataFrame({"relabeled": (old != labels) & ~out, "left_out": out})
-    counts = changes.groupby(dataset.table["split"]).sum().reindex(SPLITS, fill_value=0)
+    counts: Any = changes.groupby(dataset.table["split"]).sum().reindex(SPLITS, fill_value=0).to_dict("index")
     table = dataset.table.assign(label=labels)[~out].reset_index(drop=True)
     changed = replace(dataset, table=table, classes=tuple(sorted({*table["label"]})))
-    return changed, counts.to_dict("index") if changes.any(axis=None) else {}
+    return changed, counts if changes.any(axis=None) else {}
 
 
 def describe(dataset: Dataset, corrections: Mapping[str, Correction]) -> list[str]:

@@ -122,7 +122,7 @@ def _prepare(image: Image.Image, kind: str) -> int:
 def _find_orientation(image: Image.Image) -> int:
     """Exif's number, 1..8; 1 for an upright photo."""
     try:
-        number = image.getexif().get(metadata.ORIENTATION)
+        number: Any = image.getexif().get(metadata.ORIENTATION)
     except Exception:  # noqa: BLE001 - any of its tags may be broken
         number = None
     number = number or metadata.find_orientation(image.info.get("exif") or b"")  # None in a HEIC without Exif
