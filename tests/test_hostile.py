@@ -6,20 +6,22 @@ SMALLSET_MUTATIONS=2000 pytest -n0 tests/test_hostile.py tries that many of each
 import io
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from albums import put
 from conftest import ROOT
 from PIL import Image
 
 from smallset.datasets import archives, folders
 from smallset.images import decoding
-from smallset.pipeline import files, params
+from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
 pytestmark = pytest.mark.slow
@@ -83,19 +85,19 @@ def damage_model(content: bytes, random: Random) -> bytes:
     return packed.getvalue()
 
 
-def check(seed: int, prepare: Callable[[Random], object], read: Callable[[], object]) -> tuple[int, int]:
-    """How many damaged files are read, and how many are refused with a message."""
-    counts = [0, 0]
+def check(path: Path, damaged: Callable[[Random], bytes], read: Callable[[], object]) -> list[bool]:
+    """Whether each of COUNT damaged files is read; the others are refused with a message."""
+    results = []
     for number in range(COUNT):
-        prepare(np.random.default_rng([seed, number]))
+        path.write_bytes(damaged(np.random.default_rng(number)))
         try:
             read()
-            counts[0] += 1
+            results.append(True)
         except SmallsetError as error:
             assert "Traceback" not in str(error)  # noqa: PT017
             assert len(str(error)) > 20  # noqa: PT017
-            counts[1] += 1
-    return counts[0], counts[1]
+            results.append(False)
+    return results
 
 
 def draw_photos() -> list[bytes]:
@@ -111,14 +113,37 @@ def draw_photos() -> list[bytes]:
     return contents
 
 
+def make_archive() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("PetImages/Cat/0.jpg", "PetImages/Cat/1.jpg", "PetImages/Dog/0.jpg"):
+            archive.writestr(zipfile.ZipInfo(name), draw_photos()[0])
+    return content.getvalue()
+
+
+def unpack(path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as target:
+        archives.unpack(path, Path(target))
+
+
+TABLE = "file,label,split,group\na/1.png,a,train,1\na/2.png,a,test,2\nb/1.png,b,train,1\nb/2.png,b,test,2\n"
+
+
 @pytest.mark.filterwarnings("ignore")  # Pillow's about metadata
-def test_photos(tmp_path: Path) -> None:
-    intact, path = draw_photos(), tmp_path / "photo.jpg"
-
-    def prepare(random: Random) -> None:
-        path.write_bytes(damage(intact[random.integers(len(intact))], random))
-
-    assert all(check(0, prepare, lambda: decoding.decode(path)))
+@pytest.mark.parametrize(
+    ("contents", "read"),
+    [
+        (draw_photos(), decoding.decode),
+        ([TABLE.encode()], lambda path: folders.read_folder(path.parent, path)),
+        ([make_archive()], unpack),
+        ([(ROOT / "params.yaml").read_bytes()], params.read),
+    ],
+    ids=["photo", "table", "archive", "params"],
+)
+def test_files(tmp_path: Path, contents: list[bytes], read: Callable[[Path], object]) -> None:
+    path = put(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png") / "damaged.csv"
+    intact = cycle(contents)
+    assert False in check(path, lambda random: damage(next(intact), random), lambda: read(path))
 
 
 @pytest.mark.filterwarnings("ignore")  # Keras's about odd layers
@@ -137,43 +162,4 @@ def test_models(tmp_path: Path) -> None:
             rows = convnets.to_class_probabilities(np.asarray(model.network(pixels)))
             assert rows.shape == (2, len(model.metadata["classes"]))
 
-    assert check(1, lambda random: path.write_bytes(damage_model(intact, random)), predict)[1]
-
-
-def test_tables(tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
-        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
-    table = tmp_path / "table.csv"
-    rows = [f"{label}/{n}.png,{label},{split},g{n}\n" for label in "ab" for n, split in ((1, "train"), (2, "test"))]
-    intact = "".join(["file,label,split,group\n", *rows]).encode()
-
-    def prepare(random: Random) -> None:
-        table.write_bytes(damage(intact, random))
-
-    assert check(2, prepare, lambda: folders.read_folder(tmp_path / "photos", table))[1]
-
-
-def test_archives(tmp_path: Path) -> None:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("PetImages/Cat/0.jpg", "PetImages/Cat/1.jpg", "PetImages/Dog/0.jpg"):
-            archive.writestr(zipfile.ZipInfo(name), draw_photos()[0])
-    target = tmp_path / "raw"
-
-    def prepare(random: Random) -> None:
-        (tmp_path / "a.zip").write_bytes(damage(content.getvalue(), random))
-        files.remove(target)
-        target.mkdir()
-
-    assert check(3, prepare, lambda: archives.unpack(tmp_path / "a.zip", target))[1]
-
-
-def test_params(tmp_path: Path) -> None:
-    intact, path = (ROOT / "params.yaml").read_bytes(), tmp_path / "params.yaml"
-
-    def prepare(random: Random) -> None:
-        altered = yaml.safe_dump(alter(yaml.safe_load(intact), random)).encode()
-        path.write_bytes(altered if random.integers(2) else damage(intact, random))
-
-    assert check(4, prepare, lambda: params.read(path))[1]
+    assert False in check(path, lambda random: damage_model(intact, random), predict)

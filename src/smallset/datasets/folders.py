@@ -187,11 +187,11 @@ def _from_table_nearby(photos: scan.Scan, paths: Sequence[str], prefix: str) -> 
 
 def _tables_around(photos: scan.Scan, prefix: str) -> list[str]:
     """Tables in a folder and in the folders around it, except Kaggle's sample submissions with invented labels."""
-    candidates = {path: PurePosixPath(path) for path in photos.others if "submission" not in path.lower()}
-    around = {".", *scan.parents(prefix)}
-    return [
-        p for p, path in candidates.items() if path.suffix.lower() in tables.SUFFIXES and str(path.parent) in around
+    around = {"", *scan.parents(prefix)}
+    candidates = [
+        path for path in photos.others if path.rpartition("/")[0] in around and "submission" not in path.lower()
     ]
+    return [path for path in candidates if PurePosixPath(path).suffix.lower() in tables.SUFFIXES]
 
 
 def _from_names(paths: Sequence[str]) -> Labelled | None:
@@ -212,11 +212,7 @@ def _unlabelled(photos: scan.Scan, prefix: str) -> SmallsetError:
     fix = "Sort the photos into one folder per class, or list their labels in a table."
     if around := _tables_around(photos, prefix):
         fix += f" If {scan.some(around)} is such a table, name it with --table."
-    beside: list[str] = []
-    with suppress(OSError):
-        beside = sorted(
-            path.name for path in folder.parent.iterdir() if path.is_dir() and not scan.is_hidden(path.name)
-        )
+    beside = sorted(path.name for path in folder.parent.glob("*/") if not scan.is_hidden(path.name))
     if not prefix and len(beside) > 1:
         fix += f" If the classes are {scan.some(beside)}, name the folder {folder.parent}."
     classes = visible(folder.name) if prefix else "none"
@@ -256,9 +252,10 @@ def _check_labels(where: Path, rows: pd.DataFrame) -> None:
             f"{where}: label: expected names that can be folders: UTF-8, without a slash or a leading dot, and short; "
             f"found {scan.some(wrong, NAMED)}. Rename them."
         )
-    labels = sorted(first["label"])
-    counts = Counter(map(names.normalize, labels))
-    if alike := [label for label in labels if counts[names.normalize(label)] > 1]:
+    counts = Counter(map(names.normalize, first["label"]))
+    if alike := [label for label in sorted(first["label"]) if counts[names.normalize(label)] > 1]:
         raise SmallsetError(f"{where}: some classes differ only in case: {scan.some(alike, NAMED)}. Rename them.")
-    if len(labels) < 2:
-        raise SmallsetError(f"{where}: expected at least two classes, found {', '.join(labels)}. Add another class.")
+    if len(first) < 2:
+        raise SmallsetError(
+            f"{where}: expected at least two classes, found {first['label'].iloc[0]}. Add another class."
+        )
