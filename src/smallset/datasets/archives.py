@@ -61,10 +61,8 @@ def _unpack_zip(file: IO[bytes], target: Path, source: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
             if claimed > MAX_RATIO * size:
-                raise SmallsetError(
-                    f"{source}: would unpack to {claimed:,} bytes, more than {MAX_RATIO} times its {size:,}, although "
-                    f"photos hardly shrink in a zip. {DISTRUST}"
-                )
+                problem = f"would unpack to {claimed:,} bytes, more than {MAX_RATIO} times its {size:,}"
+                raise SmallsetError(f"{source}: {problem}, although photos hardly shrink in a zip. {DISTRUST}")
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             inner = next((name for name in names if PurePosixPath(name).name == "train.zip"), None)
             if inner is None or source.name == "train.zip":  # a zip in a zip in a zip is not opened

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
+Fractions = tuple[float, float, float]  # train, validation, test
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("file", "label", "split", "group", "sha256")
 TABLE = Path("metrics/photos.csv")  # where a pipeline keeps its table
@@ -35,11 +36,7 @@ class Dataset:
 
     @classmethod
     def from_folder(
-        cls,
-        folder: str | Path,
-        table: str | Path | None = None,
-        fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
-        seed: int = 0,
+        cls, folder: str | Path, table: str | Path | None = None, fractions: Fractions = (0.6, 0.2, 0.2), seed: int = 0
     ) -> "Dataset":
         """Read and measure the photos in class folders, or in any folder with a table of labels.
 

@@ -60,7 +60,7 @@ def read(source: Path) -> Arrays:
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or x.ndim != 3 or y.shape != x.shape[:1] or not len(y):
             problem = (
-                f"expected pictures (n, height, width), uint8, and n labels; found {x.shape}, {x.dtype}, {y.shape}"
+                f"expected uint8 pictures (n, height, width) and n labels; found {x.dtype} {x.shape} and {y.shape}"
             )
             raise SmallsetError(f"{source}: {problem}. SMALLSET_MNIST names another.")
     return arrays

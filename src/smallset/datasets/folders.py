@@ -167,10 +167,9 @@ def _from_class_folders(paths: Sequence[str], depth: int) -> Labelled:
     if loose := [path for path in paths if not _folder(path, depth)]:
         notes.append(f"Left out, because they are in no class folder: {len(loose):,} photos ({scan.some(loose)}).")
     if deeper := [label for label in sorted(inner) if label and len(inner[label]) > 1 and "" not in inner[label]]:
-        notes.append(
-            f"Folders inside of class folders: {scan.some(deeper)}. All photos in them count as that class. If the "
-            f"inner folders are the classes, name the folder that contains them as the folder of photos."
-        )
+        fix = "If the inner folders are the classes, name the folder that contains them as the folder of photos."
+        note = f"Folders inside of class folders: {scan.some(deeper)}. All photos in them count as that class."
+        notes.append(f"{note} {fix}")
     return rows[rows["label"] != ""].reset_index(drop=True), notes
 
 
@@ -188,10 +187,8 @@ def _from_table_nearby(photos: scan.Scan, paths: Sequence[str], prefix: str) -> 
 def _tables_around(photos: scan.Scan, prefix: str) -> list[str]:
     """Tables in a folder and in the folders around it, except Kaggle's sample submissions with invented labels."""
     around = {"", *scan.parents(prefix)}
-    candidates = [
-        path for path in photos.others if path.rpartition("/")[0] in around and "submission" not in path.lower()
-    ]
-    return [path for path in candidates if PurePosixPath(path).suffix.lower() in tables.SUFFIXES]
+    found = [path for path in photos.others if PurePosixPath(path).suffix.lower() in tables.SUFFIXES]
+    return [path for path in found if path.rpartition("/")[0] in around and "submission" not in path.lower()]
 
 
 def _from_names(paths: Sequence[str]) -> Labelled | None:
@@ -237,25 +234,20 @@ def _complete_splits(rows: pd.DataFrame) -> Labelled:
         counts = of_class.value_counts().sort_index()
         drawn |= {*counts.index[counts.cumsum() - counts < max(len(of_class) > 1, len(of_class) // DRAWN)]}
     rows.loc[units.index[units.isin(drawn)], "split"] = missing[0]
-    note = (
-        f"Nothing is for {missing[0]}, so one in {DRAWN} of the training photos of each class is drawn for it. "
-        f"Add a folder or lines for {missing[0]} to change this."
-    )
-    return rows, [note]
+    note = f"Nothing is for {missing[0]}, so one in {DRAWN} of the training photos of each class is drawn for it."
+    return rows, [f"{note} Add a folder or lines for {missing[0]} to change this."]
 
 
 def _check_labels(where: Path, rows: pd.DataFrame) -> None:
     first = rows.drop_duplicates("label")
     pairs = zip(first["label"], first["file"], strict=True)
     if wrong := [f"'{visible(label)}' ({visible(file)})" for label, file in pairs if not names.is_usable_label(label)]:
-        raise SmallsetError(
-            f"{where}: label: expected names that can be folders: UTF-8, without a slash or a leading dot, and short; "
-            f"found {scan.some(wrong, NAMED)}. Rename them."
-        )
+        expected = "expected names that can be folders: UTF-8, without a slash or a leading dot, and short"
+        raise SmallsetError(f"{where}: label: {expected}; found {scan.some(wrong, NAMED)}. Rename them.")
     counts = Counter(map(names.normalize, first["label"]))
     if alike := [label for label in sorted(first["label"]) if counts[names.normalize(label)] > 1]:
         raise SmallsetError(f"{where}: some classes differ only in case: {scan.some(alike, NAMED)}. Rename them.")
     if len(first) < 2:
         raise SmallsetError(
-            f"{where}: expected at least two classes, found {first['label'].iloc[0]}. Add another class."
+            f"{where}: expected at least two classes, found {', '.join(first['label'])}. Add another class."
         )

@@ -26,12 +26,12 @@ def measure(dataset: Dataset) -> tuple[Dataset, LeftOut]:
     """Decode each photo once and add its PROPERTIES; return the photos that decode, and for others the reason."""
     with ThreadPoolExecutor(provenance.threads()) as pool:
         results = [*progress.bar(pool.map(_measure_photo, dataset.paths), total=len(dataset), what="decoding")]
-    broken = np.array([isinstance(result, str) for result in results], bool)
-    left_out = {
-        file: str(result) for file, result, out in zip(dataset.table["file"], results, broken, strict=True) if out
-    }
-    columns = pd.DataFrame([result for result in results if not isinstance(result, str)], columns=[*PROPERTIES])
-    rest = dataset.take(~broken).table.drop(columns=[*PROPERTIES], errors="ignore")
+    rows = [(file, result) for file, result in zip(dataset.table["file"], results, strict=True)]
+    left_out = {file: reason for file, reason in rows if isinstance(reason, str)}
+    columns = pd.DataFrame([row for _, row in rows if not isinstance(row, str)], columns=[*PROPERTIES])
+    rest = dataset.take(~dataset.table["file"].isin(left_out).to_numpy()).table.drop(
+        columns=[*PROPERTIES], errors="ignore"
+    )
     table = pd.concat([rest, columns.astype({"sha256": object})], axis=1)
     return replace(dataset, table=table), left_out
 

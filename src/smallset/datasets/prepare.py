@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from smallset.datasets import corrections, folders, scan, splits
-from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.datasets.dataset import SPLITS, Dataset, Fractions
 from smallset.datasets.measure import measure, measure_first
 from smallset.pipeline import params, text
 
@@ -42,7 +42,7 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     return corrected, {"photos": counts, "left_out": left_out, "corrections": summary, "notes": notes}
 
 
-def load(folder: Path, table: Path | None, fractions: tuple[float, float, float], seed: int) -> Dataset:
+def load(folder: Path, table: Path | None, fractions: Fractions, seed: int) -> Dataset:
     """See `Dataset.from_folder`."""
     unmeasured, _ = folders.read_folder(folder, table)
     has_splits = (unmeasured.table["split"] != "").all()

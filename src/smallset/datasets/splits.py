@@ -28,10 +28,8 @@ def exclude(dataset: Dataset, names: Iterable[str], folder: str) -> tuple[Datase
     paths = {name: unicodedata.normalize("NFC", name) for name in names}
     matches = {name: file_of.get(path, file_of.get(f"{folder}/{path}")) for name, path in paths.items()}
     if unknown := [name for name, file in matches.items() if file is None]:
-        raise SmallsetError(
-            f"params.yaml: exclude: no photo in {folder} is called {some(unknown, NAMED)}. "
-            f"Write the path, as {dataset.table['file'][0]}, or remove it from the list."
-        )
+        fix = f"Write the path, as {dataset.table['file'][0]}, or remove it from the list."
+        raise SmallsetError(f"params.yaml: exclude: no photo in {folder} is called {some(unknown, NAMED)}. {fix}")
     left_out = dict.fromkeys((file for file in matches.values() if file), EXCLUDED)
     return dataset.take(~dataset.table["file"].isin(left_out).to_numpy()), left_out
 
@@ -54,18 +52,13 @@ def assign_splits(dataset: Dataset, p: params.Split, seed: int) -> tuple[Dataset
 
 def _check_given(table: pd.DataFrame) -> None:
     if (table["split"] == "").any():
-        raise SmallsetError(
-            "params.yaml: by: given expects folders train, validation and test, or a column split in the table, and "
-            "found neither. Set by: fraction, or count."
-        )
-    splits_of = table[table["group"] != ""].groupby("group")["split"].unique()
-    if crossing := [
-        f"{group!r} in {', '.join(sorted(splits))}" for group, splits in splits_of.items() if len(splits) > 1
-    ]:
-        raise SmallsetError(
-            f"params.yaml: by: given, but some groups are in several splits: {some(crossing, NAMED)}. "
-            f"Give all photos of a group the same split, or set by: fraction."
-        )
+        expected = "given expects folders train, validation and test, or a column split in the table"
+        raise SmallsetError(f"params.yaml: by: {expected}, and found neither. Set by: fraction, or count.")
+    splits_of = table[table["group"] != ""].groupby("group")["split"].unique().map(sorted)
+    if crossing := [f"{group!r} in {', '.join(names)}" for group, names in splits_of.items() if len(names) > 1]:
+        problem = f"given, but some groups are in several splits: {some(crossing, NAMED)}"
+        fix = "Give all photos of a group the same split, or set by: fraction."
+        raise SmallsetError(f"params.yaml: by: {problem}. {fix}")
 
 
 def _split_by_count(table: pd.DataFrame, counts: Mapping[str, int]) -> pd.Series:
@@ -75,10 +68,8 @@ def _split_by_count(table: pd.DataFrame, counts: Mapping[str, int]) -> pd.Series
     numbers, needed = table["label"].value_counts(), sum(counts.values())
     for label, number in numbers[numbers < needed].items():
         wanted = " + ".join(f"{count} {split}" for split, count in counts.items())
-        raise SmallsetError(
-            f"{label}: expected {needed} photos that decode ({wanted}), found {number}. "
-            f"Lower the counts in params.yaml, or add photos."
-        )
+        problem = f"expected {needed} photos that decode ({wanted}), found {number}"
+        raise SmallsetError(f"{label}: {problem}. Lower the counts in params.yaml, or add photos.")
     names = np.repeat([*counts, UNUSED], [*counts.values(), len(table)])
     return pd.Series(names[table.groupby("label").cumcount()], table.index, dtype=object)
 
@@ -129,7 +120,7 @@ def check_complete(dataset: Dataset, p: params.Split, seed: int, where: str) -> 
     if missing.empty:
         return
     labels = [
-        f"{row[0]} has {', '.join(f'{n} {split}' for split, n in zip(SPLITS, row[1:], strict=True))}"
+        f"{row.Index} has {row.train} train, {row.validation} validation, {row.test} test"
         for row in missing.itertuples()
     ]
     fix = "Add photos of it there"
@@ -138,9 +129,7 @@ def check_complete(dataset: Dataset, p: params.Split, seed: int, where: str) -> 
         for other in range(seed + 1, seed + 1 + SEEDS):
             drawn = dataset.table.assign(split=draw_splits(dataset.table, p.shares, other))
             if count_photos(drawn).reindex(dataset.classes, fill_value=0).all(axis=None):
-                fix += (
-                    f". Or set seed: {other}, with which no class lacks photos, if there are no results to compare with"
-                )
+                fix += f". Or set seed: {other}, which leaves no class out, if there are no results to compare with"
                 break
     raise SmallsetError(f"{where}: expected photos of each class in each split; {some(labels, NAMED)}. {fix}.")
 
@@ -148,8 +137,6 @@ def check_complete(dataset: Dataset, p: params.Split, seed: int, where: str) -> 
 def warn_about_few(counts: pd.DataFrame) -> list[str]:
     """A sentence about classes with few test photos; counts: photos by class (rows) and split (columns)."""
     few = [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]
-    note = (
-        f"Few test photos: {some(few, NAMED)}. One mistake changes the recall of such a class by more than two points, "
-        f"and small differences between models mean nothing. Add photos, or make the test split larger."
-    )
-    return [note] if few else []
+    effect = "One mistake changes the recall of such a class by more than two points"
+    fix = "and small differences between models mean nothing. Add photos, or make the test split larger."
+    return [f"Few test photos: {some(few, NAMED)}. {effect}, {fix}"] if few else []
