@@ -1,7 +1,6 @@
 """From a folder to metrics/photos.csv: the stages split (of a project) and subset (of the chapter)."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +70,6 @@ def test_the_stage_split_writes_the_table_and_the_record(
     ):
         assert text in output
     assert "Unreadable: " not in output
-
-
-def test_other_photos_and_names_do_not_move_a_photo(photos: Path) -> None:
-    before = run()[0].set_index("sha256")["split"]
-    shutil.move(photos / "dog", photos / "wolf")
-    (photos / "wolf/1.png").rename(photos / "cat/from the wolves.png")
-    (photos / "cat/7.png").unlink()
-    for number in range(20):
-        Image.new("RGB", (2, 2), (0, 1, number)).save(photos / f"cat/new {number}.png")
-    after = run()[0].set_index("sha256")["split"]
-    shared = before.index.intersection(after.index)
-    assert len(shared) == 79
-    assert after[shared].equals(before[shared])
 
 
 @pytest.mark.parametrize("by", ["count", "fraction", "given"])
