@@ -39,9 +39,8 @@ Labelled = tuple[pd.DataFrame, list[str]]  # file, label, perhaps split and grou
 def read_folder(folder: Path | scan.Scan, table: Path | None = None) -> tuple[Dataset, list[str]]:
     """Read a folder of photos, and the table with their labels unless folders or names contain them.
 
-    Returns:
-        The dataset with `folder` as its root, sorted by label and then in natural order, not measured yet; and notes:
-        how the folder was understood, how to change it, and what is left out. SmallsetError when labels are not clear.
+    Return the dataset with `folder` as its root, sorted by label and then in natural order, not measured yet; and
+    notes: how the folder was understood, how to change it, and what is left out. SmallsetError for unclear labels.
     """
     photos = scan.scan(folder) if isinstance(folder, Path) else folder
     left_out = photos.describe()

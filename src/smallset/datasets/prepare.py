@@ -17,10 +17,9 @@ Record = dict[str, Any]  # photos: {split: {class: count}}, left_out: {file: rea
 
 
 def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tuple[Dataset, Record]:
-    """Read, measure, split and correct the photos of a folder.
+    """Read, measure, split and correct the photos of a folder; return them and the record for metrics/split.json.
 
-    Returns:
-        The dataset, whose files are relative to the current folder; and the record for metrics/split.json.
+    The files of the dataset are relative to the current folder.
     """
     result, decisions = scan.scan(folder), corrections.read(corrections.FILE)
     dataset, notes = folders.read_folder(result, table)

@@ -35,11 +35,7 @@ def exclude(dataset: Dataset, names: Iterable[str], folder: str) -> tuple[Datase
 
 
 def assign_splits(dataset: Dataset, p: params.Split, seed: int) -> tuple[Dataset, LeftOut]:
-    """Assign the photos of a measured dataset to the splits.
-
-    Returns:
-        The photos that are in a split, and why photos are left out whose bytes would be in two splits.
-    """
+    """Return the photos of a measured dataset that are in a split, and why copies that would be in two are left out."""
     table = dataset.table
     if p.by == "given":
         _check_given(table)

@@ -53,9 +53,8 @@ MAX_LISTED = 100  # lines in an error
 def read(table: Path, photos: scan.Scan) -> tuple[pd.DataFrame, list[str]]:
     """Read the labels of photos; a SmallsetError names all lines that are ambiguous or do not fit the photos.
 
-    Returns:
-        One row for each photo that has a label, with the columns file (as in `photos`), label and, if the table has
-        them, split and group; and notes about how the table was understood.
+    Return a row for each photo that has a label, with the columns file (as in `photos`), label and, if the table has
+    them, split and group; and notes about how the table was understood.
     """
     cells = _read_cells(table)
     columns, notes = _find_columns(table, cells)
