@@ -5,14 +5,11 @@ Three layouts: PetImages/Cat/0.jpg (Microsoft), train/cat.0.jpg (Kaggle's train.
 
 import errno
 import io
-import lzma
 import os
 import re
 import shutil
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,10 +22,6 @@ from smallset.pipeline.errors import SmallsetError
 PHOTO = re.compile(r"(?:^|/)(cat|dog)[./](\d+)\.jpe?g$", re.IGNORECASE)
 MAX_RATIO = 20  # of the size of the unpacked files to that of the zip
 LAYOUTS = "PetImages/Cat/0.jpg, train/cat.0.jpg, or a train.zip that contains them"
-BROKEN = (  # what zipfile raises for broken bytes
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, RuntimeError, ValueError, OverflowError, LookupError, OSError),
-)
 DISTRUST = "Do not trust it; get another copy."
 
 
@@ -41,12 +34,8 @@ def unpack(source: Path, target: Path) -> None:
     if (source / "train.zip").is_file():
         source = source / "train.zip"
     if source.is_dir():
-        paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
-        _copy(
-            {os.path.relpath(path.resolve(), source.resolve()): partial(path.open, "rb") for path in paths},
-            target,
-            source,
-        )
+        root, paths = source.resolve(), [path for path in sorted(source.rglob("*")) if path.is_file()]
+        _copy({os.path.relpath(path.resolve(), root): partial(path.open, "rb") for path in paths}, target, source)
     elif source.is_file():
         with source.open("rb") as file:
             _unpack_zip(file, target, source)
@@ -62,7 +51,7 @@ def _unpack_zip(file: IO[bytes], target: Path, source: Path) -> None:
             claimed = sum(entry.file_size for entry in archive.infolist())
             if claimed > MAX_RATIO * size:
                 problem = f"would unpack to {claimed:,} bytes, more than {MAX_RATIO} times its {size:,}"
-                raise SmallsetError(f"{source}: {problem}, although photos hardly shrink in a zip. {DISTRUST}")
+                raise SmallsetError(f"{source}: {problem}, and photos hardly shrink in a zip. {DISTRUST}")  # noqa: TRY301
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             inner = next((name for name in names if PurePosixPath(name).name == "train.zip"), None)
             if inner is None or source.name == "train.zip":  # a zip in a zip in a zip is not opened
@@ -71,8 +60,9 @@ def _unpack_zip(file: IO[bytes], target: Path, source: Path) -> None:
             with tempfile.TemporaryFile(dir=target.parent) as copy, archive.open(inner) as packed:
                 shutil.copyfileobj(packed, copy)
                 _unpack_zip(copy, target, source / inner)
-    except BROKEN as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of the disk; EINVAL: a position before byte 0
+    except Exception as error:  # zipfile raises many types for broken bytes
+        disk = isinstance(error, OSError) and error.errno != errno.EINVAL  # EINVAL: a position before byte 0
+        if disk or isinstance(error, SmallsetError):
             raise
         raise SmallsetError(f"{source}: not a complete zip file ({error}). Delete it and get it again.") from None
 
