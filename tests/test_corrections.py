@@ -95,7 +95,10 @@ def test_the_name_of_a_photo_cannot_break_the_file(path: Path, name: str, writte
         (f"{HEAD}{A},f,keep,,,\n{B},f,keep,,,\n{A},g,leave out,,,\n", "line 4: g has two different decisions, and"),
         (f"{HEAD}{A},f,keep,,31/01/2026,\n{A},f,leave out,,{LATER},\n", "line 3: f has two different decisions"),
         (f"{A},f,keep,,,\n", f"line 1: expected the columns {HEAD.strip()}; found {A}"),
-        (f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n", "line 2: expected 6 cells, found 1: <<<<<<< HEAD. Correct"),
+        (
+            f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n",
+            "line 2: expected 6 cells, found 1: <<<<<<< HEAD; of a confl",
+        ),
         (f'{HEAD}{A},"f,keep,,,\n', "line 2: unexpected end of data. Correct or remove the line"),
         (f"{HEAD}{A},\udcff,keep,,,\n", "line 1: 'utf-8' codec can't decode byte 0xff"),
     ],

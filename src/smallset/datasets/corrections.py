@@ -75,8 +75,9 @@ def _read_row(cells: Sequence[str], columns: Sequence[str]) -> Correction:
     """A row of the file; ValueError says what is wrong with it."""
     if not columns:
         raise ValueError(f"expected the columns {HEADER}; found {','.join(cells)}")
-    if len(cells) != len(columns):  # git's marks of a conflict, for example
-        raise ValueError(f"expected {len(columns)} cells, found {len(cells)}: {','.join(cells)}")
+    if len(cells) != len(columns):
+        conflict = "of a conflict in git, remove only the marks"
+        raise ValueError(f"expected {len(columns)} cells, found {len(cells)}: {','.join(cells)}; {conflict}")
     row = Correction(**{column: cell.strip() for column, cell in zip(columns, cells, strict=True)})
     row = row._replace(label=unicodedata.normalize("NFC", row.label))
     if not re.fullmatch(SHA256, row.sha256):
