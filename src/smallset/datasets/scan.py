@@ -60,52 +60,49 @@ def scan(folder: Path) -> Scan:
     Links are followed only inside the folder, because DVC would copy and push the files outside of it. Hidden files
     are skipped, and only regular files are opened.
     """
-    result, root = Scan(folder), os.path.realpath(folder)
-    waiting: list[tuple[str, tuple[str, ...]]] = [("", (root,))]  # a path; its real path after those of its parents
-    while waiting:
-        inside, above = waiting.pop()
-        try:
-            with os.scandir(above[-1]) as content:
-                entries = [*content]
-        except OSError as error:
-            if not inside:
-                raise SmallsetError(f"{folder}: cannot be read: {os_reason(error)}.") from None
-            result.unreadable[inside] = f"cannot be read: {os_reason(error)}"
-            continue
-        for entry in entries:
-            path = f"{inside}/{entry.name}".lstrip("/")
-            real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-            if is_hidden(entry.name):
-                result.others[path] = HIDDEN
-            elif entry.is_symlink() and (problem := _check_link(root, real, above)):
-                result.unreadable[path] = problem
-            elif os.path.isdir(real):  # noqa: PTH112 - faster than pathlib for many files
-                result.empty.append(path)
-                waiting.append((path, (*above, real)))
-            else:
-                _add_file(result, path, real)
+    result = Scan(folder)
+    try:
+        _add_folder(result, "", (os.path.realpath(folder),))
+    except OSError as error:
+        raise SmallsetError(f"{folder}: cannot be read: {os_reason(error)}.") from None
     result.photos = natural_order(result.photos)
-    empty = set(result.empty) - {parent for path in result.photos for parent in parents(path)}
-    result.empty = sorted(path for path in empty if not empty & set(parents(path)))
+    empty = {*result.empty} - {parent for path in result.photos for parent in parents(path)}
+    result.empty = sorted(path for path in empty if not empty & {*parents(path)})
     return result
 
 
-def _check_link(root: str, real: str, above: tuple[str, ...]) -> str:
+def _add_folder(result: Scan, folder: str, above: tuple[str, ...]) -> None:
+    """Add what is in a folder; `above` are the real paths of the folders that contain it, and last its own."""
+    with os.scandir(above[-1]) as content:
+        entries = sorted(content, key=lambda entry: entry.name)
+    for entry in entries:
+        path = f"{folder}/{entry.name}".lstrip("/")
+        real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+        try:
+            if is_hidden(entry.name):
+                result.others[path] = HIDDEN
+            elif entry.is_symlink() and (problem := _check_link(real, above)):
+                result.unreadable[path] = problem
+            elif os.path.isdir(real):  # noqa: PTH112 - faster than pathlib for many files
+                result.empty.append(path)
+                _add_folder(result, path, (*above, real))
+            else:
+                _add_file(result, path, formats.head(real))
+        except OSError as error:
+            result.unreadable[path] = f"cannot be read: {os_reason(error)}"
+
+
+def _check_link(real: str, above: tuple[str, ...]) -> str:
     """Why a link to `real` is not followed; "" when it is."""
     if not os.path.exists(real):  # noqa: PTH110
         return BROKEN_LINK
-    if not Path(real).is_relative_to(root) and not DVC_OBJECT.search(real):
+    if not Path(real).is_relative_to(above[0]) and not DVC_OBJECT.search(real):
         return OUTSIDE
     return CIRCULAR if real in above else ""
 
 
-def _add_file(result: Scan, path: str, real: str) -> None:
+def _add_file(result: Scan, path: str, head: bytes) -> None:
     suffix = Path(path).suffix.lower()
-    try:
-        head = formats.head(real)
-    except OSError as error:
-        result.unreadable[path] = f"cannot be read: {os_reason(error)}"
-        return
     if formats.RAW.search(path):
         result.others[path] = formats.NO_RAW
     elif formats.identify(head):
