@@ -39,26 +39,24 @@ def locate(mirrors: Sequence[params.Mirror], variable: str, name: str) -> Path:
 
 
 def _fetch(url: str, name: str) -> Path:
-    """Download a URL unless the file is there already; a partial file is continued."""
+    """Download a URL unless the file is there already; a partial file is continued.
+
+    Kaggle's client needs an account, a key in ~/.kaggle, and consent to the rules of the competition.
+    """
     path = Path(urlparse(url).path)
     target = DOWNLOADS / (path.name if path.suffix in (".zip", ".npz") else name)
     if target.exists():
         return target
-    if "kaggle.com/competitions/" in url:
-        return _fetch_from_kaggle(url.rsplit("/", 1)[-1])
-    gdown.download(url=url, output=str(target), resume=True, use_cookies=False, timeout=30, retries=2)
-    return target
-
-
-def _fetch_from_kaggle(competition: str) -> Path:
-    """Kaggle's client needs an account, a key in ~/.kaggle, and consent to the rules of the competition."""
+    if "kaggle.com/competitions/" not in url:
+        gdown.download(url=url, output=str(target), resume=True, use_cookies=False, timeout=30, retries=2)
+        return target
     if shutil.which("kaggle") is None:
         install = 'pip install "smallset[kaggle]", and put your key in ~/.kaggle'
         raise SmallsetError(f"Kaggle's client is not installed: {install}")
-    command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(DOWNLOADS)]
+    command = ["kaggle", "competitions", "download", "-c", path.name, "-p", str(DOWNLOADS)]
     if code := subprocess.run(command, check=False).returncode:
         raise SmallsetError(f"{' '.join(command)} failed with exit code {code}; its messages are above")
-    return DOWNLOADS / f"{competition}.zip"
+    return DOWNLOADS / f"{path.name}.zip"
 
 
 def _check(archive: Path, sha256: str | None) -> Path:
