@@ -105,10 +105,9 @@ def _from_csv(table: Path, text: str) -> pd.DataFrame:
         lines.pop(header, None)
     if len({*columns}) < len(columns):
         raise _unclear_columns(table, columns)
-    long = pd.Series(
-        {line: ",".join(cells) for line, cells in lines.items() if len(cells) > len(columns)}, dtype=object
-    )
-    _refuse(table, "more cells than columns", long, "Put a name that contains a comma in quotes.")
+    long = {line: ",".join(cells) for line, cells in lines.items() if len(cells) > len(columns)}
+    fix = "Put a name that contains a comma in quotes."
+    _refuse(table, "more cells than columns", pd.Series(long, dtype=object), fix)
     rows = [cells + [""] * (len(columns) - len(cells)) for cells in lines.values()]
     return pd.DataFrame(rows, index=[*lines], columns=columns, dtype=object)
 
