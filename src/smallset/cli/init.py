@@ -56,7 +56,7 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
     console.print_notes([f"Reading {photos}"])
     scanned = scan.scan(photos)
     sources = _replace_bytes(scanned.photos)
-    dataset, notes = folders.read_scan(replace(scanned, photos=[*sources]), table)
+    dataset, notes = folders.read_folder(replace(scanned, photos=[*sources]), table)
     with files.atomic_write(folder) as draft:
         dataset, unreadable = _copy_photos(dataset, {file: photos / path for file, path in sources.items()}, draft)
         texts = template(_copy_labels(table, dataset, draft), has_splits="" not in set(dataset.table["split"]))

@@ -141,9 +141,9 @@ def read_arrays(path: Path, *names: str) -> "dict[str, NDArray[Any]]":
         ) from None
 
 
-def find_rows(path: Path, known: "NDArray[np.bytes_]", wanted: Sequence[str]) -> list[int]:
-    """The row of each wanted sha256 among the `known` ones of a file; SmallsetError when one is missing."""
-    row = {digest.decode(): number for number, digest in enumerate(known.tolist())}
+def find_rows(path: Path, stored: "NDArray[np.bytes_]", wanted: Sequence[str]) -> list[int]:
+    """The row of each wanted sha256 among the `stored` ones of a file; SmallsetError when one is missing."""
+    row = {digest.decode(): number for number, digest in enumerate(stored.tolist())}
     if missing := [digest for digest in wanted if digest not in row]:
         raise SmallsetError(
             f"{path}: expected rows of {len(wanted)} photos, found none for {len(missing)} of them, "
