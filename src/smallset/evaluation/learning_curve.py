@@ -30,7 +30,7 @@ COLUMNS = ["photos", "per_class", "draws", "error", "sd", "fitted", "low", "high
 Array = NDArray[np.float64]
 Wrong = Mapping[
     int, NDArray[np.bool_]
-]  # for each number of training photos (draws, n): which validation photos are wrong
+]  # by number of training photos: which of n validation photos are wrong in each draw
 
 
 def learning_curve(features: Features, C: float, class_weight: Literal["balanced"] | None, seed: int) -> pd.DataFrame:
