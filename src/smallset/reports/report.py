@@ -51,8 +51,8 @@ def write(p: params.Params, folder: Path = Path()) -> str:
 def build_context(found: results.Results) -> dict[str, Any]:
     """What the templates of the report, the model card and the summary have in common.
 
-    `write` adds the params, the size of the model, and the photos `gallery`: `mistakes` of each model, `heatmaps` of the
-    best one, and `augmented` or None.
+    `write` adds the params, the size of the model, and the photos `gallery`: `mistakes` of each model, `heatmaps` of
+    the best one, and `augmented` or None.
     """
     pairs, table = found.table("model_pairs"), found.dataset.table
     rows, calibration = found.models.to_dict("records"), found.of_models("calibration").get(found.best, pd.DataFrame())
