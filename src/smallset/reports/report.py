@@ -54,8 +54,8 @@ def build_context(found: results.Results) -> dict[str, Any]:
     `write` adds the params, the size of the model, and the photos `gallery`: `mistakes` of each model, `heatmaps` of
     the best one, and `augmented` or None.
     """
-    pairs, table = found.table("model_pairs"), found.dataset.table
-    rows, calibration = found.models.to_dict("records"), found.of_models("calibration").get(found.best, pd.DataFrame())
+    rows, pairs, table = found.models.to_dict("records"), found.table("model_pairs"), found.dataset.table
+    calibration = found.of_models("calibration").get(found.best, pd.DataFrame())
     best, download = next(row for row in rows if row["model"] == found.best), found.record("download")
     return {
         "name": text.project(found.folder.absolute()),
