@@ -46,22 +46,14 @@ def test_a_head_takes_a_multiply_add_for_each_weight_except_the_biases() -> None
     assert arithmetic.flop(convnets.join([head], "network")) == 2 * (3_277_313 - 257)
 
 
-def test_a_spread_is_the_median_and_both_ends() -> None:
-    assert tables.spread([3, 1, 2.26]) == "2.3 (1.0-3.0)"
-    assert tables.spread([0.5], 2) == "0.50 (0.50-0.50)"
-
-
-def test_ratios_are_of_the_same_round(results: tables.Results) -> None:
+def test_ratios_are_of_the_same_round_and_rates_are_shares_of_the_matrix_product(results: tables.Results) -> None:
     table = tables.cases(results, photos=2000)
-    line = next(line for line in table.splitlines() if line.startswith("| features of the photos |"))
-    assert line == "| features of the photos | 180.0 (120.0-240.0) | 60.0 (60.0-60.0) | 3.0 (2.0-4.0) | 1.50 | 1.50 |"
+    line = "| features of the photos | 180.0 (120.0-240.0) | 60.0 (60.0-60.0) | 3.0 (2.0-4.0) | 1.50 | 1.50 |"
+    assert line in table.splitlines()
     assert "| features of the photos and their views |  | 120.0 (120.0-120.0) |  |  | 1.50 |" in table
-
-
-def test_rates_are_shares_of_the_matrix_product(results: dict[str, dict[str, rounds.Series]]) -> None:
-    results["extraction"]["book"] = series(1, 2, photos=10, gflop=200)
-    results["product"]["book"] = series(1, 1, gflop=400)
-    assert "| 7.5 (5.0-10.0) | 150 (100-200) | 400 (400-400) | 0.38 (0.25-0.50) |" in tables.rates(results)
+    changed = {"extraction": {"book": series(1, 2, photos=10, gflop=200)}, "product": {"book": series(1, 1, gflop=400)}}
+    rates = tables.rates({case: results[case] | changed.get(case, {}) for case in results})
+    assert "| 7.5 (5.0-10.0) | 150 (100-200) | 400 (400-400) | 0.38 (0.25-0.50) |" in rates
 
 
 def test_the_chapter_is_the_sum_of_its_epochs(results: tables.Results) -> None:
@@ -72,18 +64,21 @@ def test_the_chapter_is_the_sum_of_its_epochs(results: tables.Results) -> None:
     book = [minutes + 230 * each for minutes, each in ((3, 2), (6, 4))]
     whole = next(line for line in table.splitlines() if line.startswith("| whole chapter |"))
     assert f"| {sum(book) / 2:.1f} ({book[0]:.1f}-{book[1]:.1f}) | {2.5 + 142:.1f} (" in whole
-    same = table.splitlines()[-1]
-    assert same.endswith(f"| {2.5 + 230:.1f} (232.5-232.5) | {tables.spread([book[0] / 232.5, book[1] / 232.5])} |")
+    assert table.endswith(f"| {2.5 + 230:.1f} (232.5-232.5) | {tables.spread([book[0] / 232.5, book[1] / 232.5])} |")
 
 
-def test_growth_is_the_time_of_each_additional_photo() -> None:
-    def measures(seconds: float, gib: float) -> growth.Measures:
-        return dict.fromkeys(growth.STAGES, (seconds, gib))
-
-    results = {1000: measures(10, 1), 2000: measures(12, 1), 4000: measures(16, 2.6)}
+def test_growth_is_the_time_of_each_additional_photo(tmp_path: Path, drawn: Dataset) -> None:
+    results = {
+        count: dict.fromkeys(growth.STAGES, measures)
+        for count, measures in {1000: (10.0, 1.0), 2000: (12.0, 1.0), 4000: (16.0, 2.6)}.items()
+    }
     text = growth.report(results)
     assert "| subset | 10.0, 1.00 | 12.0, 1.00 | 16.0, 2.60 | 2.0 | 2.0 |" in text
     assert text.endswith("Peak memory 2.60 GiB, over the limit of 2.5 GiB.")
+    growth.prepare(tmp_path / "pipeline", drawn.root, count=6, size=96, views=1)
+    p = params.read(tmp_path / "pipeline/params.yaml")
+    assert (p.image_size, p.subset.by, p.backbone.weights, p.activations.views) == (96, "fraction", None, 1)
+    assert all((tmp_path / f"pipeline/stages/{stage}.py").is_file() for stage in growth.STAGES)
 
 
 def test_photos_are_copied_class_by_class_and_again_when_they_run_out(tmp_path: Path, drawn: Dataset) -> None:
@@ -106,13 +101,6 @@ def test_both_sides_have_every_case_that_is_measured() -> None:
     assert set(book.CASES) == measured - {"bank"}
 
 
-def test_growth_writes_params_that_are_valid(tmp_path: Path, drawn: Dataset) -> None:
-    growth.prepare(tmp_path / "pipeline", drawn.root, count=6, size=96, views=1)
-    p = params.read(tmp_path / "pipeline/params.yaml")
-    assert (p.image_size, p.subset.by, p.backbone.weights, p.activations.views) == (96, "fraction", None, 1)
-    assert all((tmp_path / f"pipeline/stages/{stage}.py").is_file() for stage in growth.STAGES)
-
-
 def test_a_backbone_is_measured_once_on_each_set_with_all_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,9 +120,6 @@ def test_a_backbone_is_measured_once_on_each_set_with_all_models(
     assert calls[::2] == [("birds", "A", ["linear_probe"]), ("birds", "B", both), ("birds", "A", both)]
     assert len((tmp_path / "bases.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
     assert "| rocks | B | fine_tuned |" in (tmp_path / "bases.md").read_text()
-
-
-def test_results_of_a_backbone_with_other_columns_are_not_mixed(tmp_path: Path) -> None:
     (tmp_path / "bases.csv").write_text("set,base,model\nbirds,VGG16,linear\n")  # as in 0.2.0
     with pytest.raises(SystemExit, match=r"expected the columns set, backbone.*--output"):
         bases.main(tmp_path, output=tmp_path / "bases.csv")
@@ -142,11 +127,11 @@ def test_results_of_a_backbone_with_other_columns_are_not_mixed(tmp_path: Path) 
 
 def test_the_row_of_a_model_has_what_validation_selected_and_the_seconds_of_its_stages(tmp_path: Path) -> None:
     values = {"accuracy": 0.9, "n": 100, "loss": 0.3, "val_loss": 0.2, "ece": 0.1}
-    for folder, column, cells in (("features", "image_size", "224,288"), ("fine_tuned", "trainable", "frozen,all")):
-        first, second = cells.split(",")
-        files.write_text(
-            tmp_path / f"metrics/{folder}/search.csv", f"{column},selected\n{first},False\n{second},True\n"
-        )
+    for name, rows in {
+        "features": "image_size,selected\n224,False\n288",
+        "fine_tuned": "trainable,selected\nall",
+    }.items():
+        files.write_text(tmp_path / f"metrics/{name}/search.csv", f"{rows},True\n")
     for model in ("linear_probe", "fine_tuned"):
         files.write_json(tmp_path / f"metrics/{model}.json", values)
     seconds = {"split": 1, "features": 10, "linear_probe": 5, "fine_tune": 60}
@@ -176,21 +161,13 @@ def test_answers_on_the_review_page_correct_swapped_labels(tmp_path: Path) -> No
     photos = {sha256: queues.Photo(f"photos/{label}/1.jpg", label, "train") for sha256, label in labels.items()}
     first, second = sorted(swapped)
     right = min(photos.keys() - swapped - {twice})
-    items = [queues.Item(right, ""), queues.Item(first, "", truth[first])]
-    album = queues.Album(
-        photos,
-        {},
-        [
-            queues.Queue("label-issues", "Label issues", items),
-            queues.Queue("duplicates", "Duplicates", [queues.Item(first, ""), queues.Item(second, "")]),
-        ],
+    issues = queues.Queue(
+        "label-issues", "Label issues", [queues.Item(right, ""), queues.Item(first, "", truth[first])]
     )
-    answers = list(review.answer(album, {}, truth, swapped))
-    assert answers == [
-        ("Label issues", 1, False),
-        ("Label issues", 1, True),
-        ("Duplicates", review.SWITCH + 1, True),
-    ]
+    pairs = queues.Queue("duplicates", "Duplicates", [queues.Item(first, ""), queues.Item(second, "")])
+    answers = list(review.answer(queues.Album(photos, {}, [issues, pairs]), {}, truth, swapped))
+    keys = review.SWITCH + 1
+    assert answers == [("Label issues", 1, False), ("Label issues", 1, True), ("Duplicates", keys, True)]
     rows = pd.DataFrame([(1, *answer) for answer in answers], columns=["round", "queue", "keys", "right"])
     table = review.sum_up(rows, len(swapped), aim=0.5, seconds=3)
     assert table[["questions", "keys", "right", "share"]].to_numpy().tolist() == [[2, 2, 1, 0.5], [3, 5, 2, 1.0]]
