@@ -1,7 +1,6 @@
 """The benchmarks count and report correctly; no test asserts a time."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from benchmarks import arithmetic, bases, growth, pictures, rounds, tables
 from smallset.backbones import registry
 from smallset.datasets import sources
 from smallset.datasets.dataset import Dataset
-from smallset.models import convnets
 from smallset.pipeline import files, params
 
 ROOT = Path(__file__).parents[1]
@@ -39,11 +37,6 @@ def test_vgg16_at_180_px_takes_974_gmac_of_which_block5_is_a_twelfth(vgg16: Call
     assert arithmetic.flop(backbone) / 2e9 == pytest.approx(9.74, abs=0.005)
     assert arithmetic.flop(frozen) + arithmetic.flop(last_block) == arithmetic.flop(backbone)
     assert arithmetic.flop(last_block) / arithmetic.flop(backbone) == pytest.approx(0.088, abs=0.0005)
-
-
-def test_a_head_takes_a_multiply_add_for_each_weight_except_the_biases() -> None:
-    head = convnets.book_head((5, 5, 512), 2, 256, 0.5)
-    assert arithmetic.flop(convnets.join([head], "network")) == 2 * (3_277_313 - 257)
 
 
 def test_ratios_are_of_the_same_round_and_rates_are_shares_of_the_matrix_product(results: tables.Results) -> None:
@@ -91,14 +84,6 @@ def test_photos_are_copied_class_by_class_and_again_when_they_run_out(tmp_path: 
     (tmp_path / "raw").mkdir()  # the pipeline of `growth` takes them from a folder
     record = sources.fill(tmp_path / "raw", params.Download(source="folder", folder=str(tmp_path / "many")), seed=0)
     assert record["photos"] == {"cat": 7, "dog": 7}
-
-
-def test_both_sides_have_every_case_that_is_measured() -> None:
-    from benchmarks import book, ours
-
-    measured = {"product", *tables.WORDS}
-    assert set(ours.CASES) == measured
-    assert set(book.CASES) == measured - {"bank"}
 
 
 def test_a_backbone_is_measured_once_on_each_set_with_all_models(
@@ -186,49 +171,6 @@ def test_the_minutes_of_a_run_are_those_of_the_models_and_of_the_error_bars(tmp_
     for row in ("models | 1.5", "error bars | 6.0", "all | 7.5"):
         assert f"| {row} |" in text
     assert pd.read_csv(tmp_path / "times.csv")["seconds"].tolist() == [*seconds.values()]
-
-
-def test_the_rate_of_a_cluster_leaves_out_its_start() -> None:
-    from benchmarks import cluster
-
-    ends = [105.0, 100.0, *range(106, 112), *[113.0] * 8]  # s; 16 shards, in any order, of which two are the start
-    assert cluster.rate(ends, 16 * cluster.SHARD) == 14 * cluster.SHARD / (113 - 105)
-
-
-def test_a_random_cache_has_rows_for_each_photo_and_view(tmp_path: Path, drawn: Dataset) -> None:
-    from benchmarks import ours
-    from smallset.features import activations
-
-    pictures.copy(drawn.root, tmp_path / "photos/train", count=6)
-    setup = rounds.Setup(tmp_path / "photos", tmp_path, 80, {})
-    cache = ours.random_cache(setup, "train", 8, (2, 2, 3), views=(4,))
-    assert cache.views.shape == (4, 8, 2, 2, 3)
-    assert 0 < cache.views.min() < cache.views[-1, -1].mean() < 1
-    values, labels = next(iter(activations.load(cache, batch_size=8, seed=0)))
-    assert (values.shape, sorted(labels[:, 0].numpy().tolist())) == ((8, 2, 2, 3), [0] * 5 + [1] * 3)
-
-
-def test_a_cluster_and_one_process_embed_each_copy_of_a_photo(
-    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from benchmarks import cluster, ours
-    from smallset.features import embedding
-
-    counts = []
-
-    def search_and_embed(dataset: Dataset, p: params.FeatureExtraction, flip: str, score: None, drafts: Path) -> None:
-        counts.append((len(dataset.train), len({*dataset.sha256}), p.image_sizes, flip, score))
-        for number in range(3):
-            (drafts / f"{number}.npz").touch()
-            os.utime(drafts / f"{number}.npz", (100 + number, 100 + number))
-
-    monkeypatch.setattr(embedding, "search_and_embed", search_and_embed)
-    monkeypatch.setattr(embedding, "SHARD", embedding.SHARD)  # `embed` changes it
-    monkeypatch.setattr(ours, "prepare", lambda: None)
-    pictures.copy(drawn.root, tmp_path / "photos", count=2 * cluster.SHARD + 10)
-    cluster.embed(tmp_path, 32)
-    assert counts == [(2 * cluster.SHARD + 10, 2 * cluster.SHARD + 10, [32], "none", None)]
-    assert capsys.readouterr().out.splitlines()[-1] == str((cluster.SHARD + 10) / 2)
 
 
 def test_probes_are_paired_by_photo_wherever_the_versions_keep_them(tmp_path: Path) -> None:

@@ -34,9 +34,8 @@ def test_swapped_labels_are_in_the_first_rows(seed: int) -> None:
 def test_all_doubtful_labels_are_listed_and_issues_are_other_predictions() -> None:
     random = np.random.default_rng(0)
     photos = dataset(random.integers(0, 4, 300))
-    table = label_issues.find_label_issues(
-        features(photos, random.normal(size=(300, 4))), 0
-    )  # features that tell nothing
+    useless = features(photos, random.normal(size=(300, 4)))
+    table = label_issues.find_label_issues(useless, 0)
     assert len(table) > 200
     issues = label_issues.select_issues(table)
     assert (issues["given_label"] != issues["predicted_label"]).all()
