@@ -25,6 +25,13 @@ def classifier(drawn: Dataset) -> Classifier:
     return networks.fit_classifier(drawn)
 
 
+def encode(mode: str, size: tuple[int, int], kind: str) -> bytes:
+    """A black picture."""
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, kind)
+    return file.getvalue()
+
+
 def test_the_answer_is_the_prediction(classifier: Classifier, tmp_path: Path) -> None:
     client = browser.open_client(demo.make_routes("model", classifier))
     reference = classifier.reference
@@ -47,19 +54,17 @@ def test_a_file_that_is_not_a_photo_is_answered_with_one_line(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as every command sets it
-    client, photo, huge = browser.open_client(demo.make_routes("model", classifier)), io.BytesIO(), io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(photo, "JPEG")
-    Image.new("1", (10_000, 9_001)).save(huge, "PNG")
-    files = [(b"", "it is empty"), (b"<svg onload=alert(1)>", "format"), (photo.getvalue()[:300], "does not decode")]
-    for content, words in [*files, (huge.getvalue(), "90,010,000 pixels")]:
+    client = browser.open_client(demo.make_routes("model", classifier))
+    photo, huge = (encode("RGB", (64, 64), "JPEG"), encode("1", (10_000, 9_001), "PNG"))
+    files = [(b"", "it is empty"), (b"<svg onload=alert(1)>", "format"), (photo[:300], "does not decode")]
+    for content, words in [*files, (huge, "90,010,000 pixels")]:
         answer = client.post("/answer", content=content)
         assert (answer.status_code, answer.text.count("\n")) == (422, 0)
         assert words in answer.text
         assert tempfile.gettempdir() not in answer.text
-    assert "a RAW file" in client.post("/answer?name=../../<b>.NEF", content=photo.getvalue()).text
+    assert "a RAW file" in client.post("/answer?name=../../<b>.NEF", content=photo).text
     monkeypatch.setattr(demo, "MAX_BYTES", 100)
-    answer = client.post("/answer", content=photo.getvalue())
-    assert answer.text == "This file is too large: expected at most 0 MB."
+    assert client.post("/answer", content=photo).text == "This file is too large: expected at most 0 MB."
     client.cookies.clear()
     assert client.post("/answer", content=b"").status_code == 403
 
@@ -71,9 +76,7 @@ def test_a_model_without_reference_says_so_and_class_names_are_text() -> None:
     assert "&lt;b onclick=" in page
     assert name not in page
     assert "This model does not recognize unknown photos" in page
-    photo = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(photo, "PNG")
-    answer = client.post("/answer", content=photo.getvalue()).json()
+    answer = client.post("/answer", content=encode("RGB", (64, 64), "PNG")).json()
     assert (answer["ood_score"], answer["unknown"], answer["prediction_set"]) == (None, None, None)
 
 

@@ -90,7 +90,10 @@ def read_album(folder: Path) -> Album:
 
 def _locate(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """A table with the sha256 of its photos, without photos that the dataset no longer contains."""
-    return table.merge(results.dataset.table[["file", "sha256"]], on="file") if len(table) else table
+    if "file" not in table:
+        return table
+    sha256 = results.dataset.table.set_index("file")["sha256"]
+    return table.assign(sha256=table["file"].map(sha256)).dropna(subset="sha256")
 
 
 def _make_items(rows: pd.DataFrame, words: str, suggestion: str = "") -> list[Item]:
