@@ -48,8 +48,6 @@ class Axis:
 class Chart:
     """Lines between two axes; the kind of a line is a class of the style sheet."""
 
-    title: str
-    alt: str  # the content in words
     x: Axis
     y: Axis
     data: Sequence[Line]
@@ -61,38 +59,29 @@ class Chart:
         return [(kind, [*zip(self.x.to_px(x), self.y.to_px(y), strict=True)]) for kind, x, y in self.data]
 
 
-def plot_training(model: str, history: pd.DataFrame) -> list[Chart]:
-    """Accuracy and, below it, loss by epoch, training against validation, with a dot at the epoch that was kept.
+def plot_training(history: pd.DataFrame) -> dict[str, Chart]:
+    """Accuracy and loss by epoch, training against validation, with a dot at the epoch that was kept.
 
     The loss axis ends at the 95th percentile: the first epoch of a head can have 40 times the loss of the others.
     """
     lowest = float(history[["accuracy", "val_accuracy"]].to_numpy().min())
     highest = max(1.1 * float(np.percentile(history[["loss", "val_loss"]], 95)), 1e-6)
-    kept, epoch, charts = comparison.kept_epoch(history), history["epoch"], []
-    first, last = float(epoch.min()), float(epoch.max())
-    x = Axis("epoch", (first, max(last, first + 1)), integers=True)
+    kept, epoch, charts = comparison.kept_epoch(history), history["epoch"], {}
+    x = Axis("epoch", (float(epoch.min()), max(float(epoch.max()), float(epoch.min()) + 1)), integers=True)
     for metric, limits in {"accuracy": (float(np.floor(20 * lowest) / 20), 1.0), "loss": (0.0, highest)}.items():
-        validation, value = history[f"val_{metric}"], kept[f"val_{metric}"]
-        alt = (
-            f"Validation {metric} of {model}: {validation.iloc[0]:.3f} in epoch {first:g}, {validation.iloc[-1]:.3f} "
-            f"in epoch {last:g}; {value:.3f} in epoch {kept['epoch']:g}, which was kept."
-        )
-        lines = [("training", epoch, history[metric]), ("validation", epoch, validation)]
-        lines.append(("kept", [kept["epoch"]], [value]))
-        title = model if metric == "accuracy" else ""
-        charts.append(Chart(title, alt, x, Axis(metric, limits, vertical=True), lines, ["kept"]))
+        lines: list[Line] = [("training", epoch, history[metric]), ("validation", epoch, history[f"val_{metric}"])]
+        lines.append(("kept", [kept["epoch"]], [kept[f"val_{metric}"]]))
+        charts[metric] = Chart(x, Axis(metric, limits, vertical=True), lines, ["kept"])
     return charts
 
 
-def plot_roc(model: str, curves: pd.DataFrame, auc: float) -> Chart:
+def plot_roc(curves: pd.DataFrame) -> Chart:
     """The ROC curve of each class, above the diagonal of random guesses."""
     x, y = Axis("false positive rate", (0, 1)), Axis("true positive rate", (0, 1), vertical=True)
-    groups = list(curves.groupby("class", sort=False))
+    groups = [rows for _, rows in curves.groupby("class", sort=False)]
     kind = "validation" if len(groups) == 1 else "one-of-many"
-    lines: list[Line] = [(kind, rows["false_positive_rate"], rows["true_positive_rate"]) for _, rows in groups]
-    classes = f"the class {groups[0][0]!s}" if len(groups) == 1 else f"each of {len(groups)} classes against the rest"
-    alt = f"ROC curve of {model} for {classes}. The area under it is {auc:.4f}; random guesses have 0.5."
-    return Chart(f"{model}, AUC {auc:.4f}", alt, x, y, [("guess", [0, 1], [0, 1]), *lines])
+    lines: list[Line] = [(kind, rows["false_positive_rate"], rows["true_positive_rate"]) for rows in groups]
+    return Chart(x, y, [("guess", [0, 1], [0, 1]), *lines])
 
 
 def plot_learning_curve(table: pd.DataFrame) -> Chart:
@@ -106,21 +95,13 @@ def plot_learning_curve(table: pd.DataFrame) -> Chart:
     if len(measured) < len(table):
         interval: Line = ("kept", [positions.iloc[-1]] * 2, table[["low", "high"]].iloc[-1])
         lines = [("guess", positions, table["fitted"]), interval, *lines]
-    errors = "; ".join(f"{row['photos']:,} photos: error {row['error']:.3f}" for row in measured.to_dict("records"))
-    alt = f"Validation error of the linear probe by the number of training photos. {errors}."
-    return Chart("", alt, x, y, lines, ["after"])
+    return Chart(x, y, lines, ["after"])
 
 
-def plot_reliability(model: str, bins: pd.DataFrame, errors: Mapping[str, float]) -> Chart:
-    """Accuracy by confidence, before and after temperature scaling; a calibrated model is on the diagonal.
-
-    errors: the expected calibration error for "before" and "after".
-    """
+def plot_reliability(bins: pd.DataFrame) -> Chart:
+    """Accuracy by confidence, before and after temperature scaling; a calibrated model is on the diagonal."""
     low = float(np.floor(10 * bins[["confidence", "accuracy"]].to_numpy().min()) / 10)
     x, y = Axis("confidence", (low, 1.0)), Axis("accuracy", (low, 1.0), vertical=True)
     lines: list[Line] = [("guess", [low, 1.0], [low, 1.0])]
     lines += [(str(when), rows["confidence"], rows["accuracy"]) for when, rows in bins.groupby("when", sort=False)]
-    words = " and ".join(f"{error:.4f} {when} temperature scaling" for when, error in errors.items())
-    alt = f"Reliability of {model} in bins of equally many photos."
-    alt += f" The expected calibration error is {words}." if words else ""
-    return Chart(model, alt, x, y, lines, ["before", "after"])
+    return Chart(x, y, lines, ["before", "after"])
