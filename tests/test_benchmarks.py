@@ -43,7 +43,7 @@ def test_ratios_are_of_the_same_round_and_rates_are_shares_of_the_matrix_product
     assert line in table.splitlines()
     assert "| features of the photos and their views |  | 120.0 (120.0-120.0) |  |  | 1.50 |" in table
     changed = {"extraction": {"book": series(1, 2, photos=10, gflop=200)}, "product": {"book": series(1, 1, gflop=400)}}
-    rates = tables.rates({case: results[case] | changed.get(case, {}) for case in results})
+    rates = tables.rates({case: {**results[case], **changed.get(case, {})} for case in results})
     assert "| 7.5 (5.0-10.0) | 150 (100-200) | 400 (400-400) | 0.38 (0.25-0.50) |" in rates
 
 

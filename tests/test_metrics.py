@@ -46,7 +46,7 @@ def test_metrics_of_three_classes() -> None:
     assert metrics.measure(np.array([0]), np.array([[0.7, 0.2, 0.1]]))["brier"] == pytest.approx(0.14 / 2)
     rows = metrics.per_class(photos, probabilities)
     assert rows["class"].tolist() == ["a", "b", "c"]
-    np.testing.assert_allclose(rows[["precision", "recall", "n"]].T, [[1, 0.5, 1], [0.5, 1, 1], [2, 1, 1]])
+    np.testing.assert_allclose(rows[["precision", "recall", "n"]].T, np.array([[1, 0.5, 1], [0.5, 1, 1], [2, 1, 1]]))
     assert rows["f1"].mean() == pytest.approx(results["f1"], abs=1e-6)
     assert set(metrics.roc(photos, probabilities)["class"]) == {"a", "b", "c"}
 

@@ -139,7 +139,7 @@ def test_the_most_confident_mistakes_come_first(project: Path) -> None:
     captions = [flatten(caption) for caption in page.select("#mistakes figcaption")]
     row = wrong.iloc[0]
     assert captions[0] == f"{row.file} {row.actual}, predicted as {row.predicted}: {row.probability:.4f}"
-    certain = {"file": "a.jpg", "actual": "cat", "predicted": "cat", "probability": 0.99996}
+    certain: dict[Any, Any] = {"file": "a.jpg", "actual": "cat", "predicted": "cat", "probability": 0.99996}
     shown = thumbnails.show_prediction("model", certain, np.zeros((4, 4, 3), np.uint8))
     assert shown.description == "cat: > 0.9999"
     table = pd.DataFrame({"actual": [*"aaabbb"], "predicted": [*"bbbaaa"], "probability": 0.9})

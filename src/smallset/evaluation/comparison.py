@@ -79,8 +79,9 @@ def measure_runs(
         if (count := runs.shape[1]) != len(labels):
             file = f"data/seeds/{model}.npy"
             raise SmallsetError(f"{file}: expected {len(labels)} test photos, found {count}. Run: dvc repro")
-        results = [models[model].metrics, *(measure(labels, run.astype(np.float64)) for run in runs)]
-        rows += [{"model": model, "seed": number} | dict(scores) for number, scores in enumerate(results, seed)]
+        rows.append({"model": model, "seed": seed, **models[model].metrics})
+        for number, run in enumerate(runs.astype(np.float64), seed + 1):
+            rows.append({"model": model, "seed": number, **measure(labels, run)})
     return pd.DataFrame(rows, columns=["model", "seed", "accuracy", "loss", "brier", "ece"])
 
 

@@ -137,4 +137,4 @@ def _list_quality(rows: pd.DataFrame) -> list[Item]:
     """The darkest and the blurriest photos first; the rows of each kind are sorted."""
     rows = rows.assign(rank=rows.groupby("kind").cumcount()).sort_values(["rank", "kind"], ascending=[True, False])
     kinds = rows.groupby("sha256", sort=False)["kind"].agg(lambda kinds: " and ".join(sorted({*kinds}, reverse=True)))
-    return [Item(sha256, f"It is {words}.") for sha256, words in kinds.items()]
+    return [Item(str(sha256), f"It is {words}.") for sha256, words in kinds.items()]
