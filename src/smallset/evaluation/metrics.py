@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,8 +66,7 @@ def auc(labels: Labels, probabilities: Probabilities) -> float | None:
     return float(np.mean([metrics.roc_auc_score(labels == label, probabilities[:, label]) for label in curves]))
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """A number that is reported for every model. Tables for people show the metrics that have a column."""
 
     compute: Callable[[Labels, Probabilities], float | None]

@@ -4,7 +4,7 @@ The plot area has PLOT px. As in SVG, y grows downward. templates/charts.html dr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,7 @@ Range = tuple[float, float]
 Line = tuple[str, Sequence[float] | pd.Series, Sequence[float] | pd.Series]  # kind, x, y in the units of the axes
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """An axis with its limits."""
 
     name: str
@@ -44,8 +43,7 @@ class Axis:
         return [*zip(self.to_px(labels), labels.values(), strict=True)]
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """Lines between two axes; the kind of a line is a class of the style sheet."""
 
     x: Axis

@@ -1,7 +1,6 @@
 """What people should check in the photos, from the tables of a pipeline: queues of photos, the most useful first."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,8 +41,7 @@ class Queue(NamedTuple):
     items: list[Item]
 
 
-@dataclass(frozen=True)
-class Album:
+class Album(NamedTuple):
     """All photos of a pipeline and what its models predict for them, by sha256; and the queues that are not empty."""
 
     photos: dict[str, Photo]

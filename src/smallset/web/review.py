@@ -14,13 +14,13 @@ from typing import Any
 from smallset.datasets import corrections, names
 from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.reports import thumbnails
+from smallset.reports import rendering, thumbnails
 from smallset.web import queues, server  # server comes before Starlette: it says how to install it
 
 from filelock import FileLock  # isort: skip
 from starlette.concurrency import run_in_threadpool  # isort: skip
 from starlette.requests import Request  # isort: skip
-from starlette.responses import JSONResponse, PlainTextResponse, Response  # isort: skip
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response  # isort: skip
 from starlette.routing import Route  # isort: skip
 
 FOLDER = Path("data/review")  # thumbnails, the position and a lock, which nothing else uses
@@ -169,6 +169,8 @@ def read_position() -> dict[str, str]:
 def make_routes(review: Review, name: str) -> list[Route]:
     """The page, and what its script requests. Photos are named by their sha256, so that no path comes from outside."""
 
+    page = rendering.render("smallset.web", "review.html", name=name)
+
     def show_queue(request: Request) -> Response:
         return JSONResponse(review.album.list_items(request.query_params.get("key", ""), review.corrections()))
 
@@ -184,7 +186,7 @@ def make_routes(review: Review, name: str) -> list[Route]:
         return JSONResponse(await run_in_threadpool(review.decide, body["queue"], body.get("decisions", [])))
 
     return [
-        Route("/", lambda _: server.page("review.html", name=name)),
+        Route("/", lambda _: HTMLResponse(page)),
         Route("/album", lambda _: JSONResponse(review.overview())),
         Route("/queue", show_queue),
         Route("/photos", lambda request: JSONResponse(review.describe(request.query_params.get("of", "").split(",")))),

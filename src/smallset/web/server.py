@@ -16,7 +16,6 @@ from urllib.parse import parse_qs
 
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
-from smallset.reports import rendering
 
 try:
     import uvicorn
@@ -108,11 +107,6 @@ def make_app(routes: Sequence[BaseRoute], port: int, token: str) -> ASGIApp:
 
     static = Mount("/static", StaticFiles(directory=STATIC))
     return Guard(Starlette(False, [*routes, static], None, {SmallsetError: answer, OSError: answer}), port, token)
-
-
-def page(template: str, **values: object) -> HTMLResponse:
-    """A filled template of this package."""
-    return HTMLResponse(rendering.render("smallset.web", template, **values))
 
 
 def serve(routes: Sequence[BaseRoute], title: str, browser: bool) -> None:
