@@ -1,4 +1,4 @@
-"""Issues: photos that are there twice, however they were changed, photos in two splits, and unusual photos."""
+"""Issues: photos that are there twice, however they were changed, or in two splits, unusual photos, wrong labels."""
 
 import shutil
 import sys
@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from smallset.datasets import synthetic
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.datasets.measure import measure
-from smallset.evaluation import issues
+from smallset.evaluation import issues, label_issues
 from smallset.features.store import Features
 from smallset.images import decoding
 from smallset.pipeline import files
@@ -205,6 +205,57 @@ def test_outliers_among_training_and_test_photos_are_found() -> None:
     assert set(photos.table["file"][strange]) <= set(rows["file"])
     assert len(rows) < 10
     assert (rows["score"] < 1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_swapped_labels_are_in_the_first_rows(seed: int) -> None:
+    true = np.arange(660) % 3
+    swapped = np.random.default_rng(seed).choice(600, 12, replace=False)  # 2 %
+    labels = true.copy()
+    labels[swapped] = (true[swapped] + 1) % 3
+    photos = arrays.dataset(labels, ["train"] * 400 + ["validation"] * 200 + ["test"] * 60)
+    table = label_issues.find_label_issues(
+        replace(arrays.separable(arrays.dataset(true), 8, seed), dataset=photos), seed
+    )
+    assert [*table] == ["file", "split", "given_label", "predicted_label", "label_quality"]
+    assert len(table) == label_issues.MIN_ROWS
+    assert table["label_quality"].is_monotonic_increasing
+    assert "test" not in set(table["split"])
+    first = table.head(18).set_index("file")  # 1.5 x 12
+    wrong = {photos.table["file"][row]: arrays.NAMES[true[row]] for row in swapped}
+    listed = [file for file in wrong if file in first.index]
+    assert len(listed) >= 0.85 * len(wrong)
+    assert first.loc[listed, "predicted_label"].tolist() == [wrong[file] for file in listed]
+
+
+def test_all_doubtful_labels_are_listed_and_issues_are_other_predictions() -> None:
+    random = np.random.default_rng(0)
+    photos = arrays.dataset(random.integers(0, 4, 300))
+    table = label_issues.find_label_issues(arrays.features(photos, random.normal(size=(300, 4))), 0)
+    assert len(table) > 200
+    found = label_issues.select_issues(table)
+    assert (found["given_label"] != found["predicted_label"]).all()
+    assert found["label_quality"].max() < label_issues.DOUBTFUL
+    assert label_issues.select_issues(pd.DataFrame()).empty
+
+
+def test_the_photos_of_a_group_do_not_confirm_each_other() -> None:
+    random = np.random.default_rng(0)
+    labels, group = np.arange(200) // 4 % 2, np.arange(200) // 4
+    values = random.normal(size=(50, 400))[group]  # each group of four has features of its own, which tell nothing
+    alone = label_issues.find_label_issues(arrays.features(arrays.dataset(labels), values), 0)
+    grouped = label_issues.find_label_issues(
+        arrays.features(arrays.dataset(labels, group=group.astype(str)), values), 0
+    )
+    assert len(label_issues.select_issues(alone)) == 0
+    assert len(label_issues.select_issues(grouped)) > 50
+
+
+def test_a_class_that_only_one_fold_has_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, rows = arrays.dataset([0] * 10 + [1] * 10 + [2] * 2), np.arange(22)
+    monkeypatch.setattr(label_issues, "split_folds", lambda *_: [(rows[:20], rows[20:])])
+    table = label_issues.find_label_issues(arrays.separable(photos, 9, 0), 0)
+    assert table["label_quality"].tolist() == [1] * 22
 
 
 def test_the_stage_writes_all_results_before_it_fails_and_needs_no_tensorflow(folder: Path) -> None:
