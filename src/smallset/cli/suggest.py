@@ -1,14 +1,14 @@
 """`smallset suggest`: print which photos to label next."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from smallset.cli import console, options
-from smallset.cli.predict import extra_values, no_reference, predictions_of
+from smallset.cli.predict import Query, predictions_of
 
 if TYPE_CHECKING:
     from smallset.models.classifier import Prediction
@@ -29,16 +29,14 @@ def suggest(
     These are photos between two labels and photos that the model does not know, each different from those before it.
     """
     from smallset.cli.output import Formatter
+    from smallset.models.reference import OOD_RATE
 
-    classifier = console.load_classifier(model)
-    if classifier.reference is None:
-        raise no_reference(model)
-    predictions = list(predictions_of(classifier, [str(folder)], None, None, batch_size))
-    extras = extra_values(classifier, None, None, model)
-    formatter = Formatter(options.choose_format(format), classifier.classes, 1, extras)
+    query, classifier = Query.for_model(model, ood_rate=OOD_RATE), console.load_classifier(model)
+    predictions = list(predictions_of(classifier, [str(folder)], query, batch_size))
+    formatter = Formatter(format, classifier.classes, 1, query.columns)
     print(formatter.header(), end="")
     readable = [prediction for prediction in predictions if not prediction.error]
-    for prediction in select(readable, classifier.reference, top):
+    for prediction in select(readable, cast("Reference", classifier.reference), top):
         print(formatter.line(prediction), end="")
     raise typer.Exit(int(len(readable) < len(predictions)))
 
