@@ -65,30 +65,24 @@ def check(
     for line in repair() if fix else ():
         typer.echo(text.visible(line), err=True)
     problems = find_problems()
-    typer.echo(text.lines(format_report(problems)))
-    raise typer.Exit(int(bool(problems)))
-
-
-def format_report(problems: list[Problem]) -> str:
-    """A line for each problem, with the command that repairs it."""
     lines = [f"{problem.path}: {problem.message}. Run: {problem.command}" for problem in problems]
-    return "\n".join(lines) or "All files are as dvc.lock says."
+    typer.echo(text.lines("\n".join(lines) or "All files are as dvc.lock says."))
+    raise typer.Exit(int(bool(problems)))
 
 
 def find_problems() -> list[Problem]:
     """Find what is wrong with the project in this folder, and change nothing."""
     project = _Project()
     if project.lock is None:
-        return [Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it", FIX)]
-    entries = [Problem(str(LOCK), message, FIX) for message in project.find_lost_entries()]
-    data = [*project.check_objects(), *project.check_outputs(), *project.check_drafts(), *project.check_features()]
-    return [*entries, *data]
+        return [*project.check_lock()]  # DVC's commands refuse it, too
+    files_and_objects = [*project.check_objects(), *project.check_outputs(), *project.check_features()]
+    return [*project.check_lock(), *files_and_objects]
 
 
 def repair() -> Iterator[str]:
     """Repair what needs no run, and yield what was done."""
     project = _Project()
-    if project.lock is None or [*project.find_lost_entries()]:
+    if [*project.check_lock()]:
         yield f"{LOCK}: moved to {project.move_aside(LOCK)}"
         if committed := git.show(LOCK):  # DVC's run cache has what stages have done since that commit
             files.write_text(LOCK, committed)
@@ -96,14 +90,14 @@ def repair() -> Iterator[str]:
     problems, project = find_problems(), _Project()
     moved = {path: project.move_aside(path) for problem in problems for path in problem.damaged}
     yield from (f"{path}: moved to {target}" for path, target in moved.items())
-    if problems and project.has_remote:
+    if problems and _run_dvc("config", "core.remote", check=False).strip():
         fetched = [output.path for output in project.outputs if output.cached and output.pushed]
         yield from _run_dvc("fetch", *fetched, check=False).splitlines()[-1:]
     project = _Project()
     if targets := sorted(project.find_restorable(set(map(str, moved)))):
         _run_dvc("checkout", "--force", *targets)
         yield from (f"{path}: restored from DVC's cache" for path in targets)
-    yield from (f"{output.path}: restored from git" for output in project.outputs if project.restore_from_git(output))
+    yield from (f"{output.path}: restored from git" for output in project.outputs if _restore_from_git(output))
     sources = [path for problem in problems if problem.is_source for path in problem.damaged if not path.exists()]
     if any(path.is_relative_to(output.path) for path in sources for output in project.outputs):
         for path in sources:  # with its object, without which DVC takes a damaged photo for an edited one
@@ -142,14 +136,6 @@ class _Project:
         return [*outputs, *(_Output(out["path"], out["md5"], "") for out in added)]
 
     @cached_property
-    def cache(self) -> Path:
-        return Path(_run_dvc("cache", "dir").strip(), "files/md5")
-
-    @cached_property
-    def has_remote(self) -> bool:
-        return bool(_run_dvc("config", "core.remote", check=False).strip())
-
-    @cached_property
     def changes(self) -> dict[str, set[str]]:
         """The files that are modified, added, deleted or not in DVC's cache, by their bytes."""
         with tempfile.TemporaryDirectory() as folder:  # in place of DVC's notes about dates
@@ -164,40 +150,45 @@ class _Project:
         names = {name for kind in kinds for name in self.changes.get(kind, set())}
         return {name for name in names if Path(name).is_relative_to(output.path)}
 
-    def find_lost_entries(self) -> Iterator[str]:
-        """Name the stages of which dvc.lock has lost something that git's last commit or the outputs show.
+    def check_lock(self) -> Iterator[Problem]:
+        """Find stages of which dvc.lock has lost something that git's last commit or the outputs show.
 
         An entry is right when the committed one lacks the same: somebody has edited the graph, which DVC notices.
         """
+        if self.lock is None:
+            yield Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it", FIX)
+            return
         committed = _parse_lock(git.show(LOCK) or "") or {}
         for name, declaration in self.stages.items():
-            entry, earlier, facts = (self.lock or {}).get(name), committed.get(name), _list_facts(declaration)
+            entry, earlier, facts = self.lock.get(name), committed.get(name), _list_facts(declaration)
             if entry is None:
                 if earlier or all(Path(path).exists() for path in _list_outputs(declaration)):
-                    yield f"the entry of {name} is missing"
+                    yield Problem(str(LOCK), f"the entry of {name} is missing", FIX)
             elif (missing := sorted(facts - entry.keys())) and (not earlier or facts <= earlier.keys()):
-                yield f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}"
+                yield Problem(str(LOCK), f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}", FIX)
 
     def check_objects(self) -> Iterator[Problem]:
         """Find damaged objects in DVC's cache, each of which is called by its md5."""
-        listings = [self.cache / output.md5[:2] / output.md5[2:] for output in self.outputs if not output.stage]
+        cache = Path(_run_dvc("cache", "dir").strip(), "files/md5")
+        listings = [cache / output.md5[:2] / output.md5[2:] for output in self.outputs if not output.stage]
         contents = [path.read_bytes() for path in listings if f"{_hash(path)[2:]}.dir" == path.name]
         sources = {item["md5"] for content in contents for item in json.loads(content)}
-        for path in progress.bar(sorted(self.cache.glob("??/*")), what="DVC's cache", unit=" files", leave=False):
+        for path in progress.bar(sorted(cache.glob("??/*")), what="DVC's cache", unit=" files", leave=False):
             md5, actual = path.parent.name + path.name, _hash(path)
             if MD5.fullmatch(md5) and md5.partition(".")[0] != actual:
                 message = f"is damaged: expected bytes with the md5 {md5}, found {actual or 'nothing readable'}"
                 yield Problem(os.path.relpath(path), message, FIX, (path,), md5 in sources)
 
     def check_outputs(self) -> Iterator[Problem]:
-        """Find outputs that are missing, damaged, or not in DVC's cache."""
+        """Find outputs that are missing, damaged, or not in DVC's cache, and drafts beside those that are finished."""
         for output in self.outputs:
             path, uncached = Path(output.path), self.changes_of(output, "not_in_cache")
             changed, modified = self.changes_of(output, *CHANGES), self.changes_of(output, "modified")
             if not path.exists():
                 if output.pushed or not uncached:
-                    yield Problem(output.path, "is missing", self.name_return(output, bool(uncached)))
-            elif not output.stage and modified:
+                    yield Problem(output.path, "is missing", _name_return(output, bool(uncached)))
+                continue
+            if not output.stage and modified:
                 for name in sorted(modified - self.list_changes().get("modified", set())):
                     if Path(name).is_file():  # DVC knows what its owner has changed
                         yield Problem(name, "has other bytes than DVC noted", f"{FIX}, or {COPY}", (Path(name),), True)
@@ -207,19 +198,8 @@ class _Project:
             elif uncached:
                 again = f"dvc repro {output.stage}" if output.stage else f"dvc commit --force {output.path}.dvc"
                 yield Problem(output.path, "is right, but DVC's cache lacks some of it", again)
-
-    def check_drafts(self) -> Iterator[Problem]:
-        """Find drafts beside finished outputs."""
-        for path in (Path(output.path) for output in self.outputs if Path(output.path).exists()):
-            for draft in (files.draft_path(path), files.draft_path(path.with_suffix(".npz"))):
-                if draft.exists():
-                    yield Problem(str(draft), "is what a killed run left, and a later run has ended", FIX, (draft,))
-
-    def name_return(self, output: _Output, uncached: bool) -> str:
-        if output.cached and not uncached:
-            return f"dvc checkout {shlex.quote(output.path)}"
-        pull = f"dvc pull {shlex.quote(output.path)}" if self.has_remote and output.cached else ""
-        return ", or ".join(filter(None, (pull, output.stage and f"dvc repro {output.stage}"))) or COPY
+            for draft in filter(Path.exists, {files.draft_path(path), files.draft_path(path.with_suffix(".npz"))}):
+                yield Problem(str(draft), "is what a killed run left, and a later run has ended", FIX, (draft,))
 
     def check_features(self) -> Iterator[Problem]:
         """Find features that are not those of the photos, although DVC takes them for up to date."""
@@ -241,19 +221,29 @@ class _Project:
             name for name in names if not any(Path(path).is_relative_to(name) for path in self.changes["not_in_cache"])
         }
 
-    def restore_from_git(self, output: _Output) -> bool:
-        content = git.run(Path.cwd(), "show", f"HEAD:./{output.path}", check=False)
-        if output.cached or Path(output.path).exists() or hashlib.md5(content).hexdigest() != output.md5:  # noqa: S324
-            return False
-        with files.atomic_write(Path(output.path)) as draft:
-            draft.write_bytes(content)
-        return True
-
     def move_aside(self, path: Path) -> str:
         (self.root / ".dvc/tmp/broken").mkdir(parents=True, exist_ok=True)
         target = Path(tempfile.mkdtemp(dir=self.root / ".dvc/tmp/broken", prefix=""), path.name)
         shutil.move(path, target)
         return os.path.relpath(target)
+
+
+def _name_return(output: _Output, uncached: bool) -> str:
+    """The commands that bring a missing output back."""
+    if output.cached and not uncached:
+        return f"dvc checkout {shlex.quote(output.path)}"
+    has_remote = output.cached and _run_dvc("config", "core.remote", check=False).strip()
+    commands = [f"dvc pull {shlex.quote(output.path)}"] * bool(has_remote)
+    return ", or ".join([*commands, *[f"dvc repro {output.stage}"] * bool(output.stage)]) or COPY
+
+
+def _restore_from_git(output: _Output) -> bool:
+    content = git.run(Path.cwd(), "show", f"HEAD:./{output.path}", check=False)
+    if output.cached or Path(output.path).exists() or hashlib.md5(content).hexdigest() != output.md5:  # noqa: S324
+        return False
+    with files.atomic_write(Path(output.path)) as draft:
+        draft.write_bytes(content)
+    return True
 
 
 def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
@@ -268,17 +258,17 @@ def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> s
 
 def _parse_lock(content: str) -> dict[str, dict[str, Any]] | None:
     """The facts in a dvc.lock by stage, as _list_facts names them, without cut ones; None when DVC refuses the file."""
+    entries = dict[str, dict[str, Any]]()
     try:
         document = stage.parse_yaml(content)
-        return {name: _parse_entry(entry) for name, entry in document.get("stages", {}).items() if document["schema"]}
+        for name, entry in document.get("stages", {}).items() if document["schema"] else ():
+            items = [*entry.get("deps", []), *entry.get("outs", [])]
+            entries[name] = {normpath(item["path"]): item for item in items if MD5.fullmatch(str(item.get("md5")))}
+            for file, params in entry.get("params", {}).items():
+                entries[name] |= {f"{file}: {key}": value for key, value in params.items()}
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
         return None
-
-
-def _parse_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    params = {f"{file}: {key}": value for file, keys in entry.get("params", {}).items() for key, value in keys.items()}
-    items = [*entry.get("deps", []), *entry.get("outs", [])]
-    return params | {normpath(item["path"]): item for item in items if MD5.fullmatch(str(item.get("md5")))}
+    return entries
 
 
 def _list_facts(declaration: dict[str, Any]) -> set[str]:
