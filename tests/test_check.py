@@ -49,13 +49,13 @@ def git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], env=os.environ | NAMES, check=True)
 
 
-def dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
+def dvc(*arguments: str, check: bool = True, **environment: str) -> str:
     """Replaces check._run_dvc: the same in this process, without the second that DVC's imports take."""
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setenv("DVC_TEST", "1")  # or else DVC's JSON goes to the stdout that it found when it was imported
-        if notes:
-            patch.setenv("DVC_SITE_CACHE_DIR", notes)
+        for name, value in environment.items():
+            patch.setenv(name, value)
         code = main(list(arguments))
     assert code == 0 or not check, errors.getvalue()
     return output.getvalue()
@@ -147,7 +147,7 @@ def test_a_lock_that_is_cut_anywhere_is_noticed(project: Path) -> None:
     for end in range(0, len(text), 7):
         (project / "dvc.lock").write_text(text[:end])
         lock = check._parse_lock(text[:end])
-        lost = lock is None or [*check._Project().check_lock()]
+        lost = lock is None or [*check._Project().find_lost_entries()]
         assert lost or (lock or {}).keys() == complete.keys(), text[:end]  # of the last number, digits may be lost
         accepted += lock is not None
     assert accepted > 7  # DVC reads these without an error

@@ -14,12 +14,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from posixpath import normpath
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import psutil
 import typer
@@ -32,32 +31,27 @@ FIX = "smallset check --fix"
 COPY = "dvc repro, after you have copied the file from where it came from"
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
-CHANGES = ("modified", "added", "deleted")  # DVC's words
+Fix = Annotated[bool, typer.Option("--fix", help="Repair what needs no run, then report what is left.")]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What is wrong with a path, the command that repairs it, and the damaged files, which --fix moves away."""
 
     path: str
     message: str
-    command: str
+    command: str = FIX
     damaged: tuple[Path, ...] = ()
-    is_source: bool = False  # no stage makes it, so --fix moves it back when nothing else has its bytes
 
 
-@dataclass(frozen=True)
-class _Output:
+class _Output(NamedTuple):
     path: str
     md5: str  # as in dvc.lock or in a .dvc file
-    stage: str  # "" for data that `dvc add` tracks
+    stage: str = ""  # none for data that `dvc add` tracks
     cached: bool = True  # by DVC; otherwise git tracks it
     pushed: bool = True
 
 
-def check(
-    fix: Annotated[bool, typer.Option("--fix", help="Repair what needs no run, then report what is left.")] = False,
-) -> None:
+def check(fix: Fix = False) -> None:
     """Compare the files of this project, and DVC's cache, with dvc.lock, byte by byte.
 
     DVC itself compares dates, and does not notice a damaged disk. Exit code: 0 no problem, 1 problems, 2 an error.
@@ -73,16 +67,16 @@ def check(
 def find_problems() -> list[Problem]:
     """Find what is wrong with the project in this folder, and change nothing."""
     project = _Project()
-    if project.lock is None:
-        return [*project.check_lock()]  # DVC's commands refuse it, too
-    files_and_objects = [*project.check_objects(), *project.check_outputs(), *project.check_features()]
-    return [*project.check_lock(), *files_and_objects]
+    if project.lock is None:  # DVC's commands refuse it, too
+        return [Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it")]
+    lost = [Problem(str(LOCK), message) for message in project.find_lost_entries()]
+    return [*lost, *project.check_objects(), *project.check_outputs(), *project.check_features()]
 
 
 def repair() -> Iterator[str]:
     """Repair what needs no run, and yield what was done."""
     project = _Project()
-    if [*project.check_lock()]:
+    if project.lock is None or [*project.find_lost_entries()]:
         yield f"{LOCK}: moved to {project.move_aside(LOCK)}"
         if committed := git.show(LOCK):  # DVC's run cache has what stages have done since that commit
             files.write_text(LOCK, committed)
@@ -90,19 +84,10 @@ def repair() -> Iterator[str]:
     problems, project = find_problems(), _Project()
     moved = {path: project.move_aside(path) for problem in problems for path in problem.damaged}
     yield from (f"{path}: moved to {target}" for path, target in moved.items())
-    if problems and _run_dvc("config", "core.remote", check=False).strip():
+    if problems and _has_remote():
         fetched = [output.path for output in project.outputs if output.cached and output.pushed]
         yield from _run_dvc("fetch", *fetched, check=False).splitlines()[-1:]
-    project = _Project()
-    if targets := sorted(project.find_restorable(set(map(str, moved)))):
-        _run_dvc("checkout", "--force", *targets)
-        yield from (f"{path}: restored from DVC's cache" for path in targets)
-    yield from (f"{output.path}: restored from git" for output in project.outputs if _restore_from_git(output))
-    sources = [path for problem in problems if problem.is_source for path in problem.damaged if not path.exists()]
-    if any(path.is_relative_to(output.path) for path in sources for output in project.outputs):
-        for path in sources:  # with its object, without which DVC takes a damaged photo for an edited one
-            shutil.move(moved[path], path)
-            yield f"{path}: moved back, because nothing has its right bytes"
+    yield from _Project().restore(moved)
 
 
 class _Project:
@@ -128,78 +113,73 @@ class _Project:
     def outputs(self) -> list[_Output]:
         outputs = []
         for name, declaration in self.stages.items():
-            for path, settings in _list_outputs(declaration).items():
+            for path, settings in stage.list_outputs(declaration).items():
                 if entry := (self.lock or {}).get(name, {}).get(path):
                     kept = settings.get("cache", True), settings.get("push", True)
                     outputs.append(_Output(path, entry["md5"], name, *kept))
         added = [out for file in sorted(Path().glob("?*.dvc")) for out in stage.parse_yaml(_read(file))["outs"]]
-        return [*outputs, *(_Output(out["path"], out["md5"], "") for out in added)]
+        return [*outputs, *(_Output(out["path"], out["md5"]) for out in added)]
 
     @cached_property
     def changes(self) -> dict[str, set[str]]:
-        """The files that are modified, added, deleted or not in DVC's cache, by their bytes."""
-        with tempfile.TemporaryDirectory() as folder:  # in place of DVC's notes about dates
-            return self.list_changes(folder)
+        return self.list_changes(by_bytes=True)
 
-    def list_changes(self, notes: str | None = None) -> dict[str, set[str]]:
-        status = json.loads(_run_dvc("data", "status", "--granular", "--json", notes=notes))
+    def list_changes(self, by_bytes: bool) -> dict[str, set[str]]:
+        """The files that are modified, added, deleted or not in DVC's cache; without `by_bytes` by their dates."""
+        with tempfile.TemporaryDirectory() as empty:  # in place of DVC's notes about dates
+            notes = {"DVC_SITE_CACHE_DIR": empty} if by_bytes else {}
+            status = json.loads(_run_dvc("data", "status", "--granular", "--json", **notes))
         kinds = status.get("uncommitted", {}) | {"not_in_cache": status.get("not_in_cache", [])}
         return {kind: {os.path.relpath(self.root / path) for path in paths} for kind, paths in kinds.items()}
 
-    def changes_of(self, output: _Output, *kinds: str) -> set[str]:
+    def changes_of(self, path: str, *kinds: str) -> set[str]:
         names = {name for kind in kinds for name in self.changes.get(kind, set())}
-        return {name for name in names if Path(name).is_relative_to(output.path)}
+        return {name for name in names if Path(name).is_relative_to(path)}
 
-    def check_lock(self) -> Iterator[Problem]:
-        """Find stages of which dvc.lock has lost something that git's last commit or the outputs show.
+    def find_lost_entries(self) -> Iterator[str]:
+        """Name the stages of which dvc.lock has lost something that git's last commit or the outputs show.
 
         An entry is right when the committed one lacks the same: somebody has edited the graph, which DVC notices.
         """
-        if self.lock is None:
-            yield Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it", FIX)
-            return
         committed = _parse_lock(git.show(LOCK) or "") or {}
         for name, declaration in self.stages.items():
-            entry, earlier, facts = self.lock.get(name), committed.get(name), _list_facts(declaration)
+            entry, earlier, facts = (self.lock or {}).get(name), committed.get(name), _list_facts(declaration)
             if entry is None:
-                if earlier or all(Path(path).exists() for path in _list_outputs(declaration)):
-                    yield Problem(str(LOCK), f"the entry of {name} is missing", FIX)
+                if earlier or all(Path(path).exists() for path in stage.list_outputs(declaration)):
+                    yield f"the entry of {name} is missing"
             elif (missing := sorted(facts - entry.keys())) and (not earlier or facts <= earlier.keys()):
-                yield Problem(str(LOCK), f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}", FIX)
+                yield f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}"
 
     def check_objects(self) -> Iterator[Problem]:
         """Find damaged objects in DVC's cache, each of which is called by its md5."""
-        cache = Path(_run_dvc("cache", "dir").strip(), "files/md5")
-        listings = [cache / output.md5[:2] / output.md5[2:] for output in self.outputs if not output.stage]
-        contents = [path.read_bytes() for path in listings if f"{_hash(path)[2:]}.dir" == path.name]
-        sources = {item["md5"] for content in contents for item in json.loads(content)}
-        for path in progress.bar(sorted(cache.glob("??/*")), what="DVC's cache", unit=" files", leave=False):
+        objects = sorted(Path(_run_dvc("cache", "dir").strip(), "files/md5").glob("??/*"))
+        for path in progress.bar(objects, what="DVC's cache", unit=" files", leave=False):
             md5, actual = path.parent.name + path.name, _hash(path)
             if MD5.fullmatch(md5) and md5.partition(".")[0] != actual:
                 message = f"is damaged: expected bytes with the md5 {md5}, found {actual or 'nothing readable'}"
-                yield Problem(os.path.relpath(path), message, FIX, (path,), md5 in sources)
+                yield Problem(os.path.relpath(path), message, damaged=(path,))
 
     def check_outputs(self) -> Iterator[Problem]:
         """Find outputs that are missing, damaged, or not in DVC's cache, and drafts beside those that are finished."""
         for output in self.outputs:
-            path, uncached = Path(output.path), self.changes_of(output, "not_in_cache")
-            changed, modified = self.changes_of(output, *CHANGES), self.changes_of(output, "modified")
+            path, uncached = Path(output.path), self.changes_of(output.path, "not_in_cache")
+            changed = self.changes_of(output.path, "modified", "added", "deleted")
             if not path.exists():
                 if output.pushed or not uncached:
                     yield Problem(output.path, "is missing", _name_return(output, bool(uncached)))
                 continue
-            if not output.stage and modified:
-                for name in sorted(modified - self.list_changes().get("modified", set())):
-                    if Path(name).is_file():  # DVC knows what its owner has changed
-                        yield Problem(name, "has other bytes than DVC noted", f"{FIX}, or {COPY}", (Path(name),), True)
+            if not output.stage and (modified := self.changes_of(output.path, "modified")):
+                modified -= self.list_changes(by_bytes=False).get("modified", set())  # what its owner has changed
+                for name in filter(os.path.isfile, sorted(modified)):
+                    yield Problem(name, "has other bytes than DVC noted", f"{FIX}, or {COPY}", (Path(name),))
             elif output.stage and (changed or (not output.cached and _hash(path) != output.md5)):
                 names = ", ".join(sorted(changed - {output.path})[:3])
-                yield Problem(output.path, f"has other bytes than dvc.lock says {names}".strip(), FIX, (path,))
+                yield Problem(output.path, f"has other bytes than dvc.lock says {names}".strip(), damaged=(path,))
             elif uncached:
                 again = f"dvc repro {output.stage}" if output.stage else f"dvc commit --force {output.path}.dvc"
                 yield Problem(output.path, "is right, but DVC's cache lacks some of it", again)
             for draft in filter(Path.exists, {files.draft_path(path), files.draft_path(path.with_suffix(".npz"))}):
-                yield Problem(str(draft), "is what a killed run left, and a later run has ended", FIX, (draft,))
+                yield Problem(str(draft), "is what a killed run left, and a later run has ended", damaged=(draft,))
 
     def check_features(self) -> Iterator[Problem]:
         """Find features that are not those of the photos, although DVC takes them for up to date."""
@@ -211,15 +191,27 @@ class _Project:
             try:
                 store.Features.read(store.FILE, Dataset.read())
             except SmallsetError as error:
-                yield Problem(str(store.FILE), str(error).removeprefix(f"{store.FILE}: "), FIX, (store.FILE,))
+                yield Problem(str(store.FILE), str(error).removeprefix(f"{store.FILE}: "), damaged=(store.FILE,))
 
-    def find_restorable(self, moved: set[str]) -> set[str]:
-        """The missing outputs and moved files of which DVC's cache lacks nothing."""
+    def restore(self, moved: dict[Path, str]) -> Iterator[str]:
+        """Restore outputs that are missing from DVC's cache or from git, and yield what was done."""
         missing = {output.path for output in self.outputs if output.cached and not Path(output.path).exists()}
-        names = missing | (moved & self.changes.get("deleted", set()))
-        return {
-            name for name in names if not any(Path(path).is_relative_to(name) for path in self.changes["not_in_cache"])
-        }
+        missing |= self.changes.get("deleted", set()) & set(map(str, moved))
+        if targets := sorted(path for path in missing if not self.changes_of(path, "not_in_cache")):
+            _run_dvc("checkout", "--force", *targets)
+            yield from (f"{path}: restored from DVC's cache" for path in targets)
+        for path, md5 in ((output.path, output.md5) for output in self.outputs if not output.cached):
+            content = git.run(Path.cwd(), "show", f"HEAD:./{path}", check=False)
+            if not Path(path).exists() and hashlib.md5(content).hexdigest() == md5:  # noqa: S324
+                git.run(Path.cwd(), "checkout", "HEAD", "--", path)
+                yield f"{path}: restored from git"
+        sources = [Path(output.path) for output in self.outputs if not output.stage]
+        lost = [path for path in moved if not path.exists() and any(map(path.is_relative_to, sources))]
+        contents = {_hash(Path(moved[path])) for path in lost} - {""}
+        for path, target in moved.items():  # and objects, without which DVC takes a damaged photo for an edited one
+            if path in lost or (not path.exists() and _hash(Path(target)) in contents):
+                shutil.move(target, path)
+                yield f"{path}: moved back, because nothing has its right bytes"
 
     def move_aside(self, path: Path) -> str:
         (self.root / ".dvc/tmp/broken").mkdir(parents=True, exist_ok=True)
@@ -230,27 +222,21 @@ class _Project:
 
 def _name_return(output: _Output, uncached: bool) -> str:
     """The commands that bring a missing output back."""
+    path = shlex.quote(output.path)
     if output.cached and not uncached:
-        return f"dvc checkout {shlex.quote(output.path)}"
-    has_remote = output.cached and _run_dvc("config", "core.remote", check=False).strip()
-    commands = [f"dvc pull {shlex.quote(output.path)}"] * bool(has_remote)
-    return ", or ".join([*commands, *[f"dvc repro {output.stage}"] * bool(output.stage)]) or COPY
+        return f"dvc checkout {path}"
+    pull = f"dvc pull {path}" if output.cached and _has_remote() else ""
+    return ", or ".join(filter(None, (pull, output.stage and f"dvc repro {output.stage}"))) or COPY
 
 
-def _restore_from_git(output: _Output) -> bool:
-    content = git.run(Path.cwd(), "show", f"HEAD:./{output.path}", check=False)
-    if output.cached or Path(output.path).exists() or hashlib.md5(content).hexdigest() != output.md5:  # noqa: S324
-        return False
-    with files.atomic_write(Path(output.path)) as draft:
-        draft.write_bytes(content)
-    return True
+def _has_remote() -> bool:
+    return bool(_run_dvc("config", "core.remote", check=False).strip())
 
 
-def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
+def _run_dvc(*arguments: str, check: bool = True, **environment: str) -> str:
     """What a DVC command prints; SmallsetError with its message when it fails and `check` is set."""
-    variables = {"DVC_SITE_CACHE_DIR": notes} if notes else {}
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
     if check and done.returncode:
         raise SmallsetError(f"dvc {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout if check else done.stdout + done.stderr
@@ -275,11 +261,7 @@ def _list_facts(declaration: dict[str, Any]) -> set[str]:
     """What dvc.lock should say about a stage: paths, and params as "params.yaml: key"."""
     entries = [{"params.yaml": [entry]} if isinstance(entry, str) else entry for entry in declaration.get("params", [])]
     params = {f"{file}: {key}" for entry in entries for file, keys in entry.items() for key in keys}
-    return params | set(map(normpath, declaration.get("deps", []))) | _list_outputs(declaration).keys()
-
-
-def _list_outputs(declaration: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {normpath(path): settings for path, settings in stage.list_outputs(declaration).items()}
+    return params | set(map(normpath, declaration.get("deps", []))) | stage.list_outputs(declaration).keys()
 
 
 def _read(path: Path) -> str:
