@@ -175,7 +175,7 @@ def test_a_damaged_model_is_fetched_or_makes_room_for_a_run(project: Path, with_
     assert dvc("status", "--json").strip() == "{}"
     assert run("--fix").exit_code == (0 if with_remote else 1)
     if not with_remote:
-        repair_as_told("model.keras: is missing. Run: dvc repro train")
+        repair_as_told("model.keras: is missing. Run: smallset check --fix, or dvc repro train")
     assert (project / "model.keras").read_text() == MODEL
     assert [path.read_text() for path in (project / ".dvc/tmp/broken").rglob("model.keras")] == [MODEL.upper()]
 
@@ -206,7 +206,7 @@ def test_damaged_objects_are_replaced_by_outputs_that_are_right(project: Path) -
 def test_missing_outputs_are_checked_out_or_made_again(project: Path) -> None:
     shutil.rmtree(project / "data/raw")
     (project / "score-a.json").unlink()
-    repair_as_told("data/raw: is missing. Run: dvc checkout data/raw")
+    repair_as_told("data/raw: is missing. Run: smallset check --fix, or dvc repro copy")
     (project / "score-a.json").write_text("7")
     repair_as_told("score-a.json: has other bytes than dvc.lock says")
 
@@ -216,8 +216,8 @@ def test_a_clone_without_its_data_gets_them(project: Path) -> None:
     for path in ("data/raw", "photos", ".dvc/cache", ".dvc/tmp"):
         shutil.rmtree(project / path)
     report = run().stdout
-    assert "photos: is missing. Run: dvc pull photos\n" in report
-    assert "data/raw: is missing. Run: dvc pull data/raw, or dvc repro copy\n" in report
+    assert "photos: is missing. Run: smallset check --fix, or dvc repro, after you have copied" in report
+    assert "data/raw: is missing. Run: smallset check --fix, or dvc repro copy\n" in report
     done = run("--fix")
     assert (done.exit_code, done.stdout) == (0, GOOD), done.stderr
 

@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from posixpath import normpath
@@ -84,7 +84,7 @@ def repair() -> Iterator[str]:
     problems, project = find_problems(), _Project()
     moved = {path: project.move_aside(path) for problem in problems for path in problem.damaged}
     yield from (f"{path}: moved to {target}" for path, target in moved.items())
-    if problems and _has_remote():
+    if problems and _run_dvc("config", "core.remote", check=False).strip():
         fetched = [output.path for output in project.outputs if output.cached and output.pushed]
         yield from _run_dvc("fetch", *fetched, check=False).splitlines()[-1:]
     yield from _Project().restore(moved)
@@ -97,8 +97,12 @@ class _Project:
         roots = [folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir()]
         if not roots or not Path("dvc.yaml").is_file():
             raise SmallsetError(f"{Path.cwd()}: expected a project, a folder with dvc.yaml in a DVC repository.")
-        self.root, self.lock = roots[0], _parse_lock(_read(LOCK)) if LOCK.is_file() else {}
-        for process in re.findall(r'"pid": (\d+)', _read(self.root / ".dvc/tmp/rwlock")):
+        self.root, self.lock = (
+            roots[0],
+            _parse_lock(LOCK.read_bytes().decode(errors="replace")) if LOCK.is_file() else {},
+        )
+        running = self.root / ".dvc/tmp/rwlock"
+        for process in re.findall(r'"pid": (\d+)', running.read_text() if running.is_file() else ""):
             if psutil.pid_exists(int(process)):
                 raise SmallsetError(f"DVC runs here (process {process}) and changes files. Wait until it has ended.")
 
@@ -117,14 +121,13 @@ class _Project:
                 if entry := (self.lock or {}).get(name, {}).get(path):
                     kept = settings.get("cache", True), settings.get("push", True)
                     outputs.append(_Output(path, entry["md5"], name, *kept))
-        added = [out for file in sorted(Path().glob("?*.dvc")) for out in stage.parse_yaml(_read(file))["outs"]]
+        added = [
+            out for file in sorted(Path().glob("?*.dvc")) for out in stage.parse_yaml(file.read_text("utf-8"))["outs"]
+        ]
         return [*outputs, *(_Output(out["path"], out["md5"]) for out in added)]
 
-    @cached_property
-    def changes(self) -> dict[str, set[str]]:
-        return self.list_changes(by_bytes=True)
-
-    def list_changes(self, by_bytes: bool) -> dict[str, set[str]]:
+    @cache  # noqa: B019 - a project lives as long as the process
+    def list_changes(self, by_bytes: bool = True) -> dict[str, set[str]]:
         """The files that are modified, added, deleted or not in DVC's cache; without `by_bytes` by their dates."""
         with tempfile.TemporaryDirectory() as empty:  # in place of DVC's notes about dates
             notes = {"DVC_SITE_CACHE_DIR": empty} if by_bytes else {}
@@ -133,7 +136,7 @@ class _Project:
         return {kind: {os.path.relpath(self.root / path) for path in paths} for kind, paths in kinds.items()}
 
     def changes_of(self, path: str, *kinds: str) -> set[str]:
-        names = {name for kind in kinds for name in self.changes.get(kind, set())}
+        names = {name for kind in kinds for name in self.list_changes().get(kind, set())}
         return {name for name in names if Path(name).is_relative_to(path)}
 
     def find_lost_entries(self) -> Iterator[str]:
@@ -166,7 +169,8 @@ class _Project:
             changed = self.changes_of(output.path, "modified", "added", "deleted")
             if not path.exists():
                 if output.pushed or not uncached:
-                    yield Problem(output.path, "is missing", _name_return(output, bool(uncached)))
+                    again = f"dvc repro {output.stage}" if output.stage else COPY
+                    yield Problem(output.path, "is missing", f"{FIX}, or {again}")
                 continue
             if not output.stage and (modified := self.changes_of(output.path, "modified")):
                 modified -= self.list_changes(by_bytes=False).get("modified", set())  # what its owner has changed
@@ -196,7 +200,7 @@ class _Project:
     def restore(self, moved: dict[Path, str]) -> Iterator[str]:
         """Restore outputs that are missing from DVC's cache or from git, and yield what was done."""
         missing = {output.path for output in self.outputs if output.cached and not Path(output.path).exists()}
-        missing |= self.changes.get("deleted", set()) & set(map(str, moved))
+        missing |= self.list_changes().get("deleted", set()) & set(map(str, moved))
         if targets := sorted(path for path in missing if not self.changes_of(path, "not_in_cache")):
             _run_dvc("checkout", "--force", *targets)
             yield from (f"{path}: restored from DVC's cache" for path in targets)
@@ -218,19 +222,6 @@ class _Project:
         target = Path(tempfile.mkdtemp(dir=self.root / ".dvc/tmp/broken", prefix=""), path.name)
         shutil.move(path, target)
         return os.path.relpath(target)
-
-
-def _name_return(output: _Output, uncached: bool) -> str:
-    """The commands that bring a missing output back."""
-    path = shlex.quote(output.path)
-    if output.cached and not uncached:
-        return f"dvc checkout {path}"
-    pull = f"dvc pull {path}" if output.cached and _has_remote() else ""
-    return ", or ".join(filter(None, (pull, output.stage and f"dvc repro {output.stage}"))) or COPY
-
-
-def _has_remote() -> bool:
-    return bool(_run_dvc("config", "core.remote", check=False).strip())
 
 
 def _run_dvc(*arguments: str, check: bool = True, **environment: str) -> str:
@@ -264,14 +255,8 @@ def _list_facts(declaration: dict[str, Any]) -> set[str]:
     return params | set(map(normpath, declaration.get("deps", []))) | stage.list_outputs(declaration).keys()
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
 def _hash(path: Path) -> str:
     """The md5 of a file's bytes; "" of a file that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-    except OSError:
-        return ""
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+    return ""
