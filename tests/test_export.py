@@ -4,7 +4,6 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +168,7 @@ def test_int8_falls_back_to_weights_only_and_a_constant_output_is_not_kept(
         run = write(job, path)
         return (lambda pixels: np.ones((len(pixels), 1))) if job.precision in broken else run
 
-    monkeypatch.setitem(export.FORMATS, "litert", replace(export.FORMATS["litert"], write=collapse))
+    monkeypatch.setitem(export.FORMATS, "litert", export.FORMATS["litert"]._replace(write=collapse))
     if len(broken) == 1:
         export.export(model, "litert", photos=drawn.root, int8=True)
     else:
@@ -202,8 +201,6 @@ def test_options_that_do_not_fit_are_one_error(drawn: Dataset, tmp_path: Path) -
         export.export(model, "savedmodel")
     with pytest.raises(SmallsetError, match=r"model: expected a path that ends in \.tflite"):
         export.export(model, "litert", tmp_path / "model")
-    with pytest.raises(SmallsetError, match="--format: expected one of onnx, litert, savedmodel, web; found tflite"):
-        export.export(model, "tflite")
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
