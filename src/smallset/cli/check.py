@@ -97,10 +97,8 @@ class _Project:
         roots = [folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir()]
         if not roots or not Path("dvc.yaml").is_file():
             raise SmallsetError(f"{Path.cwd()}: expected a project, a folder with dvc.yaml in a DVC repository.")
-        self.root, self.lock = (
-            roots[0],
-            _parse_lock(LOCK.read_bytes().decode(errors="replace")) if LOCK.is_file() else {},
-        )
+        self.root, lock = roots[0], LOCK.read_bytes().decode(errors="replace") if LOCK.is_file() else None
+        self.lock = {} if lock is None else _parse_lock(lock)
         running = self.root / ".dvc/tmp/rwlock"
         for process in re.findall(r'"pid": (\d+)', running.read_text() if running.is_file() else ""):
             if psutil.pid_exists(int(process)):

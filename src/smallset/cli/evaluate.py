@@ -47,7 +47,7 @@ def evaluate(
     if output is None and (ray_address is not None or "://" in photos):
         reason = "--ray-address" if ray_address is not None else photos
         raise SmallsetError(f"{reason}: the predictions need a place. Name it with --output.")
-    from smallset.cli import remote_files
+    from smallset.cli import remote_files, shards
     from smallset.datasets.dataset import Dataset
     from smallset.evaluation import metrics
     from smallset.models import model_file
@@ -57,7 +57,8 @@ def evaluate(
     photo_list = remote_files.find_photos(remote_files.open_location(photos))
     target = remote_files.open_location(output) if output is not None else None
     labels = _label_by_folder(photo_list, classes)
-    in_shards = target is not None and _uses_shards(photo_list, target, ray_address)
+    is_remote = "://" in f"{photos}{output}" or ray_address is not None
+    in_shards = target is not None and (is_remote or shards.MANIFEST in target.list_names())
     if target is not None and in_shards:
         table = _read_predictions(model, photo_list, labels, target, ray_address)
     else:
@@ -100,12 +101,6 @@ def _label_by_folder(photos: "PhotoList", classes: list[str]) -> list[str]:
     console.print_notes(scan.describe_unreadable({f: photos.errors[f] for f in outside if f in photos.errors}))
     console.print_notes(scan.describe_others({f: "in no class folder" for f in outside if f not in photos.errors}))
     return labels
-
-
-def _uses_shards(photos: "PhotoList", output: "Location", address: str | None) -> bool:
-    from smallset.cli import shards
-
-    return "://" in photos.location.name + output.name or address is not None or shards.MANIFEST in output.list_names()
 
 
 def _predict(model: Path, photos: "PhotoList", labels: list[str], batch_size: int) -> pd.DataFrame:

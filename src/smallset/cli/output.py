@@ -4,11 +4,11 @@ import csv
 import io
 import json
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 
 from smallset.models.classifier import Prediction
 from smallset.pipeline.text import visible
@@ -63,8 +63,8 @@ class Formatter:
         return {name: None if prediction.error else to_plain(getattr(prediction, name)) for name in self.extras}
 
     def _align(self, labels: Sequence[tuple[str, str]], extras: Sequence[str], file: str) -> str:
-        width = max(columns(visible(label)) for label in ("label", *self.classes))
-        cells = [f"{visible(label)}{' ' * (width - columns(visible(label)))}  {value:>11}" for label, value in labels]
+        width = max(cell_len(visible(label)) for label in ("label", *self.classes))  # two for a Chinese character
+        cells = [f"{set_cell_size(visible(label), width)}  {value:>11}" for label, value in labels]
         extras = [f"{visible(value):<{max(10, len(name))}}" for name, value in zip(self.extras, extras, strict=True)]
         return "  ".join([*cells, *extras, visible(file)]) + "\n"
 
@@ -91,8 +91,3 @@ def format_csv(cells: Sequence[object]) -> str:
     line, odd = io.StringIO(), any("\r" in str(cell) for cell in cells)
     csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL).writerow(cells)
     return line.getvalue()
-
-
-def columns(text: str) -> int:
-    """The number of columns in a terminal: Chinese, Japanese and Korean characters take two."""
-    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
