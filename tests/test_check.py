@@ -45,13 +45,13 @@ app = typer.Typer()
 app.command()(check.check)
 
 
-def dvc(*arguments: str, check: bool = True, **environment: str) -> str:
+def dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
     """Replaces check._run_dvc: the same in this process, without the second that DVC's imports take."""
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setenv("DVC_TEST", "1")  # or else DVC's JSON goes to the stdout that it found when it was imported
-        for name, value in environment.items():
-            patch.setenv(name, value)
+        if notes:
+            patch.setenv("DVC_SITE_CACHE_DIR", notes)
         code = main(list(arguments))
     assert code == 0 or not check, errors.getvalue()
     return output.getvalue()

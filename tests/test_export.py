@@ -75,7 +75,7 @@ def labels(name: str, path: Path) -> list[str]:
 @pytest.mark.parametrize("build", [compose, lambda: convnet(78, 3)])
 @FORMATS
 def test_another_runtime_gives_the_same_probabilities(
-    name: str, build: Callable[[], keras.Model], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: Any, build: Callable[[], keras.Model], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     skip_without(name)
     network, path = build(), tmp_path / FILES[name]
@@ -95,7 +95,7 @@ def test_another_runtime_gives_the_same_probabilities(
 
 @FORMATS
 def test_the_ood_score_is_an_output(
-    name: str, drawn: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: Any, drawn: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     skip_without(name)
     model = save_classifier(tmp_path / "model.keras", drawn)
@@ -138,7 +138,7 @@ def test_photos_that_do_not_decode_are_left_out(
 
 @pytest.mark.parametrize("name", ["onnx", "litert"])
 def test_int8_is_small_and_prints_both_accuracies(
-    name: str, drawn: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: Any, drawn: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     skip_without(name)
     network = convnet(78, 2)
@@ -192,7 +192,8 @@ def test_a_web_page_is_written_beside_its_model(
 
 def test_options_that_do_not_fit_are_one_error(drawn: Dataset, tmp_path: Path) -> None:
     model = tmp_path / "model.keras"
-    for name, photos in (("savedmodel", drawn.root), ("onnx", None)):
+    formats: list[tuple[Any, Path | None]] = [("savedmodel", drawn.root), ("onnx", None)]
+    for name, photos in formats:
         with pytest.raises(SmallsetError, match="--int8 needs --format onnx or --format litert, and --photos"):
             export.export(model, name, photos=photos, int8=True)
     (tmp_path / "model_savedmodel").touch()

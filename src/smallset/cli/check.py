@@ -24,6 +24,7 @@ import psutil
 import typer
 from ruamel.yaml.error import YAMLError
 
+from smallset.cli import console
 from smallset.pipeline import files, git, progress, stage, text
 from smallset.pipeline.errors import SmallsetError
 
@@ -56,11 +57,10 @@ def check(fix: Fix = False) -> None:
 
     DVC itself compares dates, and does not notice a damaged disk. Exit code: 0 no problem, 1 problems, 2 an error.
     """
-    for line in repair() if fix else ():
-        typer.echo(text.visible(line), err=True)
+    console.print_notes(repair() if fix else ())
     problems = find_problems()
     lines = [f"{problem.path}: {problem.message}. Run: {problem.command}" for problem in problems]
-    typer.echo(text.lines("\n".join(lines) or "All files are as dvc.lock says."))
+    print(text.lines("\n".join(lines) or "All files are as dvc.lock says."))
     raise typer.Exit(int(bool(problems)))
 
 
@@ -99,8 +99,8 @@ class _Project:
             raise SmallsetError(f"{Path.cwd()}: expected a project, a folder with dvc.yaml in a DVC repository.")
         self.root, lock = roots[0], LOCK.read_bytes().decode(errors="replace") if LOCK.is_file() else None
         self.lock = {} if lock is None else _parse_lock(lock)
-        running = self.root / ".dvc/tmp/rwlock"
-        for process in re.findall(r'"pid": (\d+)', running.read_text() if running.is_file() else ""):
+        running = "".join(map(Path.read_text, self.root.glob(".dvc/tmp/rwlock")))
+        for process in re.findall(r'"pid": (\d+)', running):
             if psutil.pid_exists(int(process)):
                 raise SmallsetError(f"DVC runs here (process {process}) and changes files. Wait until it has ended.")
 
@@ -128,8 +128,7 @@ class _Project:
     def list_changes(self, by_bytes: bool = True) -> dict[str, set[str]]:
         """The files that are modified, added, deleted or not in DVC's cache; without `by_bytes` by their dates."""
         with tempfile.TemporaryDirectory() as empty:  # in place of DVC's notes about dates
-            notes = {"DVC_SITE_CACHE_DIR": empty} if by_bytes else {}
-            status = json.loads(_run_dvc("data", "status", "--granular", "--json", **notes))
+            status = json.loads(_run_dvc("data", "status", "--granular", "--json", notes=empty if by_bytes else None))
         kinds = status.get("uncommitted", {}) | {"not_in_cache": status.get("not_in_cache", [])}
         return {kind: {os.path.relpath(self.root / path) for path in paths} for kind, paths in kinds.items()}
 
@@ -144,7 +143,10 @@ class _Project:
         """
         committed = _parse_lock(git.show(LOCK) or "") or {}
         for name, declaration in self.stages.items():
-            entry, earlier, facts = (self.lock or {}).get(name), committed.get(name), _list_facts(declaration)
+            entry, earlier = (self.lock or {}).get(name), committed.get(name)
+            params = ({"params.yaml": [key]} if isinstance(key, str) else key for key in declaration.get("params", []))
+            facts = {f"{file}: {key}" for entries in params for file, keys in entries.items() for key in keys}
+            facts |= set(map(normpath, declaration.get("deps", []))) | stage.list_outputs(declaration).keys()
             if entry is None:
                 if earlier or all(Path(path).exists() for path in stage.list_outputs(declaration)):
                     yield f"the entry of {name} is missing"
@@ -202,11 +204,11 @@ class _Project:
         if targets := sorted(path for path in missing if not self.changes_of(path, "not_in_cache")):
             _run_dvc("checkout", "--force", *targets)
             yield from (f"{path}: restored from DVC's cache" for path in targets)
-        for path, md5 in ((output.path, output.md5) for output in self.outputs if not output.cached):
-            content = git.run(Path.cwd(), "show", f"HEAD:./{path}", check=False)
-            if not Path(path).exists() and hashlib.md5(content).hexdigest() == md5:  # noqa: S324
-                git.run(Path.cwd(), "checkout", "HEAD", "--", path)
-                yield f"{path}: restored from git"
+        for name, md5 in ((output.path, output.md5) for output in self.outputs if not output.cached):
+            content = git.run(Path.cwd(), "show", f"HEAD:./{name}", check=False)
+            if not Path(name).exists() and hashlib.md5(content).hexdigest() == md5:  # noqa: S324
+                git.run(Path.cwd(), "checkout", "HEAD", "--", name)
+                yield f"{name}: restored from git"
         sources = [Path(output.path) for output in self.outputs if not output.stage]
         lost = [path for path in moved if not path.exists() and any(map(path.is_relative_to, sources))]
         contents = {_hash(Path(moved[path])) for path in lost} - {""}
@@ -222,17 +224,17 @@ class _Project:
         return os.path.relpath(target)
 
 
-def _run_dvc(*arguments: str, check: bool = True, **environment: str) -> str:
+def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
     """What a DVC command prints; SmallsetError with its message when it fails and `check` is set."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    command, variables = [sys.executable, "-m", "dvc", *arguments], {"DVC_SITE_CACHE_DIR": notes} if notes else {}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
     if check and done.returncode:
         raise SmallsetError(f"dvc {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout if check else done.stdout + done.stderr
 
 
 def _parse_lock(content: str) -> dict[str, dict[str, Any]] | None:
-    """The facts in a dvc.lock by stage, as _list_facts names them, without cut ones; None when DVC refuses the file."""
+    """What a dvc.lock says about each stage, by path or as "params.yaml: key"; None when DVC refuses the file."""
     entries = dict[str, dict[str, Any]]()
     try:
         document = stage.parse_yaml(content)
@@ -244,13 +246,6 @@ def _parse_lock(content: str) -> dict[str, dict[str, Any]] | None:
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
         return None
     return entries
-
-
-def _list_facts(declaration: dict[str, Any]) -> set[str]:
-    """What dvc.lock should say about a stage: paths, and params as "params.yaml: key"."""
-    entries = [{"params.yaml": [entry]} if isinstance(entry, str) else entry for entry in declaration.get("params", [])]
-    params = {f"{file}: {key}" for entry in entries for file, keys in entry.items() for key in keys}
-    return params | set(map(normpath, declaration.get("deps", []))) | stage.list_outputs(declaration).keys()
 
 
 def _hash(path: Path) -> str:

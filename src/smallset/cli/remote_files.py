@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import fsspec
 
@@ -27,8 +27,7 @@ DRAFT = ".part."
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "memory"}
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A folder in a file system; `name` is what the user wrote."""
 
     system: fsspec.AbstractFileSystem
@@ -113,23 +112,14 @@ class Location:
         return str(copy)
 
 
-@dataclass(frozen=True)
-class PhotoList:
-    """The sorted photos of a location.
-
-    Attributes:
-        location: Where they are.
-        files: Paths relative to the location.
-        errors: Why some cannot be read.
-        notes: Sentences about other files.
-        digest: sha256 of the names and sizes.
-    """
+class PhotoList(NamedTuple):
+    """The sorted photos of a location."""
 
     location: Location
-    files: list[str]
-    errors: dict[str, str]
-    notes: list[str]
-    digest: str
+    files: list[str]  # paths relative to the location
+    errors: dict[str, str]  # why some cannot be read
+    notes: list[str]  # sentences about other files
+    digest: str  # sha256 of the names and sizes
 
 
 def retry(call: Callable[..., bytes], *arguments: object) -> bytes:
