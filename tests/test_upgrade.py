@@ -24,18 +24,9 @@ subset: {by: given, train: null, validation: null, test: null, exclude: [heron/0
 audit: {leakage: error, near: 6}
 larger: {side: 192, mirror: false}
 linear: {C: 0.05, class_weights: null, calibrate: false}
-pooled:
-  depth: top
-  batch: 16
-  epochs: 9
-  learning_rate: 1.0e-4
-  optimizer: rmsprop
-  epsilon: 1.0e-7
-  ema_momentum: 0.9
-  class_weights: null
-  calibrate: true
-  patience: null
-  augmentation: {flip: horizontal, rotation: 0.1, shift: 0.05, shear: 0, zoom: 0.3, keep_aspect: false, fill: wrap}
+pooled: {depth: top, batch: 16, epochs: 9, learning_rate: 1.0e-4, optimizer: rmsprop, epsilon: 1.0e-7,
+  ema_momentum: 0.9, class_weights: null, calibrate: true, patience: null,
+  augmentation: {flip: horizontal, rotation: 0.1, shift: 0.05, shear: 0, zoom: 0.3, keep_aspect: false, fill: wrap}}
 compare: {smoothing: 0}
 """
 CODE = {  # what 0.2.0 copied into a project; here a line stands for each file

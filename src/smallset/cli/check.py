@@ -48,8 +48,8 @@ class _Output(NamedTuple):
     path: str
     md5: str  # as in dvc.lock or in a .dvc file
     stage: str = ""  # none for data that `dvc add` tracks
-    cached: bool = True  # by DVC; otherwise git tracks it
-    pushed: bool = True
+    cache: bool = True  # by DVC; otherwise git tracks it
+    push: bool = True
 
 
 def check(fix: Fix = False) -> None:
@@ -69,14 +69,13 @@ def find_problems() -> list[Problem]:
     project = _Project()
     if project.lock is None:  # DVC's commands refuse it, too
         return [Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it")]
-    lost = [Problem(str(LOCK), message) for message in project.find_lost_entries()]
-    return [*lost, *project.check_objects(), *project.check_outputs(), *project.check_features()]
+    return [*project.check_lock(), *project.check_objects(), *project.check_outputs(), *project.check_features()]
 
 
 def repair() -> Iterator[str]:
     """Repair what needs no run, and yield what was done."""
     project = _Project()
-    if project.lock is None or [*project.find_lost_entries()]:
+    if project.lock is None or [*project.check_lock()]:
         yield f"{LOCK}: moved to {project.move_aside(LOCK)}"
         if committed := git.show(LOCK):  # DVC's run cache has what stages have done since that commit
             files.write_text(LOCK, committed)
@@ -85,7 +84,7 @@ def repair() -> Iterator[str]:
     moved = {path: project.move_aside(path) for problem in problems for path in problem.damaged}
     yield from (f"{path}: moved to {target}" for path, target in moved.items())
     if problems and _run_dvc("config", "core.remote", check=False).strip():
-        fetched = [output.path for output in project.outputs if output.cached and output.pushed]
+        fetched = [output.path for output in project.outputs if output.cache and output.push]
         yield from _run_dvc("fetch", *fetched, check=False).splitlines()[-1:]
     yield from _Project().restore(moved)
 
@@ -99,8 +98,7 @@ class _Project:
             raise SmallsetError(f"{Path.cwd()}: expected a project, a folder with dvc.yaml in a DVC repository.")
         self.root, lock = roots[0], LOCK.read_bytes().decode(errors="replace") if LOCK.is_file() else None
         self.lock = {} if lock is None else _parse_lock(lock)
-        running = "".join(map(Path.read_text, self.root.glob(".dvc/tmp/rwlock")))
-        for process in re.findall(r'"pid": (\d+)', running):
+        for process in re.findall(r'"pid": (\d+)', "".join(map(Path.read_text, self.root.glob(".dvc/tmp/rwlock")))):
             if psutil.pid_exists(int(process)):
                 raise SmallsetError(f"DVC runs here (process {process}) and changes files. Wait until it has ended.")
 
@@ -117,12 +115,10 @@ class _Project:
         for name, declaration in self.stages.items():
             for path, settings in stage.list_outputs(declaration).items():
                 if entry := (self.lock or {}).get(name, {}).get(path):
-                    kept = settings.get("cache", True), settings.get("push", True)
-                    outputs.append(_Output(path, entry["md5"], name, *kept))
-        added = [
-            out for file in sorted(Path().glob("?*.dvc")) for out in stage.parse_yaml(file.read_text("utf-8"))["outs"]
-        ]
-        return [*outputs, *(_Output(out["path"], out["md5"]) for out in added)]
+                    cache, push = settings.get("cache", True), settings.get("push", True)
+                    outputs.append(_Output(path, entry["md5"], name, cache, push))
+        documents = (stage.parse_yaml(file.read_text("utf-8")) for file in sorted(Path().glob("?*.dvc")))
+        return [*outputs, *(_Output(out["path"], out["md5"]) for document in documents for out in document["outs"])]
 
     @cache  # noqa: B019 - a project lives as long as the process
     def list_changes(self, by_bytes: bool = True) -> dict[str, set[str]]:
@@ -133,10 +129,10 @@ class _Project:
         return {kind: {os.path.relpath(self.root / path) for path in paths} for kind, paths in kinds.items()}
 
     def changes_of(self, path: str, *kinds: str) -> set[str]:
-        names = {name for kind in kinds for name in self.list_changes().get(kind, set())}
-        return {name for name in names if Path(name).is_relative_to(path)}
+        changes = self.list_changes()
+        return {name for kind in kinds for name in changes.get(kind, ()) if Path(name).is_relative_to(path)}
 
-    def find_lost_entries(self) -> Iterator[str]:
+    def check_lock(self) -> Iterator[Problem]:
         """Name the stages of which dvc.lock has lost something that git's last commit or the outputs show.
 
         An entry is right when the committed one lacks the same: somebody has edited the graph, which DVC notices.
@@ -149,9 +145,9 @@ class _Project:
             facts |= set(map(normpath, declaration.get("deps", []))) | stage.list_outputs(declaration).keys()
             if entry is None:
                 if earlier or all(Path(path).exists() for path in stage.list_outputs(declaration)):
-                    yield f"the entry of {name} is missing"
+                    yield Problem(str(LOCK), f"the entry of {name} is missing")
             elif (missing := sorted(facts - entry.keys())) and (not earlier or facts <= earlier.keys()):
-                yield f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}"
+                yield Problem(str(LOCK), f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}")
 
     def check_objects(self) -> Iterator[Problem]:
         """Find damaged objects in DVC's cache, each of which is called by its md5."""
@@ -168,7 +164,7 @@ class _Project:
             path, uncached = Path(output.path), self.changes_of(output.path, "not_in_cache")
             changed = self.changes_of(output.path, "modified", "added", "deleted")
             if not path.exists():
-                if output.pushed or not uncached:
+                if output.push or not uncached:
                     again = f"dvc repro {output.stage}" if output.stage else COPY
                     yield Problem(output.path, "is missing", f"{FIX}, or {again}")
                 continue
@@ -176,7 +172,7 @@ class _Project:
                 modified -= self.list_changes(by_bytes=False).get("modified", set())  # what its owner has changed
                 for name in filter(os.path.isfile, sorted(modified)):
                     yield Problem(name, "has other bytes than DVC noted", f"{FIX}, or {COPY}", (Path(name),))
-            elif output.stage and (changed or (not output.cached and _hash(path) != output.md5)):
+            elif output.stage and (changed or (not output.cache and _hash(path) != output.md5)):
                 names = ", ".join(sorted(changed - {output.path})[:3])
                 yield Problem(output.path, f"has other bytes than dvc.lock says {names}".strip(), damaged=(path,))
             elif uncached:
@@ -199,12 +195,12 @@ class _Project:
 
     def restore(self, moved: dict[Path, str]) -> Iterator[str]:
         """Restore outputs that are missing from DVC's cache or from git, and yield what was done."""
-        missing = {output.path for output in self.outputs if output.cached and not Path(output.path).exists()}
+        missing = {output.path for output in self.outputs if output.cache and not Path(output.path).exists()}
         missing |= self.list_changes().get("deleted", set()) & set(map(str, moved))
         if targets := sorted(path for path in missing if not self.changes_of(path, "not_in_cache")):
             _run_dvc("checkout", "--force", *targets)
             yield from (f"{path}: restored from DVC's cache" for path in targets)
-        for name, md5 in ((output.path, output.md5) for output in self.outputs if not output.cached):
+        for name, md5 in ((output.path, output.md5) for output in self.outputs if not output.cache):
             content = git.run(Path.cwd(), "show", f"HEAD:./{name}", check=False)
             if not Path(name).exists() and hashlib.md5(content).hexdigest() == md5:  # noqa: S324
                 git.run(Path.cwd(), "checkout", "HEAD", "--", name)
@@ -220,8 +216,7 @@ class _Project:
     def move_aside(self, path: Path) -> str:
         (self.root / ".dvc/tmp/broken").mkdir(parents=True, exist_ok=True)
         target = Path(tempfile.mkdtemp(dir=self.root / ".dvc/tmp/broken", prefix=""), path.name)
-        shutil.move(path, target)
-        return os.path.relpath(target)
+        return os.path.relpath(shutil.move(path, target))
 
 
 def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
@@ -241,8 +236,7 @@ def _parse_lock(content: str) -> dict[str, dict[str, Any]] | None:
         for name, entry in document.get("stages", {}).items() if document["schema"] else ():
             items = [*entry.get("deps", []), *entry.get("outs", [])]
             entries[name] = {normpath(item["path"]): item for item in items if MD5.fullmatch(str(item.get("md5")))}
-            for file, params in entry.get("params", {}).items():
-                entries[name] |= {f"{file}: {key}": value for key, value in params.items()}
+            entries[name] |= {f"{file}: {key}": {} for file, keys in entry.get("params", {}).items() for key in keys}
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
         return None
     return entries
