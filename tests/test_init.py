@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -20,15 +21,14 @@ from smallset.datasets import corrections, folders
 from smallset.pipeline import files, git, params
 from smallset.pipeline.errors import SmallsetError
 
-ROOT = Path(__file__).parents[1]
+ROOT, PYTHON = Path(__file__).parents[1], sys.executable
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """The empty working folder, in no repository; only tests of DVC run `dvc add`, which takes seconds."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty working folder, in no repository."""
     identify(monkeypatch)
-    if "dvc" not in request.node.name:
-        skip_dvc(monkeypatch)
+    skip_dvc(monkeypatch)
     (tmp_path / "place").mkdir()
     monkeypatch.chdir(tmp_path / "place")
     return tmp_path / "place"
@@ -43,8 +43,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_git_tracks_the_pipeline_and_dvc_the_photos(
-    place: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(sys, "executable", PYTHON)  # this test runs `dvc add`
     before = {path: path.lstat() for path in photos.rglob("*.jpg")}
     summary = init.create(Path("my birds"), photos, None)
     folder = place / "my birds"
