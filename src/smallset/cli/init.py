@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-import jinja2
 import pandas as pd
 import typer
 from packaging.requirements import Requirement
@@ -26,10 +25,10 @@ from smallset.datasets import folders, scan, splits
 from smallset.datasets.dataset import Dataset
 from smallset.pipeline import files, git, install, params, progress, stage, text
 from smallset.pipeline.errors import SmallsetError
+from smallset.reports import rendering
 
 MANY = 1000  # photos; for more, the largest image size takes too long
-TEMPLATE = Path(__file__).parents[1] / "project"
-RENDERED = ("README.md", "summary.txt")  # files of the template that contain expressions
+TEMPLATE, TEXTS = Path(__file__).parents[1] / "project", "smallset.cli"  # other files contain expressions
 STAMP = "# Unless you change this file, smallset upgrade replaces it. sha256 of the lines below: "
 INSPECTED = 100  # photos that are decoded
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the disk that photos are copied to
@@ -51,7 +50,8 @@ def init(folder: Folder, photos: Photos, table: Table = None) -> None:
 def create(folder: Path, photos: Path, table: Path | None) -> str:
     """Create the project `folder` completely or not at all; return a summary with the next steps."""
     name = shlex.quote(str(folder))
-    folder, photos, table = _absolute(folder), _absolute(photos), _absolute(table) if table else None
+    folder, photos = (path.expanduser().absolute() for path in (folder, photos))  # the shell leaves ~ in --photos=~/a
+    table = table.expanduser().absolute() if table else None
     _check_folders(folder, photos)
     console.print_notes([f"Reading {photos}"])
     scanned = scan.scan(photos)
@@ -64,11 +64,11 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
             texts["params.yaml"] = texts["params.yaml"].replace("[224, 288, 384]", "[224, 288]")
         facts = _inspect(dataset, params.parse(stage.parse_yaml(texts["params.yaml"])))
         facts["notes"] = [*notes, *scan.describe_unreadable(unreadable), *facts["notes"]]
-        texts["README.md"] = _render("README.md", {**facts, "name": folder.name})
+        texts["README.md"] = rendering.render(TEXTS, "README.md", name=folder.name, **facts)
         for path, content in texts.items():
             files.write_text(draft / path, content)
         _commit(draft)
-    return _render("summary.txt", {**facts, "name": name})
+    return rendering.render(TEXTS, "summary.txt", name=name, **facts)
 
 
 def template(table: str | None, has_splits: bool = False) -> dict[str, str]:
@@ -76,7 +76,7 @@ def template(table: str | None, has_splits: bool = False) -> dict[str, str]:
 
     table: The table of labels in the project. has_splits: Whether the folders or the table contain the splits.
     """
-    paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and path.name not in RENDERED]
+    paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file()]
     texts = {path.relative_to(TEMPLATE).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     texts = {re.sub(r"(?<![^/])dot_", ".", path): content for path, content in texts.items()}
     values = {"smallset": metadata.version("smallset"), "table": json.dumps(table)}
@@ -111,10 +111,6 @@ def pin_requirements() -> str:
     del pins["smallset"]
     head = "# The packages that this project was created with. Install them: pip install -r requirements.txt\n"
     return head + _name_source() + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()  # the shell does not expand ~ in --photos=~/birds
 
 
 def _check_folders(folder: Path, photos: Path) -> None:
@@ -238,10 +234,3 @@ def _name_source() -> str:
         return f"smallset @ {url}\n"
     comment = "# Installed from a local folder or file. If pip does not find it: smallset @ git+https://..."
     return f"{comment}\n" * bool(url) + f"smallset=={metadata.version('smallset')}\n"
-
-
-def _render(name: str, facts: dict[str, Any]) -> str:
-    settings: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **settings)  # noqa: S701
-    environment.filters.update(plain=text.plain, visible=text.visible)
-    return environment.from_string((TEMPLATE / name).read_text(encoding="utf-8")).render(**facts)

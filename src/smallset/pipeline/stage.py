@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import import_module, metadata
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -137,7 +138,8 @@ def checkpoint(output: Path) -> Checkpoint:
 def list_outputs(declaration: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The paths of a stage's outputs with their settings, as {"cache": False}."""
     entries = [entry for kind in OUTPUT_KINDS for entry in declaration.get(kind, [])]
-    return dict((entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in entries)
+    items = [(entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in entries]
+    return {normpath(path): settings for path, settings in items}
 
 
 def digest(paths: Iterable[Path]) -> str:
