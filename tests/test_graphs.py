@@ -42,7 +42,7 @@ def entry_point(stage: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize(("folder", "name"), STAGES)
-def test_a_stage_declares_exactly_the_code_that_it_imports(folder: str, name: str) -> None:
+def test_a_stage_declares_exactly_the_code_that_it_imports_and_the_params_that_it_reads(folder: str, name: str) -> None:
     stage = stages(folder)[name]
     start = entry_point(stage)
     subpackages = {
@@ -52,12 +52,6 @@ def test_a_stage_declares_exactly_the_code_that_it_imports(folder: str, name: st
     expected |= {start.relative_to(ROOT).as_posix()} if PACKAGE not in start.parents else set()
     declared = {dep.removeprefix("${root}/").removeprefix("../") for dep in stage["deps"]}
     assert {dep for dep in declared if dep.startswith(("src/", "stages/"))} == expected
-
-
-@pytest.mark.parametrize(("folder", "name"), STAGES)
-def test_a_stage_declares_exactly_the_params_that_it_reads(folder: str, name: str) -> None:
-    stage = stages(folder)[name]
-    start = entry_point(stage)
     read = {
         node.attr
         for node in ast.walk(ast.parse(start.read_text()))

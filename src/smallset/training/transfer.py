@@ -55,12 +55,7 @@ def compose(frozen: Parts, trainable: Parts) -> keras.Model:
     for part in frozen:
         part.trainable = False
     unfreeze(trainable)
-    inputs = x = keras.Input([*frozen, *trainable][0].input_shape[1:])
-    for part in frozen:
-        x = part(x, training=False)  # otherwise EfficientNet would drop some of its blocks
-    for part in trainable:
-        x = part(x)
-    return keras.Model(inputs, x, name="smallset")
+    return convnets.join([*frozen, *trainable], "smallset", frozen=len(frozen))
 
 
 def unfreeze(parts: Parts) -> None:
