@@ -10,9 +10,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 import yaml
 
 from smallset.datasets.dataset import Dataset
+from smallset.models import precision
 from smallset.pipeline import stage
 
 pytestmark = pytest.mark.slow
@@ -59,6 +61,7 @@ def run(folder: Path, commands: list[str]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(stage, "run", lambda main: main())
+        patch.setattr(precision, "_settings", {})
         for command in commands:
             script, *arguments = command.rpartition("=")[2].split()
             name = command.partition("=")[0].split()[0]
@@ -66,6 +69,7 @@ def run(folder: Path, commands: list[str]) -> Path:
             patch.setenv("DVC_STAGE", f"{name}@{arguments[0]}" if name in ("seeds", "evaluate") else name)
             keras.utils.clear_session()  # the names of layers begin anew in each process
             runpy.run_path(str(ROOT / f"stages/{script}.py"))
+    tf.config.optimizer.set_experimental_options({precision.BFLOAT16: False})  # for other tests in this process
     return folder
 
 
