@@ -6,8 +6,7 @@ from pathlib import Path
 
 from smallset.datasets.dataset import Dataset
 from smallset.features import activations
-from smallset.models import convnets, model_file, precision
-from smallset.models.classifier import Classifier
+from smallset.models import model_file, precision
 from smallset.pipeline import stage
 from smallset.training import fitting, transfer
 
@@ -17,14 +16,11 @@ def main() -> None:
     precision.prepare(p.seed, p.precision)
     dataset, output = Dataset.read(), Path("models/augmented.keras")
     data = activations.data(Path("data/features/views"), Path("data/features/photos"), dataset)
-    shape = data.train.views.shape[2:]
-    head = convnets.book_head(shape, len(dataset.classes), p.augmented.dense_units, p.augmented.dropout)
+    head = transfer.build_head(data, p.augmented)
     backbone = [model_file.open_network(Path(f"models/backbone/{part}.keras")) for part in ("frozen", "last_block")]
     run = fitting.Run(p.seed, stage.checkpoint(output), Path("metrics/augmented/history.csv"))
-    network, fitted = transfer.fit_views(backbone, [head], data, p.augmented, run, p.augmentation)
-    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
-    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
-    run.checkpoint.remove()
+    network, fitted = transfer.fit(backbone, [head], data, p.augmented, run, p.augmentation)
+    fitting.save(network, fitted, dataset, run, output)
 
 
 stage.run(main)

@@ -17,9 +17,9 @@ def main() -> None:
     models = comparison.read_models(METRICS, names)
     paths = {name: Path(f"data/seeds/{name}.npy") for name in names}
     seeds = {name: np.load(path, allow_pickle=False) for name, path in paths.items() if path.is_file()}
-    runs = comparison.measure_runs(models, seeds, Dataset.read().test.labels, p.seed) if seeds else None
+    runs = comparison.measure_runs(models, seeds, Dataset.read().test.labels, p.seed) if seeds else comparison.NO_RUNS
     comparison.write_comparison(models, METRICS, Path("plots"), runs)
-    files.write_csv(METRICS / "curves.csv", comparison.tidy_curves(models.histories))
+    files.write_csv(METRICS / "curves.csv", comparison.tidy_curves(models))
 
 
 stage.run(main)

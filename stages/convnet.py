@@ -9,7 +9,6 @@ from pathlib import Path
 from smallset.datasets.dataset import Dataset
 from smallset.images import batches
 from smallset.models import convnets, precision
-from smallset.models.classifier import Classifier
 from smallset.pipeline import stage
 from smallset.training import fitting
 
@@ -22,9 +21,7 @@ def main() -> None:
     load = partial(batches.load, image_size=p.image_size)
     run = fitting.Run(p.seed, stage.checkpoint(output), Path(f"metrics/{name}/history.csv"))
     fitted = fitting.fit(network, load, dataset.train, dataset.validation, getattr(p, name), run)
-    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
-    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
-    run.checkpoint.remove()
+    fitting.save(network, fitted, dataset, run, output)
 
 
 stage.run(main)

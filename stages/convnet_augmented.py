@@ -8,7 +8,6 @@ from pathlib import Path
 from smallset.datasets.dataset import Dataset
 from smallset.images import batches
 from smallset.models import convnets, precision
-from smallset.models.classifier import Classifier
 from smallset.pipeline import stage
 from smallset.training import fitting
 
@@ -21,9 +20,7 @@ def main() -> None:
     load = partial(batches.load, image_size=p.image_size, augment=p.augmentation)
     run = fitting.Run(p.seed, stage.checkpoint(output), Path("metrics/convnet_augmented/history.csv"))
     fitted = fitting.fit(network, load, dataset.train, dataset.validation, p.convnet_augmented, run)
-    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
-    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
-    run.checkpoint.remove()
+    fitting.save(network, fitted, dataset, run, output)
 
 
 stage.run(main)

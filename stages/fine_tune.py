@@ -7,7 +7,6 @@ from pathlib import Path
 from smallset.datasets.dataset import Dataset
 from smallset.features import activations
 from smallset.models import model_file, precision
-from smallset.models.classifier import Classifier
 from smallset.pipeline import stage
 from smallset.training import fitting, transfer
 
@@ -19,10 +18,8 @@ def main() -> None:
     data = activations.data(Path("data/activations/views"), Path("data/activations/photos"), dataset)
     _, frozen, last_block, head = model_file.open_network(Path("models/augmented.keras")).layers
     run = fitting.Run(p.seed, stage.checkpoint(output), Path("metrics/fine_tune/history.csv"))
-    network, fitted = transfer.fit_views([frozen], [last_block, head], data, p.fine_tune, run, p.augmentation)
-    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
-    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
-    run.checkpoint.remove()
+    network, fitted = transfer.fit([frozen], [last_block, head], data, p.fine_tune, run, p.augmentation)
+    fitting.save(network, fitted, dataset, run, output)
 
 
 stage.run(main)

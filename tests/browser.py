@@ -5,8 +5,8 @@ import http.server
 import os
 import shutil
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,14 +72,12 @@ def read_predictions(page: Any, count: int) -> dict[str, dict[str, Any]]:
 def serve(folder: Path) -> Iterator[str]:
     """The address of a static server for a folder, like `python -m http.server`."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=os.fspath(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, ThreadPoolExecutor() as pool:
+        pool.submit(server.serve_forever)
         try:
             yield f"http://127.0.0.1:{server.server_port}/"
         finally:
             server.shutdown()
-            thread.join()
 
 
 @contextmanager
@@ -87,18 +85,14 @@ def run(routes: Any) -> Iterator[str]:
     """The address, with the token, of a page of smallset.web that runs in a thread."""
     from smallset.web import server
 
-    with socket.socket() as listener:
-        listener.bind((server.HOST, 0))
-        listener.listen()
+    with socket.create_server((server.HOST, 0)) as listener, ThreadPoolExecutor() as pool:
         port = listener.getsockname()[1]
         running = server.make_server(server.make_app(routes, port, "token"))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
+        pool.submit(running.run, sockets=[listener])
         try:
             yield f"http://{server.HOST}:{port}/?token=token"
         finally:
             running.should_exit = True
-            thread.join()
 
 
 def open_client(routes: Any) -> Any:
@@ -117,14 +111,12 @@ def save_photos(folder: Path) -> list[Path]:
     """Photos in all orientations, small and large, gray, transparent, and in several formats."""
     folder.mkdir()
     picture = synthetic.picture(synthetic.cat, 300, np.random.default_rng(0)).resize((300, 200))
-    for orientation in range(1, 9):
-        exif = Image.Exif()
-        exif[274] = orientation
-        picture.save(folder / f"turned-{orientation}.jpg", exif=exif)
     large = synthetic.picture(synthetic.dog, 600, np.random.default_rng(1))
     large = large.resize((4032, 3024), Image.Resampling.BICUBIC)
     exif = Image.Exif()
-    exif[274] = 6
+    for orientation in (*range(1, 9), 6):
+        exif[274] = orientation
+        picture.save(folder / f"turned-{orientation}.jpg", exif=exif)
     large.save(folder / "large.jpg", exif=exif)
     large.resize((2051, 2049)).save(folder / "large-odd.jpg", progressive=True)
     large.resize((5203, 5001)).save(folder / "large.png", compress_level=1)

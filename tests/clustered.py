@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -85,27 +86,20 @@ def crowded() -> Work:
 
 def features() -> str:
     """Features from the cluster have the bytes of those from this process."""
-    import numpy as np
-    import pandas as pd
-    from PIL import Image
-
     from smallset import embed
-    from smallset.datasets.dataset import Dataset
+    from smallset.datasets import folders, synthetic
     from smallset.features import embedding
     from smallset.models import precision
 
     embedding.SHARD = 4
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(0, 256, (48, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(f"{number}.png")
-    columns = {"file": [f"{number}.png" for number in range(12)], "label": ["a", "b"] * 6, "group": ""}
-    table = pd.DataFrame(columns | {"split": ["train"] * 9 + ["test"] * 3, "sha256": [f"{n:064}" for n in range(12)]})
+    synthetic.draw(Path("drawn"), 6, 48, seed=0)
+    drawn, _ = folders.read_folder(Path.cwd() / "drawn")
+    table = drawn.table.assign(split=["train"] * 9 + ["test"] * 3, sha256=[f"{n:064}" for n in range(12)])
     values = []
     for address in (os.environ[cluster.VARIABLE], ""):
         os.environ[cluster.VARIABLE] = address
         precision.prepare(0, "auto")
-        dataset = Dataset(table, ("a", "b"), Path.cwd())
-        result = embed(dataset, "EfficientNetLite0", weights=None, image_sizes=[32])
+        result = embed(replace(drawn, table=table), "EfficientNetLite0", weights=None, image_sizes=[32])
         arrays = (result.values, result.flipped, result.thumbnails)
         values.append([None if array is None else array.tobytes() for array in arrays])
     return "equal" if values[0] == values[1] else "different"

@@ -89,7 +89,7 @@ def fabricate_models(
             files.write_csv(folder / f"metrics/{name}/history.csv", fabricate_history(skill, random))
         Classifier(network(name), dataset.classes, TEMPERATURE).save(folder / f"models/{name}.keras")
         runs += [(name, seed, 0.9 - 0.002 * seed) for seed in range(5 if name in (repeated or []) else 0)]
-    table = pd.DataFrame(runs, columns=["model", "seed", "accuracy"]) if repeated else None
+    table = pd.DataFrame(runs, columns=["model", "seed", "accuracy"])
     models = comparison.read_models(folder / "metrics", [*skills])
     comparison.write_comparison(models, folder / "metrics", folder / "plots", table)
     for name in ("split", "report"):

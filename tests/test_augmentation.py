@@ -1,43 +1,35 @@
 """Augmentation draws what the book's layers draw, photo by photo."""
 
-import hashlib
 from dataclasses import replace
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
+from albums import digest, make_album
 from conftest import ROOT
 from numpy.typing import NDArray
 
-from smallset.datasets.dataset import Dataset
 from smallset.images import augmentation
 from smallset.pipeline import params
 
 SIZE, COUNT = 100, 400
 NOTHING = params.Augmentation(flip="none", rotation=0, zoom=0, fill="nearest")
 BOOK = params.read(ROOT / "params.yaml").augmentation
-STILL = NOTHING.model_copy(update={"flip": "horizontal"})
 COLUMNS, ROWS = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
 POSITIONS = np.stack([COLUMNS, ROWS, 0 * ROWS], axis=-1).astype(np.float32)  # each pixel's own column and row
 
 
-def album(count: int = COUNT) -> Dataset:
-    """Photos of which only the digest is used."""
-    digests = [hashlib.sha256(f"a/{number}".encode()).hexdigest() for number in range(count)]
-    return Dataset(pd.DataFrame({"file": digests, "label": "a", "sha256": digests}), ("a", "b"))
+PHOTOS = make_album({"a": COUNT})  # of which only the digests are used
 
 
 def origins(**changes: object) -> NDArray[np.float64]:
     """The column and row that each pixel of each photo is taken from: (count, size, size, 2)."""
-    p = NOTHING.model_copy(update=changes)
-    transforms = augmentation.draw_transforms(p, SIZE, 0, 0, album())
-    pictures = np.repeat(POSITIONS[None], COUNT, axis=0)
-    return np.asarray(augmentation.transform(pictures, transforms, p.fill))[..., :2].astype(np.float64)
+    view = augmentation.view(NOTHING.model_copy(update=changes), SIZE, 0, 0)
+    return np.asarray(view(np.repeat(POSITIONS[None], COUNT, axis=0), PHOTOS))[..., :2].astype(np.float64)
 
 
 def test_a_view_depends_on_seed_number_and_photo_alone() -> None:
-    photos = album(6)
+    photos = PHOTOS.take([*range(6)])
     drawn = augmentation.draw_transforms(BOOK, SIZE, 1, 2, photos)
     some = augmentation.draw_transforms(BOOK, SIZE, 1, 2, photos.take([4, 0, 5]))
     np.testing.assert_array_equal(some, drawn[[4, 0, 5]])
@@ -48,20 +40,18 @@ def test_a_view_depends_on_seed_number_and_photo_alone() -> None:
 
 
 def test_views_are_those_of_0_2_0() -> None:
-    drawn = augmentation.draw_transforms(BOOK, 180, 1337, 0, album(3))
-    expected = [
-        [1.0763688, -0.2957559, 19.6351414],
-        [0.7903914, 0.1803797, 2.615984],
-        [1.1651359, -0.1155699, -4.436153],
-    ]
-    np.testing.assert_allclose(drawn[:, :3], expected, rtol=1e-6)
+    photos = PHOTOS.take([0])
+    table = photos.table.assign(sha256=digest("a/0"))
+    drawn = augmentation.draw_transforms(BOOK, 180, 1337, 0, replace(photos, table=table))
+    np.testing.assert_allclose(drawn[0, :3], [1.0763688, -0.2957559, 19.6351414], rtol=1e-6)
 
 
-def test_one_param_does_not_change_what_another_draws() -> None:
-    for key, value in {"zoom": 0.2, "rotation": 0.02, "fill": "wrap"}.items():
-        changed = BOOK.model_copy(update={"rotation": 0, "zoom": 0} | {key: value})
-        flips = [augmentation.draw_transforms(p, SIZE, 0, 0, album(20))[:, 0] < 0 for p in (changed, STILL)]
-        np.testing.assert_array_equal(flips[0], flips[1])
+@pytest.mark.parametrize(("key", "value"), [("zoom", 0.2), ("rotation", 0.02), ("fill", "wrap")])
+def test_one_param_does_not_change_what_another_draws(key: str, value: object) -> None:
+    flipped = NOTHING.model_copy(update={"flip": "horizontal"})
+    changed = flipped.model_copy(update={key: value})
+    flips = [augmentation.draw_transforms(p, SIZE, 0, 0, PHOTOS)[:, 0] < 0 for p in (changed, flipped)]
+    np.testing.assert_array_equal(flips[0], flips[1])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +89,6 @@ def test_a_zoom_keeps_the_aspect_ratio() -> None:
 
 @pytest.mark.parametrize(("fill", "black"), [("nearest", False), ("reflect", False), ("constant", True)])
 def test_the_fill_decides_what_is_beyond_the_edges(fill: str, black: bool) -> None:
-    pictures = np.full((COUNT, SIZE, SIZE, 3), 200, np.float32)
-    p = NOTHING.model_copy(update={"zoom": 0.3})
-    moved = np.asarray(augmentation.transform(pictures, augmentation.draw_transforms(p, SIZE, 0, 0, album()), fill))
+    view = augmentation.view(NOTHING.model_copy(update={"zoom": 0.3, "fill": fill}), SIZE, 0, 0)
+    moved = np.asarray(view(np.full((COUNT, SIZE, SIZE, 3), 200, np.float32), PHOTOS))
     assert (moved.min() < 1) == black

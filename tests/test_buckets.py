@@ -1,6 +1,5 @@
 """Labels from a bucket into a bucket: an S3 of moto's on this machine, which no run needs to know from the real one."""
 
-import io
 import itertools
 import re
 import signal
@@ -27,7 +26,7 @@ from smallset.datasets.dataset import Dataset
 
 for package in ("pyarrow", "s3fs", "moto", "flask_cors"):
     pytest.importorskip(package)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_shards")]
 
 PREDICT = "from smallset.cli import main, shards; shards.LENGTH = 4; shards.BATCH = 2; main.app(prog_name='smallset')"
 MANY = 120  # photos; so many that a run is killed before its end
@@ -73,9 +72,6 @@ def rights(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"AWS_{name}", value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(shards, "LENGTH", 4)
-    monkeypatch.setattr(shards, "BATCH", 2)
-    monkeypatch.setattr(remote_files, "WAITS", ())
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
@@ -97,7 +93,6 @@ def model(photos: Dataset) -> Path:
 
 @pytest.fixture
 def store() -> Any:
-    """The file system that fsspec has for it."""
     return fsspec.filesystem("s3")
 
 
@@ -126,9 +121,12 @@ def contents(target: str) -> dict[str, bytes]:
 
 def finished(target: str) -> set[str]:
     """The names of the complete shards."""
-    return {
-        name for name in remote_files.open_location(target).list_names() if name.endswith(".parquet") and name[0] != "."
-    }
+    return {name for name in remote_files.open_location(target).list_names() if name.endswith(".parquet")}
+
+
+def read(target: str) -> pd.DataFrame:
+    """All rows, by file."""
+    return pd.concat(shards.read_shards(remote_files.open_location(target), len(finished(target)))).set_index("file")
 
 
 def allow(server: str, requests: str) -> None:
@@ -160,21 +158,6 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     assert len(contents(target)) == MANY / 4 + 1
 
 
-def test_evaluate_gives_the_measures_of_a_local_run(
-    tmp_path: Path, model: Path, photos: Dataset, store: Any, bucket: str
-) -> None:
-    store.put(f"{photos.root}/", f"{bucket}/photos/", recursive=True)
-    sources = [photos.root, f"s3://{bucket}/photos/"]
-    targets = [str(tmp_path / "tables"), f"s3://{bucket}/labels/"]
-    local, there = (
-        CliRunner().invoke(app, ["evaluate", str(model), str(source), "--output", target, "--batch-size", "2"])
-        for source, target in zip(sources, targets, strict=True)
-    )
-    assert (local.exit_code, there.exit_code) == (0, 0), there.output
-    assert local.stdout == there.stdout
-    assert contents(targets[1])["per_class.csv"] == (tmp_path / "tables/per_class.csv").read_bytes()
-
-
 def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
     model: Path, photos: Dataset, store: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,8 +175,7 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
     monkeypatch.setattr(remote_files, "find_photos", remove_late)
     answer = predict(model, f"s3://{bucket}/odd/", f"s3://{bucket}/labels")
     assert answer.exit_code == 1, answer.output
-    parquet = [file for name, file in contents(f"s3://{bucket}/labels").items() if name.endswith(".parquet")]
-    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in parquet).set_index("file")
+    rows = read(f"s3://{bucket}/labels")
     errors = rows["error"].dropna()
     assert [*rows.index] == sorted([*NAMES, "gone.jpg", "bad.jpg", "zero.png"])
     assert {*errors.index} == {"gone.jpg", "bad.jpg", "zero.png"}
@@ -239,6 +221,4 @@ def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(
     assert "PermissionError" in answer.stderr
     assert 0 < len(finished(target)) < MANY / 4
     assert predict(model, source, target).exit_code == 0
-    parquet = [file for name, file in contents(target).items() if name.endswith(".parquet")]
-    rows = pd.concat(pd.read_parquet(io.BytesIO(shard)) for shard in parquet)
-    assert rows["label"].notna().sum() == MANY
+    assert read(target)["label"].notna().sum() == MANY

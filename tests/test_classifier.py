@@ -10,14 +10,12 @@ import keras
 import numpy as np
 import pytest
 from networks import convnet, fit_classifier
-from numpy.typing import NDArray
 
 import smallset
 from smallset.datasets.dataset import Dataset
 from smallset.images import batches, decoding
 from smallset.models import convnets, model_file
 from smallset.models.classifier import Classifier, with_features
-from smallset.models.reference import Reference
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
@@ -98,8 +96,8 @@ def test_an_unknown_photo_has_no_prediction_set(classifier: Classifier, drawn: D
     assert sum(prediction.unknown for prediction in classifier.predict(drawn.paths, ood_rate=1.0)) >= 9
 
 
-def test_a_classifier_without_a_reference_predicts_labels_only(drawn: Dataset) -> None:
-    prediction = fit_classifier(drawn, reference=False).predict(drawn.paths[0])
+def test_a_classifier_without_a_reference_predicts_labels_only(classifier: Classifier, drawn: Dataset) -> None:
+    prediction = replace(classifier, reference=None).predict(drawn.paths[0])
     assert (prediction.unknown, prediction.prediction_set, len(prediction.coordinates)) == (False, (), 0)
     assert np.isnan(prediction.ood_score)
 
@@ -124,12 +122,7 @@ def test_a_saved_classifier_is_the_same_and_knows_its_photos(
 def test_a_file_of_0_2_has_the_same_thresholds(classifier: Classifier, drawn: Dataset, tmp_path: Path) -> None:
     known = classifier.reference
     assert known is not None
-    arrays: dict[str, NDArray[Any]] = {
-        "mean": known.mean,
-        "scale": known.scale,
-        "axes": known.axes,
-        "trained": known.ood_scores,
-    }
+    arrays: dict[str, Any] = {"mean": known.mean, "scale": known.scale, "axes": known.axes, "trained": known.ood_scores}
     arrays |= {"usual": known.ood_scores, "doubt": known.nonconformity_scores}
     metadata = {"classes": ["cat", "dog"], "temperature": 1.0, "photos": [drawn.sha256[0][:16]]}
     model_file.save(classifier.network, tmp_path / "old.keras", metadata, arrays)
@@ -142,13 +135,9 @@ def test_a_file_of_0_2_has_the_same_thresholds(classifier: Classifier, drawn: Da
 def test_reference_scores_of_another_network_are_refused(classifier: Classifier, tmp_path: Path) -> None:
     known = classifier.reference
     assert known is not None
-    classifier.reference = Reference(
-        known.mean[1:], known.scale[1:], known.axes[:, 1:], known.ood_scores, known.nonconformity_scores
-    )
-    classifier.save(tmp_path / "x.keras")
-    with pytest.raises(
-        SmallsetError, match=r"x.keras: not a complete model file: its reference scores belong to another"
-    ):
+    narrower: dict[str, Any] = {"mean": known.mean[1:], "scale": known.scale[1:], "axes": known.axes[:, 1:]}
+    replace(classifier, reference=replace(known, **narrower)).save(tmp_path / "x.keras")
+    with pytest.raises(SmallsetError, match="x.keras: not a complete model file: its reference scores belong to ano"):
         Classifier.load(tmp_path / "x.keras")
 
 
@@ -163,9 +152,6 @@ def test_features_are_the_input_of_the_last_layer_wherever_it_is() -> None:
         features, probabilities = classifier.features_and_probabilities(pixels)
         assert features.shape == (2, width)
         np.testing.assert_allclose(probabilities, network(pixels), atol=1e-5)
-        last = network
-        while hasattr(last, "layers"):
-            last = last.layers[-1]
-        np.testing.assert_allclose(last(features), network(pixels), atol=1e-5)
+        np.testing.assert_allclose(model_file.last_layer(network)(features), network(pixels), atol=1e-5)
     pooled = keras.Model(chapter.input, keras.layers.GlobalAveragePooling2D()(chapter.layers[2].output))
     assert with_features(pooled).output_shape == pooled.output_shape  # its last layer has no features (n, d)

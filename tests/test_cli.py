@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from smallset.cli import main
 from smallset.pipeline import stage
 from smallset.pipeline.errors import SmallsetError
 
+SOURCES = [*Path(main.__file__).parents[1].rglob("*.py"), *(Path(__file__).parents[1] / "stages").glob("*.py")]
 HEAVY = {"keras", "matplotlib", "numpy", "openvino", "pandas", "sklearn", "tensorflow"}
 SUGGEST = """
 import types, smallset.cli.main as m
@@ -37,24 +40,19 @@ def smallset(*arguments: str, before: str, **environment: str) -> subprocess.Com
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A command `suggest` that calls `command.function`."""
-    module = SimpleNamespace()
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Result]:
+    """Run a command that prints a result and raises an error."""
 
-    def suggest() -> None:
-        """Do something."""
-        print("a result")
-        module.function()
+    def run_and_raise(error: Exception) -> Result:
+        def suggest() -> None:
+            """Do something."""
+            print("a result")
+            raise error
 
-    monkeypatch.setattr(main, "import_module", lambda _: SimpleNamespace(suggest=suggest))
-    return module
+        monkeypatch.setattr(main, "import_module", lambda _: SimpleNamespace(suggest=suggest))
+        return run("suggest")
 
-
-def throw(error: Exception) -> Any:
-    def function() -> None:
-        raise error
-
-    return function
+    return run_and_raise
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
@@ -84,20 +82,17 @@ def test_a_misspelled_command_is_corrected() -> None:
 
 
 @pytest.mark.parametrize("error", [SmallsetError("birds: expected a\nproject\x1b[1m"), OSError(2, "No such file", "x")])
-def test_an_error_for_the_user_has_no_traceback(command: SimpleNamespace, error: Exception) -> None:
-    command.function = throw(error)
-    done = run("suggest")
+def test_an_error_for_the_user_has_no_traceback(fail: Callable[[Exception], Result], error: Exception) -> None:
+    done = fail(error)
     assert (done.exit_code, done.stdout) == (2, "a result\n")
     assert done.stderr.startswith("smallset: ")
     assert "\x1b" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_other_errors_are_not_hidden_and_a_reader_may_stop_reading(command: SimpleNamespace) -> None:
-    command.function = throw(IndexError())
-    assert isinstance(run("suggest").exception, IndexError)
-    command.function = throw(BrokenPipeError(32, "Broken pipe"))
-    done = run("suggest")
+def test_other_errors_are_not_hidden_and_a_reader_may_stop_reading(fail: Callable[[Exception], Result]) -> None:
+    assert isinstance(fail(IndexError()).exception, IndexError)
+    done = fail(BrokenPipeError(32, "Broken pipe"))
     assert (done.exit_code, done.stderr) == (1, "")
 
 
@@ -114,16 +109,24 @@ def test_closed_streams_do_no_harm(closed: str, tmp_path: Path) -> None:
 
 def test_run_needs_a_stage_and_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = run("run", "fine_tuned")
-    assert done.exit_code == 2
-    stages = "evaluate, features, fine_tune, issues, linear_probe, report, split"
-    assert f"fine_tuned: unknown stage. Expected: {stages}. Did you mean 'fine_tune'?" in done.stderr
-    done = run("run", "split")
-    assert done.exit_code == 2
-    assert "expected a project, found no dvc.yaml and no params.yaml. Change to the folder of one" in done.stderr
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr(stage, "run_module", lambda *arguments: calls.append(arguments))
+    stages = "evaluate, features, fine_tune, issues, linear_probe, report, split"
+    for name, message in (
+        ("fine_tuned", f"fine_tuned: unknown stage. Expected: {stages}. Did you mean 'fine_tune'?"),
+        ("split", "expected a project, found no dvc.yaml and no params.yaml. Change to the folder of one"),
+    ):
+        done = run("run", name)
+        assert (done.exit_code, calls) == (2, [])
+        assert message in done.stderr
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / name).touch()
     assert run("run", "evaluate", "fine_tuned").exit_code == 0
     assert calls == [("evaluate", "fine_tuned")]
+
+
+def test_messages_name_commands_that_exist_and_no_files_for_dvc_repro() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    commands = set(re.findall(r"(?:[Rr]un: |`)smallset ([a-z]+)", sources))
+    assert {"check"} <= commands <= set(main.COMMANDS)
+    assert not re.findall(r"dvc repro \{(?:path|file|name|model)\}", sources)

@@ -9,21 +9,18 @@ import pytest
 from arrays import dataset
 
 from smallset.evaluation import comparison, metrics, significance
-from smallset.evaluation.comparison import Models
+from smallset.evaluation.comparison import Model
 from smallset.models.predictions import Predictions
 from smallset.pipeline.errors import SmallsetError
 
 SCORES = {"accuracy": 0.75, "loss": 0.5, "brier": 0.2, "ece": 0.1, "ece_null_p95": 0.3, "auc": 0.8, "f1": 0.7, "n": 4}
 SCORES |= {"val_accuracy": 0.8, "val_loss": 0.4}
-HISTORY = pd.DataFrame(
-    {
-        "epoch": [1, 2, 3],
-        "accuracy": [0.5, 0.7, 0.9],
-        "loss": [0.7, 0.5, 0.2],
-        "val_accuracy": [0.5, 0.8, 0.75],
-        "val_loss": [0.7, 0.4, 0.6],
-    }
-)
+COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+ROWS = [[1, 0.5, 0.7, 0.5, 0.7], [2, 0.7, 0.5, 0.8, 0.4], [3, 0.9, 0.2, 0.75, 0.6]]
+HISTORY = pd.DataFrame(ROWS, columns=COLUMNS)
+
+
+NO_HISTORY = pd.DataFrame()
 
 
 def correct(right: str) -> pd.Series:
@@ -32,13 +29,15 @@ def correct(right: str) -> pd.Series:
 
 
 def test_a_row_has_the_metrics_the_interval_and_the_kept_epoch() -> None:
-    table = comparison.compare_models(Models({"a": SCORES, "probe": SCORES}, {"a": HISTORY}, {}))
-    first, probe = table.drop(columns=["mean", "sd", "seeds"]).to_dict("records")
+    models = {"a": Model(SCORES, HISTORY, correct("")), "probe": Model(SCORES, NO_HISTORY, correct(""))}
+    first, probe = comparison.compare_models(models).drop(columns=["mean", "sd", "seeds"]).to_dict("records")
     low, high = first.pop("low"), first.pop("high")
     assert low < 0.75 < high
     assert first == {"model": "a", **SCORES, "last_val_accuracy": pytest.approx(2.05 / 3), "epoch": 2}
-    assert pd.isna(probe["epoch"])
-    assert pd.isna(probe["last_val_accuracy"])
+    assert pd.isna([probe["epoch"], probe["last_val_accuracy"]]).all()
+    curves = comparison.tidy_curves(models)
+    assert curves["split"].tolist() == ["training"] * 3 + ["validation"] * 3
+    assert curves.iloc[4][["model", "epoch", "accuracy", "loss"]].tolist() == ["a", 2, 0.8, 0.4]
 
 
 def test_models_of_two_pipelines_are_compared_on_the_photos_that_both_have(tmp_path: Path) -> None:
@@ -56,15 +55,11 @@ def test_models_of_two_pipelines_are_compared_on_the_photos_that_both_have(tmp_p
     assert (pair["model"], pair["other"], pair["model_only"], pair["other_only"], pair["p"]) == ("a", "b", 3, 0, 0.25)
     assert pd.read_csv(tmp_path / "b/compare.csv")["accuracy"].tolist() == [1, 0.25]
     assert not (tmp_path / "b/runs.csv").exists()
-    assert (
-        (tmp_path / "plots/compare.md")
-        .read_text()
-        .startswith("Use a: it has the lowest loss on the validation photos.")
-    )
+    assert (tmp_path / "plots/compare.md").read_text().startswith("Use a: it has the lowest loss on the validation")
 
 
 def test_runs_begin_with_the_saved_model_and_need_the_same_test_photos() -> None:
-    models, labels = Models({"a": SCORES}, {}, {}), np.array([0, 0, 1, 1])
+    models, labels = {"a": Model(SCORES, NO_HISTORY, correct("yyyn"))}, np.array([0, 0, 1, 1])
     run = np.array([[[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.6, 0.4]]], np.float32)  # right twice
     runs = comparison.measure_runs(models, {"a": run}, labels, 7)
     assert runs[["model", "seed", "accuracy"]].to_numpy().tolist() == [["a", 7, 0.75], ["a", 8, 0.5]]
@@ -73,21 +68,19 @@ def test_runs_begin_with_the_saved_model_and_need_the_same_test_photos() -> None
         comparison.measure_runs(models, {"a": run}, labels[:3], 7)
 
 
-def test_the_markdown_has_a_row_for_each_model_and_explains_each_column() -> None:
-    models = Models({"a": SCORES, "b": SCORES}, {}, {"a": correct("y"), "b": correct("y")})
+def test_the_markdown_has_a_row_for_each_model_and_explains_each_column(tmp_path: Path) -> None:
+    models = dict.fromkeys("ab", Model(SCORES, NO_HISTORY, correct("y")))
     runs = pd.DataFrame({"model": "a", "seed": [7, 8], "accuracy": [0.75, 0.5]})
-    table, pairs = comparison.compare_models(models, runs), significance.compare_pairs(models.correct)
-    markdown = comparison.format_markdown(table, pairs, significance.compare_seeds(runs))
+    comparison.write_comparison(models, tmp_path, tmp_path, runs)
+    markdown = (tmp_path / "compare.md").read_text()
     assert "| a | 0.7500 | 0.301–0.954 | 0.6250 ± 0.1768 (2) | 0.400 | 0.500 | 0.100 | 0.300 |" in markdown
     assert "| b | 0.7500 | 0.301–0.954 | – |" in markdown
     lines = markdown.splitlines()
-    columns = [
-        cell.strip() for cell in next(line for line in lines if line.startswith("| model")).strip("|").split("|")
-    ]
+    columns = next(line for line in lines if line.startswith("| model")).strip("| ").split(" | ")
     assert [line.partition(":")[0] for line in lines if line.startswith("- ")][:8] == [f"- {name}" for name in columns]
     assert "- a and b: no more than chance (0 against 0, p = 1)" in lines
-    without_seeds = comparison.format_markdown(comparison.compare_models(models), pairs, pairs[:0])
-    assert comparison.SEEDS not in without_seeds
+    comparison.write_comparison(models, tmp_path, tmp_path)
+    assert comparison.SEEDS not in (tmp_path / "compare.md").read_text()
 
 
 def test_validation_selects_the_model_and_a_better_one_on_the_test_photos_is_named() -> None:
@@ -104,13 +97,6 @@ def test_validation_selects_the_model_and_a_better_one_on_the_test_photos_is_nam
     assert comparison.find_rivals(pairs, "a", significant=True) == ["b"]
     assert comparison.find_rivals(pairs, "a", significant=False) == ["c"]
     assert comparison.describe_choice(table[:1], pairs[:0])[0] == "Use a: it is the only model."
-
-
-def test_curves_are_tidy() -> None:
-    curves = comparison.tidy_curves({"a": HISTORY, "b": HISTORY})
-    assert len(curves) == 2 * 2 * 3
-    row = curves[(curves["model"] == "b") & (curves["split"] == "validation") & (curves["epoch"] == 2)]
-    assert row[["accuracy", "loss"]].to_numpy().tolist() == [[0.8, 0.4]]
 
 
 def test_an_accuracy_of_0_975_on_2000_photos_is_known_to_0_7_points() -> None:
@@ -152,11 +138,8 @@ def test_ways_of_training_differ_by_more_than_the_chance_of_seeds_or_not() -> No
     words = "a 0.9100 ± 0.0100 (3 seeds), b 0.9600 ± 0.0100 (3 seeds): more than the chance of seeds (p = 0.011)"
     assert table["summary"][0] == words
     assert "no more than the chance of seeds" in table["summary"][1]
-
-
-def test_where_seeds_make_no_difference_that_of_the_means_is_certain() -> None:
-    assert significance.welch(pd.Series([0.5, 0.5]), pd.Series([0.5, 0.5])) == 1
-    assert significance.welch(pd.Series([0.5, 0.5]), pd.Series([0.6, 0.6])) == 0
+    same, other = pd.Series([0.5, 0.5]), pd.Series([0.6, 0.6])  # where seeds make no difference
+    assert (significance.welch(same, same), significance.welch(same, other)) == (1, 0)
 
 
 def test_a_photo_that_is_there_twice_counts_once_and_names_stay_text(tmp_path: Path) -> None:

@@ -34,10 +34,6 @@ def test_the_convnets_have_the_weights_that_the_books_print(
     assert network.output_shape == (None, 1 if classes == 2 else classes)
 
 
-def test_the_head_has_the_weights_that_the_book_prints() -> None:
-    assert convnets.book_head((5, 5, 512), 2, 256, 0.5).count_params() == 3_277_313
-
-
 @pytest.mark.parametrize(("max_pooling", "smallest"), [(4, 78), (0, 11), (5, 94)])
 def test_the_smallest_size_leaves_the_convnet_one_pixel(max_pooling: int, smallest: int) -> None:
     p = BOOK.model_copy(update={"max_pooling": max_pooling})
@@ -53,7 +49,8 @@ def test_a_grayscale_convnet_ignores_colors() -> None:
     np.testing.assert_allclose(network(pixels), network(pixels[..., ::-1]), rtol=1e-5)
 
 
-def test_joined_parts_share_their_weights() -> None:
+def test_joined_parts_share_their_weights_and_the_head_has_those_that_the_book_prints() -> None:
+    assert convnets.book_head((5, 5, 512), 2, 256, 0.5).count_params() == 3_277_313
     network, pixels = convnet(78, 2), np.ones((2, 78, 78, 3), np.float32)
     joined = convnets.join([network], "joined")
     np.testing.assert_array_equal(joined(pixels), network(pixels))

@@ -1,100 +1,85 @@
 """Corrections: a decision follows the bytes of a photo, changes nothing else, and ends with its row."""
 
-import hashlib
 import subprocess
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from albums import digest, make_album
+from conftest import ROOT
 
 from smallset.datasets import corrections
 from smallset.datasets.corrections import KEEP, LEAVE_OUT, RELABEL, Correction, Corrections
-from smallset.datasets.dataset import COLUMNS, SPLITS, Dataset
+from smallset.datasets.dataset import SPLITS
 from smallset.pipeline.errors import SmallsetError
 
-ROOT = Path(__file__).parents[1]
 HEAD = "sha256,file,decision,label,when,queue\n"
 A, B = "a" * 64, "b" * 64
 EARLIER, LATER = "2026-01-31T12:00:00Z", "2026-02-01T09:00:00Z"
-
-
-def digest(file: str) -> str:
-    return hashlib.sha256(file.encode()).hexdigest()
+PHOTOS = make_album({"cat": 9, "dog": 9}, lambda n: SPLITS[n % 3], lambda n: f"group {n // 2}")
 
 
 @pytest.fixture
-def photos() -> Dataset:
-    files = [f"photos/{label}/{number}.png" for label in ("cat", "dog") for number in range(9)]
-    rows = [(file, file.split("/")[1], SPLITS[n % 3], f"group {n // 2}", digest(file)) for n, file in enumerate(files)]
-    return Dataset(pd.DataFrame(rows, columns=[*COLUMNS], dtype=object), ("cat", "dog"))
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "corrections.csv"
 
 
-def decide(file: str, decision: str, label: str = "") -> Corrections:
-    return {digest(file): Correction(digest(file), file, decision, label, EARLIER, "label issues")}
+def decide(photo: str, decision: str, label: str = "") -> Corrections:
+    """A decision about a photo, as cat 7."""
+    return {digest(photo): Correction(digest(photo), photo, decision, label, EARLIER, "label issues")}
 
 
-def test_corrections_are_a_join_that_changes_nothing_else(photos: Dataset) -> None:
-    decisions = decide("photos/cat/2.png", RELABEL, "dog") | decide("photos/dog/3.png", LEAVE_OUT)
-    decisions |= decide("photos/cat/0.png", KEEP) | decide("photos/gone.png", RELABEL, "dog")
-    corrected, summary = corrections.apply(photos, decisions)
-    before, after = (dataset.table.set_index("file") for dataset in (photos, corrected))
-    assert {*before.index} - {*after.index} == {"photos/dog/3.png"}
-    assert after.loc["photos/cat/2.png", "label"] == "dog"
-    rest = after.index.drop("photos/cat/2.png")
-    assert after.loc[rest].equals(before.loc[rest])
-    assert after.drop(columns="label").equals(before.loc[after.index].drop(columns="label"))
-    assert summary == {
-        "train": {"relabeled": 0, "left_out": 1},
-        "validation": {"relabeled": 0, "left_out": 0},
-        "test": {"relabeled": 1, "left_out": 0},
-    }
-    assert corrections.describe(photos, decisions) == [
+def test_corrections_are_a_join_that_changes_nothing_else() -> None:
+    decisions = decide("cat 2", RELABEL, "dog") | decide("dog 3", LEAVE_OUT)
+    decisions |= decide("cat 0", KEEP) | decide("gone", RELABEL, "dog")
+    corrected, summary = corrections.apply(PHOTOS, decisions)
+    before, after = (dataset.table.set_index("file") for dataset in (PHOTOS, corrected))
+    expected = before.drop("photos/dog/3.png")
+    expected.loc["photos/cat/2.png", "label"] = "dog"
+    assert after.equals(expected)
+    nothing = {"relabeled": 0, "left_out": 0}
+    expected_summary = {"train": nothing | {"left_out": 1}, "validation": nothing, "test": nothing | {"relabeled": 1}}
+    assert summary == expected_summary
+    assert corrections.describe(PHOTOS, decisions) == [
         "corrections.csv: 1 relabeled, 1 left out, 1 kept; 1 are about photos that are not in the dataset"
     ]
 
 
-def test_decisions_without_effect_leave_no_record(photos: Dataset) -> None:
-    for decisions in ({}, decide("photos/cat/0.png", KEEP), decide("photos/dog/0.png", RELABEL, "dog")):
-        corrected, summary = corrections.apply(photos, decisions)
+def test_decisions_without_effect_leave_no_record() -> None:
+    for decisions in ({}, decide("cat 0", KEEP), decide("dog 0", RELABEL, "dog")):
+        corrected, summary = corrections.apply(PHOTOS, decisions)
         assert summary == {}
-        assert corrected.table.equals(photos.table)
-    assert corrections.describe(photos, {}) == []
+        assert corrected.table.equals(PHOTOS.table)
+    assert corrections.describe(PHOTOS, {}) == []
 
 
-def test_classes_may_appear_and_disappear(photos: Dataset) -> None:
+def test_classes_may_appear_and_disappear() -> None:
     decisions: Corrections = {}
     for number in range(9):
-        decisions |= decide(f"photos/cat/{number}.png", RELABEL, "lynx")
-    assert corrections.apply(photos, decisions)[0].classes == ("dog", "lynx")
-    assert corrections.describe(photos, decisions)[1] == "New classes in corrections.csv: lynx"
-    corrections.check(decisions, photos.classes)
-    with pytest.raises(
-        SmallsetError, match=r"corrections.csv: the label Dog \(photos/cat/0.png\) also occurs in another"
-    ):
-        corrections.check(decide("photos/cat/0.png", RELABEL, "Dog"), photos.classes)
+        decisions |= decide(f"cat {number}", RELABEL, "lynx")
+    assert corrections.apply(PHOTOS, decisions)[0].classes == ("dog", "lynx")
+    assert corrections.describe(PHOTOS, decisions)[1] == "New classes in corrections.csv: lynx"
+    corrections.check(decisions, PHOTOS.classes)
+    with pytest.raises(SmallsetError, match=r"corrections.csv: the label Dog \(cat 0\) also occurs in another"):
+        corrections.check(decide("cat 0", RELABEL, "Dog"), PHOTOS.classes)
 
 
-def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "corrections.csv"
+def test_a_file_is_read_as_it_was_written(path: Path) -> None:
     assert corrections.read(path) == {}
-    decisions = decide("cat/1.png", RELABEL, 'a "b", <i>é') | decide("cat/2.png", KEEP)
+    decisions = decide("cat/1.jpg", RELABEL, 'a "b", <i>é') | decide("=a,'\"", KEEP)
     corrections.write(path, decisions)
-    assert corrections.read(path) == decisions
+    assert corrections.read(path) == dict(sorted(decisions.items()))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # saved by a spreadsheet
-    assert corrections.read(path) == decisions
+    assert corrections.read(path) == dict(sorted(decisions.items()))
     corrections.write(path, {})
     assert path.read_text() == HEAD
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
-    [("a\n=======b", "a\\n=======b"), ("a\rb", "a\\rb"), ("a\udcff", "a\\xff"), ("=a,'\"", "=a,'\"")],
+    ("name", "written"), [("a\n=======b", "a\\n=======b"), ("a\rb", "a\\rb"), ("a\udcff", "a\\xff")]
 )
-def test_the_name_of_a_photo_cannot_break_the_file(tmp_path: Path, name: str, written: str) -> None:
-    path = tmp_path / "corrections.csv"
-    corrections.write(path, {A: Correction(A, f"cat/{name}.jpg", KEEP, "", "", "label issues")})
-    (row,) = corrections.read(path).values()
-    assert row.file == f"cat/{written}.jpg"
+def test_the_name_of_a_photo_cannot_break_the_file(path: Path, name: str, written: str) -> None:
+    corrections.write(path, {A: Correction(A, name, KEEP, "", "", "label issues")})
+    assert [row.file for row in corrections.read(path).values()] == [written]
 
 
 @pytest.mark.parametrize(
@@ -110,27 +95,29 @@ def test_the_name_of_a_photo_cannot_break_the_file(tmp_path: Path, name: str, wr
         (f"{HEAD}{A},f,keep,,,\n{B},f,keep,,,\n{A},g,leave out,,,\n", "line 4: g has two different decisions, and"),
         (f"{HEAD}{A},f,keep,,31/01/2026,\n{A},f,leave out,,{LATER},\n", "line 3: f has two different decisions"),
         (f"{A},f,keep,,,\n", f"line 1: expected the columns {HEAD.strip()}; found {A}"),
-        (f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n", "line 2: found git's mark <<<<<<<. Keep the rows of both"),
-        (f'{HEAD}{A},"f,keep,,,\n', "line 2: unexpected end of data. Correct the line"),
+        (
+            f"{HEAD}<<<<<<< HEAD\n{A},f,keep,,,\n=======\n",
+            "line 2: expected 6 cells, found 1: <<<<<<< HEAD; of a confl",
+        ),
+        (f'{HEAD}{A},"f,keep,,,\n', "line 2: unexpected end of data. Correct or remove the line"),
+        (f"{HEAD}{A},\udcff,keep,,,\n", "line 1: 'utf-8' codec can't decode byte 0xff"),
     ],
 )
-def test_an_error_names_the_line_and_the_fix(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "corrections.csv"
-    path.write_text(text)
+def test_an_error_names_the_line_and_the_fix(path: Path, text: str, message: str) -> None:
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SmallsetError) as caught:
         corrections.read(path)
     assert f"{path}: {message}" in str(caught.value)
+    assert str(caught.value).endswith(f"or restore it: git checkout {path}")
 
 
-def test_the_later_of_two_equal_decisions_holds(tmp_path: Path) -> None:
-    path = tmp_path / "corrections.csv"
+def test_the_later_of_two_equal_decisions_holds(path: Path) -> None:
     for rows in ([f"{A},f,keep,,1,x", f"{A},f,keep,,2,y"], [f"{A},f,keep,,2,y", f"{A},f,keep,,1,x"]):
         path.write_text(HEAD + "\n".join(rows))
         assert [row.queue for row in corrections.read(path).values()] == ["y"]
 
 
-def test_files_of_0_2_0_and_of_spreadsheets_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "corrections.csv"
+def test_files_of_0_2_0_and_of_spreadsheets_are_read(path: Path) -> None:
     rows = f"label,digest,when,queue,decision,file\r\n dog,{B} ,,, relabel ,cat/1.jpg\r\n\r\n,{A},,,keep,f\r\n,,,,,"
     path.write_bytes("\ufeff".encode() + rows.encode())
     expected = {A: Correction(A, "f", KEEP, "", "", ""), B: Correction(B, "cat/1.jpg", RELABEL, "dog", "", "")}
@@ -138,21 +125,21 @@ def test_files_of_0_2_0_and_of_spreadsheets_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("common", [0, 200])
-def test_the_decisions_of_two_branches_merge(tmp_path: Path, common: int) -> None:
+def test_the_decisions_of_two_branches_merge(path: Path, common: int) -> None:
     def row(number: int, decision: str = KEEP, when: str = EARLIER) -> Correction:
         return Correction(digest(f"{number}"), f"cat/{number}.jpg", decision, "", when, "label issues")
 
     def git(*words: str) -> None:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(["git", *identity, *words], cwd=path.parent, check=True, capture_output=True)
 
     def commit(rows: list[Correction]) -> None:
         corrections.write(path, corrections.read(path) | {row.sha256: row for row in rows})
         git("add", "--all")
         git("commit", "--quiet", "--message", "decided")
 
-    path, shared = tmp_path / "corrections.csv", [row(number) for number in range(common)]
-    (tmp_path / ".gitattributes").write_text((ROOT / ".gitattributes").read_text())
+    shared = [row(number) for number in range(common)]
+    (path.parent / ".gitattributes").write_text((ROOT / ".gitattributes").read_text())
     git("init", "--quiet", "--initial-branch=main")
     commit(shared)
     git("switch", "--quiet", "--create", "theirs")

@@ -1,13 +1,13 @@
 """`smallset diff` and the report's comparison with the committed run: on the test photos of both runs."""
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import projects
 import pytest
 from typer.testing import CliRunner
 
@@ -18,16 +18,12 @@ from smallset.evaluation import diff
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
-IDENTITY = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 METRICS = Path("metrics")
 FIRST = {f"photos/{label}/{number}.jpg": label for label in ("cat", "dog") for number in range(10)}
 NOTHING = "There is no earlier run to compare with."
 
 Write = Callable[..., None]
-
-
-def git(*command: str) -> None:
-    subprocess.run(["git", *command], env=os.environ | IDENTITY, check=True, capture_output=True)
+git = partial(projects.run, Path(), "git")
 
 
 def commit() -> None:
@@ -48,9 +44,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     def results(photos: dict[str, str], **wrong: set[str]) -> None:
         test = pd.DataFrame({"file": [*photos], "label": [*photos.values()], "split": "test", "group": ""})
         test["sha256"] = test["file"].str.replace("kitten", "cat")
-        names = {name: [f"{name} {value}" for value in test["sha256"].head(2)] for name in SPLITS[:2]}
-        others = [test.head(2).assign(split=name, sha256=values, file=values) for name, values in names.items()]
-        files.write_csv(METRICS / "photos.csv", pd.concat([*others, test]))
+        others = [test.head(2).assign(split=split, sha256=[f"{split} {n}" for n in range(2)]) for split in SPLITS[:2]]
+        files.write_csv(
+            METRICS / "photos.csv", pd.concat([*(rows.assign(file=rows["sha256"]) for rows in others), test])
+        )
         scores = [(model, len(misses)) for model, misses in wrong.items()]
         files.write_csv(METRICS / "compare.csv", pd.DataFrame(scores, columns=["model", "val_loss"]))
         for model, misses in wrong.items():
@@ -94,27 +91,21 @@ def test_models_are_compared_on_the_photos_of_both_runs(write: Write) -> None:
         assert line in words.splitlines()
 
 
-def test_label_issues_are_counted(write: Write) -> None:
+def test_label_issues_are_counted_and_a_difference_that_is_more_than_chance_is_named(write: Write) -> None:
     def write_issues(*predicted: str) -> None:
         rows = pd.DataFrame({"file": "1.jpg", "given_label": "cat", "predicted_label": predicted, "label_quality": 0.2})
         files.write_csv(METRICS / "label_issues.csv", rows)
 
-    write(FIRST, probe=set())
+    write(FIRST, probe={f"photos/cat/{number}.jpg" for number in range(8)})
     write_issues("dog", "dog", "dog", "cat")
     commit()
     write_issues("dog", "cat")
-    diff.record(METRICS)
-    assert recorded()["labels"] == ["Label issues: 3 before, 1 now."]
-
-
-def test_a_difference_that_is_more_than_chance_is_named(write: Write) -> None:
-    write(FIRST, probe={f"photos/cat/{number}.jpg" for number in range(8)})
-    commit()
     for misses, p, verdict in ((set(), 2 / 2**8, "better"), (set(FIRST), 2 / 2**12, "worse")):
         write(FIRST, probe=misses)
         diff.record(METRICS)
         [row] = recorded()["models"]
         assert (row["p"], row["verdict"]) == (pytest.approx(p, rel=1e-5), verdict)
+    assert recorded()["labels"] == ["Label issues: 3 before, 1 now."]
 
 
 def test_a_repeated_run_leaves_git_clean(write: Write) -> None:
@@ -135,18 +126,13 @@ def test_a_repeated_run_leaves_git_clean(write: Write) -> None:
     git("diff", "--exit-code")
 
 
-def test_photos_of_a_renamed_class_are_the_same(write: Write) -> None:
+def test_photos_of_a_renamed_class_are_the_same_and_other_photos_are_not_compared(write: Write) -> None:
     write(FIRST, probe={"photos/cat/0.jpg"})
     commit()
     write({file.replace("cat", "kitten"): label.replace("cat", "kitten") for file, label in FIRST.items()}, probe=set())
     diff.record(METRICS)
     assert recorded()["test_photos"] == {"before": 20, "now": 20, "both": 20}
     assert recorded()["photos"] == ["The class cat is now called kitten."]
-
-
-def test_without_a_common_test_photo_nothing_is_compared(write: Write) -> None:
-    write(FIRST, probe=set())
-    commit()
     write({file.replace("/", "/new "): label for file, label in FIRST.items()}, probe=set())
     assert "No test photo is in both runs, so the accuracies cannot be compared." in diff.record(METRICS)
     assert recorded()["models"] == []
@@ -180,31 +166,27 @@ def test_the_command_compares_with_any_revision(write: Write, monkeypatch: pytes
     git("tag", "first")
     write(FIRST, probe=set())
     commit()
-    run = CliRunner().invoke(main.app, ["diff", "first"])
+    invoke = partial(CliRunner().invoke, main.app)
+    run = invoke(["diff", "first"])
     assert run.exit_code == 0
     assert "- The photos and their splits are the same.\nModels on the 20 test photos" in run.stdout
     assert "probe: accuracy 0.9500 before, 1.0000 now" in run.stdout
     for odd in ("second", "--output=x", ""):
-        run = CliRunner().invoke(main.app, ["diff", "--", odd])
+        run = invoke(["diff", "--", odd])
         assert run.exit_code == 2
         assert f"{odd}: expected a commit, a branch or a tag of the git repository" in run.stderr
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    run = CliRunner().invoke(main.app, ["diff", "first"])
+    run = invoke(["diff", "first"])
     assert run.exit_code == 2
     assert "first: expected the results of a run, metrics/compare.csv and metrics/photos.csv; found none." in run.stderr
 
 
 SEEN = " 1 of these are test photos now, which the earlier models have seen."
-BEFORE = {
-    "heron/1.jpg": ("a", "train"),
-    "heron/2.jpg": ("b", "test"),
-    "robin/1.jpg": ("c", "train"),
-    "robin/2.jpg": ("d", "test"),
-    "robin/3.jpg": ("e", "validation"),
-    "wren/1.jpg": ("f", "train"),
-    "wren/2.jpg": ("f", "train"),  # the same photo again
-}
+HERONS = {"heron/1.jpg": ("a", "train"), "heron/2.jpg": ("b", "test")}
+ROBINS = {"robin/1.jpg": ("c", "train"), "robin/2.jpg": ("d", "test"), "robin/3.jpg": ("e", "validation")}
+WRENS = {"wren/1.jpg": ("f", "train"), "wren/2.jpg": ("f", "train")}  # the same photo twice
+BEFORE = HERONS | ROBINS | WRENS
 Album = dict[str, tuple[str, str]]  # <class>/<name> -> sha256 and split
 
 
@@ -229,10 +211,7 @@ SWAPPED = {"heron/1.jpg": ("a", "test"), "heron/2.jpg": ("b", "train")}
         (BEFORE | {"owl/1.jpg": ("g", "test")}, ["1 photo added to owl, a new class (0 train, 0 validation, 1 test)."]),
         (without("robin/3.jpg"), ["1 photo removed from robin (0 train, 1 validation, 0 test)."]),
         (without("wren/2.jpg"), ["1 photo removed from wren (1 train, 0 validation, 0 test)."]),
-        (
-            without("heron/1.jpg", "heron/2.jpg"),
-            ["2 photos removed from heron, which is gone (1 train, 0 validation, 1 test)."],
-        ),
+        (ROBINS | WRENS, ["2 photos removed from heron, which is gone (1 train, 0 validation, 1 test)."]),
         (without("robin/1.jpg") | {"wren/9.jpg": ("c", "train")}, ["1 photo moved from robin to wren."]),
         (without("heron/2.jpg") | {"heron/two.jpg": ("b", "test")}, ["1 photo renamed."]),
         ({f.replace("heron", "crane"): photo for f, photo in BEFORE.items()}, ["The class heron is now called crane."]),

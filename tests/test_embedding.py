@@ -1,11 +1,12 @@
 """Features: each photo is decoded once, and search, reuse, resumption and clusters do not change a byte."""
 
-import json
+import itertools
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -21,8 +22,7 @@ from smallset.features import embedding
 from smallset.features.embedding import Embedded, embed, search_and_embed
 from smallset.features.store import Features
 from smallset.images import batches, decoding
-from smallset.models import engine
-from smallset.pipeline import cluster, params, provenance
+from smallset.pipeline import cluster, files, params, provenance
 from smallset.pipeline.errors import SmallsetError
 
 USEFUL = 40  # px: at other sizes the small network sees nothing
@@ -86,7 +86,7 @@ def content(features: Features, folder: Path) -> bytes:
     return (folder / "features.npz").read_bytes()
 
 
-def test_features_are_the_outputs_for_photos_and_mirror_images(photos: Dataset) -> None:
+def test_features_are_the_outputs_for_photos_and_mirror_images_with_grey_thumbnails(photos: Dataset) -> None:
     features = embed(photos, "efficientnet_lite0", weights=None, image_sizes=[32])
     keras.utils.set_random_seed(0)
     network = registry.feature_network("EfficientNetLite0", weights.fetch("EfficientNetLite0", None), 32)
@@ -97,25 +97,19 @@ def test_features_are_the_outputs_for_photos_and_mirror_images(photos: Dataset) 
     assert features.flipped is not None
     np.testing.assert_allclose(features.flipped, mirrored, rtol=0.01, atol=0.01)
     assert (features.image_size, features.metadata["backbone"]) == (32, "EfficientNetLite0")
-
-
-@pytest.mark.usefixtures("small")
-def test_thumbnails_are_grey_squares(photos: Dataset, tmp_path: Path) -> None:
-    thumbnails = run(photos, tmp_path).features.thumbnails
     reduced = Image.open(photos.paths[3]).resize((80, 80), Image.Resampling.BILINEAR).convert("L")
-    assert thumbnails.shape == (10, 32, 32)
-    assert np.array_equal(thumbnails[3], np.asarray(reduced.resize((32, 32), Image.Resampling.LANCZOS)))
+    assert features.thumbnails.shape == (10, 32, 32)
+    assert np.array_equal(features.thumbnails[3], np.asarray(reduced.resize((32, 32), Image.Resampling.LANCZOS)))
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(
-    ("flip", "step"), [("vertical", np.s_[:, ::-1]), ("horizontal_and_vertical", np.s_[:, ::-1, ::-1])]
-)
-def test_flips(flip: str, step: Any, photos: Dataset, tmp_path: Path) -> None:
-    embedded = run(photos, tmp_path, flip=flip)
-    assert embedded.features.flipped is not None
-    expected = embedded.network(batches.pixels(photos.train, USEFUL)[step])
-    np.testing.assert_allclose(embedded.features.flipped, expected, atol=1e-3)
+def test_flips(photos: Dataset, tmp_path: Path) -> None:
+    pixels = batches.pixels(photos.train, USEFUL)
+    flips = {"vertical": pixels[:, ::-1], "horizontal_and_vertical": pixels[:, ::-1, ::-1]}
+    for flip, flipped in flips.items():
+        embedded = run(photos, tmp_path, flip=flip)
+        assert embedded.features.flipped is not None
+        np.testing.assert_allclose(embedded.features.flipped, embedded.network(flipped), atol=1e-3)
     assert run(photos, tmp_path, flip="none").features.flipped is None
 
 
@@ -149,20 +143,15 @@ def test_the_search_uses_a_sample_with_all_classes(
     photos: Dataset, decoded: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(embedding, "SEARCHED", 2)
-    samples: list[Dataset] = []
-
-    def keep(features: Features) -> dict[str, float]:
-        samples.append(features.dataset)
-        return score(features)
-
     p = params.FeatureExtraction(backbone="EfficientNetLite0", weights=None, image_sizes=[USEFUL, 48])
-    embedded = search_and_embed(photos, p, "none", keep, tmp_path)
-    for sample in samples:
-        assert sample.table.groupby("split")["label"].unique().map(sorted).to_dict() == {
-            "train": ["cat", "dog"],
-            "validation": ["cat", "dog"],
+    measure = mock.Mock(wraps=score)
+    embedded = search_and_embed(photos, p, "none", measure, tmp_path)
+    for call in measure.mock_calls:
+        table = call.args[0].dataset.table
+        assert {*zip(table["split"], table["label"], strict=True)} == {
+            *itertools.product(("train", "validation"), ("cat", "dog"))
         }
-        assert len(sample) == 5
+        assert len(table) == 5
     assert len(decoded) == 10
     alone = run(photos, tmp_path / "alone", flip="none")
     assert content(alone.features, tmp_path) == content(embedded.features, tmp_path)
@@ -195,23 +184,18 @@ def test_a_killed_run_continues_after_its_last_shard(
 ) -> None:
     expected = content(run(photos, tmp_path / "whole").features, tmp_path)
     monkeypatch.setattr(embedding, "SHARD", 3)
-    compile_network = engine.compile_network
-    calls = 0
+    calls = itertools.count()
 
-    def fail(network: keras.Model) -> Callable[[Any], Any]:
-        def step(pixels: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls > 2:  # photos and mirror images of the first shard
-                raise KeyboardInterrupt
-            return compile_network(network)(pixels)
+    def die(path: Path, sizes: Sequence[int]) -> Any:
+        if next(calls) == 4:  # in the second shard
+            raise KeyboardInterrupt
+        return read_photo(path, sizes)
 
-        return step
-
-    monkeypatch.setattr(engine, "compile_network", fail)
+    read_photo = embedding._read_photo
+    monkeypatch.setattr(embedding, "_read_photo", die)
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path)
-    monkeypatch.setattr(engine, "compile_network", compile_network)
+    monkeypatch.setattr(embedding, "_read_photo", read_photo)
     decoded.clear()
     assert content(run(photos, tmp_path).features, tmp_path) == expected
     assert len(decoded) == 7
@@ -252,9 +236,8 @@ def test_the_earlier_file_is_the_one_of_dvc_lock_if_code_and_machine_are_the_sam
 
     def find(code: str = "photos", md5: str = "abcdef", **facts: str) -> Path | None:
         lock = {"outs": [{"path": "data/features.npz", "md5": md5}], "deps": [{"path": code}]}
-        Path("dvc.lock").write_text(json.dumps({"stages": {"features": lock}}))
-        Path("metrics").mkdir(exist_ok=True)
-        Path("metrics/provenance.json").write_text(json.dumps({"features": provenance.facts() | facts}))
+        files.write_json(Path("dvc.lock"), {"stages": {"features": lock}})
+        files.write_json(Path("metrics/provenance.json"), {"features": provenance.facts() | facts})
         return embedding.find_earlier()
 
     assert embedding.find_earlier() is None

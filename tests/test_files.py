@@ -17,6 +17,8 @@ def test_a_failed_block_leaves_the_old_content(tmp_path: Path) -> None:
         draft.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(target, {"loss": float("nan")})
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -30,26 +32,18 @@ def test_a_file_is_replaced_and_drafts_of_killed_runs_are_cleared(tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    for name in ("a", "b"):
-        with files.atomic_write(target) as draft:
-            draft.mkdir()
-            (draft / name).touch()
-    assert [path.name for path in target.iterdir()] == ["b"]
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
+def test_a_folder_and_a_link_are_replaced_as_a_whole_and_the_link_s_target_stays(tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "x").touch()
     for name in ("out", ".part.out", ".part.old.out"):
         (tmp_path / name).symlink_to(elsewhere)
-    with files.atomic_write(tmp_path / "out") as draft:
-        draft.mkdir()
-    assert (tmp_path / "out").is_dir()
-    assert not (tmp_path / "out").is_symlink()
+    for name in ("a", "b"):
+        with files.atomic_write(target) as draft:
+            draft.mkdir()
+            (draft / name).touch()
+        assert [path.name for path in target.iterdir()] == [name]
+    assert not target.is_symlink()
     assert (elsewhere / "x").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "out"}
 
@@ -61,12 +55,6 @@ def test_a_copy_is_a_separate_file(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"photo"
 
 
-def test_json_contains_no_nan(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        files.write_json(tmp_path / "x.json", {"loss": float("nan")})
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("name", ["a,b", 'a"b', "a\nb", "Icon\r", "a\r\nb", "=cmd", "nan", " "])
 def test_a_table_returns_every_name(tmp_path: Path, name: str) -> None:
     files.write_csv(tmp_path / "a.csv", pd.DataFrame({"file": [name, "b"], "p": [0.123456789, 1]}))
@@ -75,21 +63,17 @@ def test_a_table_returns_every_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_checkpoint_is_valid_for_its_inputs_and_undamaged_or_empty(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "x.npz", "first")
+    checkpoint = Checkpoint(tmp_path / ".part.x[1].npz", "first")
     assert checkpoint.read() == {}
     checkpoint.write({"a": np.arange(3)})
     assert checkpoint.read()["a"].tolist() == [0, 1, 2]
     assert Checkpoint(checkpoint.path, "other").read() == {}
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-30])
     assert checkpoint.read() == {}
-
-
-def test_removing_a_checkpoint_removes_those_beside_it(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / ".part.x[1].npz", "first")
-    for part in (checkpoint, checkpoint.beside("head"), checkpoint.beside("run")):
+    for part in (checkpoint.beside("head"), checkpoint.beside("run")):
         part.write({})
     (tmp_path / ".part.other.npz").touch()
-    checkpoint.remove()
+    checkpoint.remove()  # with those beside it
     assert [path.name for path in tmp_path.iterdir()] == [".part.other.npz"]
 
 

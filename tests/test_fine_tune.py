@@ -23,6 +23,8 @@ from smallset.training import fine_tune, fitting
 P = params.FineTuning(**tiny.TRAINING | {"trainable": "all", "optimizer": "adam"})
 COMPARE = fine_tune.compare
 
+Tune = Callable[..., fine_tune.FineTuned]
+
 
 @pytest.fixture
 def photos(drawn: Dataset) -> Dataset:
@@ -35,9 +37,7 @@ def probe(photos: Dataset) -> Classifier:
 
 
 @pytest.fixture
-def tune(
-    probe: Classifier, photos: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., fine_tune.FineTuned]:
+def tune(probe: Classifier, photos: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tune:
     """Fine-tune the tiny probe, whose last block follows the layer block1, and select the result or the probe."""
     predictions = probe.predict_dataset(photos)
 
@@ -66,7 +66,7 @@ def changed_layers(before: keras.Model, after: keras.Model) -> set[str]:
     [("all", {"block1", "block2"}), ("last_block", {"block2"}), ("norm", {"block2"}), ("block2", set())],
 )
 def test_only_the_layers_after_the_frozen_ones_learn_and_normalization_never_does(
-    tune: Callable[..., fine_tune.FineTuned], probe: Classifier, trainable: str, changed: set[str]
+    tune: Tune, probe: Classifier, trainable: str, changed: set[str]
 ) -> None:
     copy = keras.models.clone_model(probe.network)
     copy.set_weights(probe.network.get_weights())
@@ -78,29 +78,23 @@ def test_only_the_layers_after_the_frozen_ones_learn_and_normalization_never_doe
 
 
 def test_auto_trains_all_layers_of_a_small_backbone_with_a_probe_that_errs(
-    tune: Callable[..., fine_tune.FineTuned], monkeypatch: pytest.MonkeyPatch
+    tune: Tune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choice() -> str:
-        return str(tune(trainable="auto", epochs=1).search["trainable"][1])
-
-    monkeypatch.setattr(fine_tune, "MIN_ERROR_RATE", -1)
-    assert choice() == "all"
-    monkeypatch.setattr(fine_tune, "MAX_WEIGHTS", 10)
-    assert choice() == "last_block"
-    monkeypatch.setattr(fine_tune, "MAX_WEIGHTS", 10_000)
-    monkeypatch.setattr(fine_tune, "MIN_ERROR_RATE", 1)
-    assert choice() == "last_block"
-
-
-def test_a_layer_that_does_not_exist_is_an_error_with_a_suggestion(tune: Callable[..., fine_tune.FineTuned]) -> None:
+    for weights, error_rate, expected in ((10_000, -1, "all"), (10, -1, "last_block"), (10_000, 1, "last_block")):
+        monkeypatch.setattr(fine_tune, "MAX_WEIGHTS", weights)
+        monkeypatch.setattr(fine_tune, "MIN_ERROR_RATE", error_rate)
+        assert tune(trainable="auto", epochs=1).search["trainable"][1] == expected
     with pytest.raises(SmallsetError, match="the name of a layer of the tiny, found 'blok1'. Did you mean 'block1'"):
         tune(trainable="blok1")
 
 
-def test_the_result_is_a_classifier_with_its_own_reference_scores(
-    tune: Callable[..., fine_tune.FineTuned], photos: Dataset, tmp_path: Path
+def test_the_result_is_a_classifier_with_its_own_reference_scores_from_photos_that_are_decoded_once(
+    tune: Tune, photos: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    decode = mock.Mock(wraps=decoding.decode)
+    monkeypatch.setattr(decoding, "decode", decode)
     tuned = tune(calibrate=True)
+    assert sorted(call.args[0] for call in decode.mock_calls) == sorted(map(str, photos.paths))
     tuned.classifier.save(tmp_path / "tuned.keras")
     predictions = Classifier.load(tmp_path / "tuned.keras").predict_dataset(photos)
     np.testing.assert_allclose(tuned.predictions.probabilities, predictions.probabilities, atol=1e-2)
@@ -116,9 +110,7 @@ def test_the_result_is_a_classifier_with_its_own_reference_scores(
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == tuned.history["epoch"].tolist() == [1, 2]
 
 
-def test_a_probe_that_is_not_improved_is_kept(
-    tune: Callable[..., fine_tune.FineTuned], probe: Classifier, photos: Dataset
-) -> None:
+def test_a_probe_that_is_not_improved_is_kept(tune: Tune, probe: Classifier, photos: Dataset) -> None:
     kept = tune(selected=False, known=False)
     assert kept.classifier is probe
     np.testing.assert_array_equal(kept.predictions.probabilities, probe.predict_dataset(photos).probabilities)
@@ -142,15 +134,6 @@ def test_fine_tuning_is_selected_when_it_gains_more_than_a_standard_error() -> N
     assert compare([0.9] * 12, [0.9] * 12)["selected"].tolist() == [True, False]  # no gain at all
 
 
-def test_every_photo_is_decoded_once(
-    tune: Callable[..., fine_tune.FineTuned], photos: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decode = mock.Mock(wraps=decoding.decode)
-    monkeypatch.setattr(decoding, "decode", decode)
-    tune()
-    assert sorted(call.args[0] for call in decode.mock_calls) == sorted(map(str, photos.paths))
-
-
 def test_cached_pixels_are_the_decoded_ones_rounded_in_the_same_order_and_views(
     photos: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +151,7 @@ def test_cached_pixels_are_the_decoded_ones_rounded_in_the_same_order_and_views(
 
 
 def test_a_killed_run_continues_and_gives_the_same_bytes(
-    tune: Callable[..., fine_tune.FineTuned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete = tune(epochs=3)
     (tmp_path / "models/.part.npz").unlink()

@@ -19,7 +19,6 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting
 
 P = params.Training(**tiny.TRAINING | {"batch_size": 8, "epochs": 6, "learning_rate": 0.3})
-SIZE = 78
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,7 @@ def points(counts: tuple[int, ...] = (32, 32)) -> Points:
 
 
 def load(data: Points, batch_size: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
-    def gather(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = batches.rows(int(number), len(data.labels), batch_size, seed)
-        return data.x[rows], data.labels[rows, None].astype(np.float32)
-
-    def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x, y = tf.numpy_function(gather, [number], (tf.float32, tf.float32))
-        return tf.ensure_shape(x, (None, 4)), tf.ensure_shape(y, (None, 1))
-
-    return batches.numbers(len(data.labels), batch_size, seed, start).map(shaped)
+    return batches.gather(lambda rows, _: data.x[rows], (4,), data.labels, batch_size, seed, start)
 
 
 def network() -> keras.Model:
@@ -65,19 +56,21 @@ def fit(folder: Path, network: keras.Model, data: Points | None = None, **change
     return pd.read_csv(history)
 
 
-@pytest.mark.parametrize("ema_momentum", [None, 0.5])
-def test_the_epoch_with_the_lowest_validation_loss_is_kept(tmp_path: Path, ema_momentum: float | None) -> None:
-    trained = network()
-    history = fit(tmp_path, trained, ema_momentum=ema_momentum)
-    assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
-    assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6]
-    trained.compile(loss="binary_crossentropy")
-    assert history.val_loss.to_numpy().argmin() < P.epochs - 1
-    assert trained.evaluate(load(points(), 8), verbose=0)[0] == pytest.approx(history.val_loss.min(), rel=1e-4)
+def evaluate(network: keras.Model, data: Points) -> float:
+    network.compile(loss="binary_crossentropy")
+    return float(network.evaluate(load(data, 8), verbose=0)[0])
 
 
-def test_averaged_weights_are_not_the_plain_ones(tmp_path: Path) -> None:
-    plain, averaged = (fit(tmp_path, network(), ema_momentum=momentum) for momentum in (None, 0.9))
+def test_the_epoch_with_the_lowest_validation_loss_is_kept_also_of_averaged_weights(tmp_path: Path) -> None:
+    histories = []
+    for ema_momentum in (None, 0.5):
+        trained = network()
+        histories.append(history := fit(tmp_path, trained, ema_momentum=ema_momentum))
+        assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+        assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6]
+        assert history.val_loss.to_numpy().argmin() < P.epochs - 1
+        assert evaluate(trained, points()) == pytest.approx(history.val_loss.min(), rel=1e-4)
+    plain, averaged = histories
     assert plain.loss.iloc[0] == pytest.approx(averaged.loss.iloc[0])  # the same steps in the first epoch
     assert plain.val_loss.iloc[0] != pytest.approx(averaged.val_loss.iloc[0], rel=1e-3)
 
@@ -86,9 +79,8 @@ def test_balanced_classes_have_the_same_influence_on_the_loss(tmp_path: Path) ->
     trained, rare = network(), points((60, 4))
     weighted = fit(tmp_path, trained, rare, class_weight="balanced", epochs=1)
     assert not weighted.equals(fit(tmp_path, network(), rare, epochs=1))
-    trained.compile(loss="binary_crossentropy")
     parts = [Points(rare.x[rare.labels == label], rare.labels[rare.labels == label]) for label in (0, 1)]
-    losses = [trained.evaluate(load(part, 8), verbose=0)[0] for part in parts]
+    losses = [evaluate(trained, part) for part in parts]
     assert weighted.val_loss.iloc[0] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
@@ -107,8 +99,7 @@ def test_training_ends_after_patience_epochs_without_a_lower_validation_loss(tmp
     assert 0 < last < 11
     history = fit(tmp_path, stopped, epochs=12, patience=patience)
     assert history.equals(every[: last + 1])
-    stopped.compile(loss="binary_crossentropy")
-    assert stopped.evaluate(load(points(), 8), verbose=0)[0] == pytest.approx(lowest[last], rel=1e-4)
+    assert evaluate(stopped, points()) == pytest.approx(lowest[last], rel=1e-4)
 
 
 def test_adam_s_learning_rate_rises_for_half_an_epoch_and_then_falls_to_0() -> None:

@@ -16,13 +16,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if variable.startswith("GIT_"):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / ".git/global"))
-    git.run(tmp_path, "init", "--quiet")
-    git.run(tmp_path, "config", "user.email", "me@example.org")
-    git.run(tmp_path, "config", "user.name", "Me")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/a.txt").write_bytes(b"old\r\n")
-    git.run(tmp_path, "add", "--all")
-    git.run(tmp_path, "commit", "--quiet", "--message", "first")
+    for command in ("init", "config user.email me@example.org", "config user.name Me", "add --all", "commit -m first"):
+        git.run(tmp_path, *command.split())
     return tmp_path
 
 
@@ -41,11 +38,16 @@ def test_an_unknown_revision_is_named(revision: str) -> None:
         git.check_revision(revision)
 
 
-def test_a_repository_and_what_it_ignores_are_found(repository: Path) -> None:
+def test_a_repository_what_it_ignores_and_who_commits_are_found(repository: Path) -> None:
     (repository / ".gitignore").write_text("*.log\n")
     assert git.find_repository(repository / "sub") == repository.resolve()
     assert git.is_ignored(repository, repository / "x.log")
     assert not git.is_ignored(repository, repository / "sub/a.txt")
+    git.check_identity(repository)
+    git.run(repository, "config", "--unset", "user.name")
+    git.run(repository, "config", "user.useConfigOnly", "true")
+    with pytest.raises(SmallsetError, match="git config --global user.name"):
+        git.check_identity(repository)
 
 
 def test_without_a_repository_or_git_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,11 +60,3 @@ def test_without_a_repository_or_git_there_is_nothing(tmp_path: Path, monkeypatc
     assert git.show(Path("a.txt")) is None
     with pytest.raises(SmallsetError, match="git was not found"):
         git.find_repository(tmp_path)
-
-
-def test_who_commits_has_a_name(repository: Path) -> None:
-    git.check_identity(repository)
-    git.run(repository, "config", "--unset", "user.name")
-    git.run(repository, "config", "user.useConfigOnly", "true")
-    with pytest.raises(SmallsetError, match="git config --global user.name"):
-        git.check_identity(repository)

@@ -14,9 +14,23 @@ from smallset.images import decoding
 from smallset.pipeline import files
 
 
-def test_each_photo_is_measured_in_one_pass(drawn: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = Mock(side_effect=decoding.decode)
-    monkeypatch.setattr(decoding, "decode", decode)
+@pytest.fixture
+def decode(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """The decoder, which counts its calls."""
+    decode = Mock(side_effect=decoding.decode_with_size)
+    monkeypatch.setattr(decoding, "decode_with_size", decode)
+    return decode
+
+
+def save(folder: Path, *images: Image.Image, name: str = "1.png") -> Dataset:
+    """Save each image in a class of its own."""
+    for number, image in enumerate(images):
+        (folder / f"{number}").mkdir()
+        image.save(folder / f"{number}" / name, exif=image.getexif())
+    return folders.read_folder(folder)[0]
+
+
+def test_each_photo_is_measured_in_one_pass_and_read_as_it_was_written(drawn: Dataset, decode: Mock) -> None:
     drawn.paths[3].write_bytes(b"")
     measured, left_out = measure(drawn)
     assert sorted(call.args[0] for call in decode.mock_calls) == drawn.paths
@@ -27,52 +41,37 @@ def test_each_photo_is_measured_in_one_pass(drawn: Dataset, monkeypatch: pytest.
     assert (measured.table[["width", "height"]] == 80).all(axis=None)
     shares = measured.table[["brightness", "sharpness", "saturation"]]
     assert ((shares > 0.05) & (shares < 0.95)).all(axis=None)
+    measured.write(drawn.root / "photos.csv")
+    again = Dataset.read(drawn.root / "photos.csv", drawn.root).table
+    assert again.columns.tolist() == measured.table.columns.tolist()
+    assert again.iloc[:, :7].equals(measured.table.iloc[:, :7])
+    assert np.abs(again.iloc[:, 7:] - measured.table.iloc[:, 7:]).max(axis=None) < 1e-5
 
 
-def test_the_table_is_read_as_it_was_written(drawn: Dataset, tmp_path: Path) -> None:
-    measured, _ = measure(drawn)
-    measured.write(tmp_path / "photos.csv")
-    again = Dataset.read(tmp_path / "photos.csv", drawn.root)
-    assert again.table.columns.tolist() == measured.table.columns.tolist()
-    assert again.table.iloc[:, :7].equals(measured.table.iloc[:, :7])
-    assert np.abs(again.table.iloc[:, 7:] - measured.table.iloc[:, 7:]).max(axis=None) < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("color", "brightness", "saturation"), [("white", 1, 0), ("black", 0, 0), ((255, 0, 0), 0.299, 1)]
-)
-def test_plain_photos(tmp_path: Path, color: str, brightness: float, saturation: float) -> None:
-    for label in ("a", "b"):
-        (tmp_path / label).mkdir()
-        Image.new("RGB", (40, 20), color).save(tmp_path / label / "1.png")
-    row = measure(folders.read_folder(tmp_path)[0])[0].table.iloc[0]
-    assert (row["width"], row["height"], row["sharpness"]) == (40, 20, 0)
-    assert row["brightness"] == pytest.approx(brightness, abs=0.003)
-    assert row["saturation"] == pytest.approx(saturation)
-
-
-def test_blur_lowers_the_sharpness_and_size_is_that_of_the_upright_photo(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    sharp = Image.fromarray(random.integers(0, 256, (30, 60, 3), np.uint8)).resize(
-        (2400, 4200), Image.Resampling.NEAREST
-    )
-    exif = sharp.getexif()
-    exif[0x0112] = 6  # a quarter turn
-    for label, radius in (("a", 0), ("b", 150)):
-        (tmp_path / label).mkdir()
-        sharp.filter(ImageFilter.BoxBlur(radius)).save(tmp_path / label / "1.jpg", exif=exif)
-    table = measure(folders.read_folder(tmp_path)[0])[0].table
-    assert table[["width", "height"]].to_numpy().tolist() == [[4200, 2400]] * 2
-    assert table["sharpness"][0] > table["sharpness"][1] + 0.1
-
-
-def test_only_the_first_photos_that_decode_are_measured(drawn: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_photos_that_decode_are_measured(drawn: Dataset, decode: Mock) -> None:
     for row in (0, 2):
         drawn.paths[row].write_bytes(b"")
-    decode = Mock(side_effect=decoding.decode)
-    monkeypatch.setattr(decoding, "decode", decode)
     measured, left_out = measure_first(drawn, 2)
     assert measured.table["file"].tolist() == ["cat/cat.1.jpg", "cat/cat.3.jpg", "dog/dog.0.jpg", "dog/dog.1.jpg"]
     assert [*left_out] == ["cat/cat.0.jpg", "cat/cat.2.jpg"]
     assert decode.call_count == 6
     assert len(measure_first(drawn, 9)[0]) == 8
+
+
+def test_plain_photos(tmp_path: Path) -> None:
+    colors = ("white", "black", "red")
+    table = measure(save(tmp_path, *(Image.new("RGB", (40, 20), color) for color in colors)))[0].table
+    assert (table[["width", "height", "sharpness"]] == [40, 20, 0]).all(axis=None)
+    assert table["brightness"].tolist() == pytest.approx([1, 0, 0.299], abs=0.003)
+    assert table["saturation"].tolist() == pytest.approx([0, 0, 1])
+
+
+def test_blur_lowers_the_sharpness_and_size_is_that_of_the_upright_photo(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8))
+    sharp = noise.resize((2400, 4200), Image.Resampling.NEAREST)
+    blurred = sharp.filter(ImageFilter.BoxBlur(150))
+    for image in (sharp, blurred):
+        image.getexif()[0x0112] = 6  # a quarter turn
+    table = measure(save(tmp_path, sharp, blurred, name="1.jpg"))[0].table
+    assert table[["width", "height"]].to_numpy().tolist() == [[4200, 2400]] * 2
+    assert table["sharpness"][0] > table["sharpness"][1] + 0.1

@@ -32,6 +32,9 @@ def test_metrics_of_four_photos() -> None:
     loss, brier = -np.log([0.9, 0.4, 0.4, 0.9]).mean(), (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4
     expected = {"accuracy": 0.5, "loss": loss, "brier": brier, "ece": 0.35, "auc": 0.75, "f1": 0.5, "n": 4}
     assert results == pytest.approx(expected, abs=1e-6)
+    corners = metrics.roc(dataset(LABELS), two(SECOND))[["false_positive_rate", "true_positive_rate"]].to_numpy()
+    assert corners[[0, -1]].tolist() == [[0, 0], [1, 1]]
+    assert (np.diff(corners, axis=0) >= 0).all()
 
 
 def test_metrics_of_three_classes() -> None:
@@ -40,35 +43,19 @@ def test_metrics_of_three_classes() -> None:
     results = metrics.measure(labels, probabilities)
     assert results["loss"] == pytest.approx(-np.log([0.8, 0.1, 0.7, 0.6]).mean(), abs=1e-6)
     assert results["auc"] == pytest.approx((0.625 + 2 / 3 + 1) / 3, abs=1e-6)
-    assert metrics.measure(np.array([0]), np.array([[0.7, 0.2, 0.1]]))["brier"] == pytest.approx(
-        (0.09 + 0.04 + 0.01) / 2
-    )
+    assert metrics.measure(np.array([0]), np.array([[0.7, 0.2, 0.1]]))["brier"] == pytest.approx(0.14 / 2)
     rows = metrics.per_class(photos, probabilities)
     assert rows["class"].tolist() == ["a", "b", "c"]
-    assert rows["precision"].tolist() == pytest.approx([1, 0.5, 1])
-    assert rows["recall"].tolist() == pytest.approx([0.5, 1, 1])
-    assert rows["n"].tolist() == [2, 1, 1]
+    np.testing.assert_allclose(rows[["precision", "recall", "n"]].T, np.array([[1, 0.5, 1], [0.5, 1, 1], [2, 1, 1]]))
     assert rows["f1"].mean() == pytest.approx(results["f1"], abs=1e-6)
     assert set(metrics.roc(photos, probabilities)["class"]) == {"a", "b", "c"}
 
 
-def test_a_certain_mistake_costs_much_but_not_infinity() -> None:
-    assert metrics.loss(LABELS, np.eye(2)[[1, 0, 0, 1]]) == pytest.approx(-np.log(1e-7) / 2, abs=1e-5)
-
-
-def test_the_area_under_the_curve_needs_all_classes_and_distinguishes_tiny_probabilities() -> None:
-    assert metrics.auc(LABELS[:2], two(SECOND[:2])) is None
-    assert (
-        metrics.auc(LABELS, two(np.array([1e-30, 1e-20, 1e-25, 0.9]))) == 0.75
-    )  # 1 - p is the same for the first three
-
-
-def test_the_roc_curve_rises_from_corner_to_corner() -> None:
-    table = metrics.roc(dataset(LABELS), two(SECOND))
-    assert set(table["class"]) == {"b"}
-    corners = table[["false_positive_rate", "true_positive_rate"]].to_numpy()
-    assert corners[[0, -1]].tolist() == [[0, 0], [1, 1]]
-    assert (np.diff(corners, axis=0) >= 0).all()
+def test_extreme_probabilities() -> None:
+    assert metrics.loss(LABELS, np.eye(2)[[1, 0, 0, 1]]) == pytest.approx(-np.log(1e-7) / 2, abs=1e-5)  # not infinity
+    assert metrics.auc(LABELS[:2], two(SECOND[:2])) is None  # without photos of one class
+    tiny = np.array([1e-30, 1e-20, 1e-25, 0.9])  # 1 - p is the same for the first three
+    assert metrics.auc(LABELS, two(tiny)) == 0.75
 
 
 def test_the_ece_is_small_for_reliable_probabilities_and_large_for_overconfident_ones() -> None:
@@ -77,8 +64,7 @@ def test_the_ece_is_small_for_reliable_probabilities_and_large_for_overconfident
     assert table["n"].tolist() == [2000] * metrics.BINS
     np.testing.assert_allclose(table["accuracy"], table["confidence"], atol=0.04)
     labels = np.arange(10) % 2
-    assert metrics.ece(labels, two(np.zeros(10))) == 0.5
-    assert metrics.ece(labels, two(np.full(10, 0.5))) == 0
+    assert [metrics.ece(labels, two(np.full(10, p))) for p in (0.0, 0.5)] == [0.5, 0]
 
 
 def test_95_percent_of_perfectly_calibrated_models_have_a_smaller_ece() -> None:
@@ -90,14 +76,10 @@ def test_95_percent_of_perfectly_calibrated_models_have_a_smaller_ece() -> None:
 
 
 def test_a_metric_is_added_in_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    certain = metrics.Metric(
-        lambda _, p: (p.max(axis=1) > 0.8).mean(), "certain", "share of certain predictions", ".1f"
-    )
+    certain = metrics.Metric(lambda _, p: (p.max(axis=1) > 0.8).mean(), "certain", "certain predictions", ".1f")
     monkeypatch.setitem(metrics.METRICS, "certain", certain)
     write(tmp_path, None)
-    assert json.loads((tmp_path / "model.json").read_text())["certain"] == 0.5
-    models = comparison.read_models(tmp_path, ["model"])
-    [row] = comparison.compare_models(models).to_dict("records")
+    [row] = comparison.compare_models(comparison.read_models(tmp_path, ["model"])).to_dict("records")
     assert comparison.format_row(row)["certain"] == "0.5"
 
 
@@ -119,11 +101,8 @@ def test_the_files_of_an_evaluation(tmp_path: Path) -> None:
     names = {path.stem for path in (tmp_path / "model").iterdir()}
     assert names == {"calibration", "reliability", "per_class", "predictions", "roc"}
     rows = pd.read_csv(tmp_path / "model/predictions.csv")
-    assert rows["file"].tolist() == [
-        f"photos/{name}/{row}.jpg" for row, name in ((5, "a"), (6, "a"), (7, "b"), (8, "b"))
-    ]
-    assert rows["actual"].tolist() == ["a", "a", "b", "b"]
-    assert rows["predicted"].tolist() == ["a", "b", "a", "b"]
+    assert rows["file"].tolist() == ["photos/a/5.jpg", "photos/a/6.jpg", "photos/b/7.jpg", "photos/b/8.jpg"]
+    assert [*rows["actual"], *rows["predicted"]] == [*"aabb", *"abab"]
     assert rows["probability"].tolist() == pytest.approx([0.9, 0.6, 0.6, 0.9])
 
 
@@ -145,12 +124,12 @@ def test_prediction_sets_and_unknown_photos_are_measured_with_reference_scores(t
     table = pd.read_csv(tmp_path / "model/unknown.csv")
     assert table["split"].tolist() == ["validation"] * 4 + ["test"] * 4
     assert table["ood_score"].tolist() == [4, 3, 2, 1, 5, 3, 2, 1]
-    assert table["unknown"].tolist() == [False] * 4 + [True, *[False] * 3]
-    sets = pd.read_csv(tmp_path / "model/prediction_sets.csv")
-    assert sets["coverage"].tolist() == [0.9, 0.95, 0.99]
-    assert (
-        sets[["covered", "mean_size", "single", "n"]].to_numpy().tolist() == [[1, 2, 0, 4]] * 3
-    )  # too few to exclude any
+    assert table.index[table["unknown"]].tolist() == [4]
+    sets = pd.read_csv(tmp_path / "model/prediction_sets.csv").set_index(
+        "coverage"
+    )  # too few photos to exclude a label
+    expected = {"covered": 1, "mean_size": 2, "single": 0, "n": 4}
+    assert sets.to_dict("index") == dict.fromkeys([0.9, 0.95, 0.99], expected)
 
 
 class Constant:

@@ -62,21 +62,23 @@ def test_a_file_gives_what_was_saved(tmp_path: Path) -> None:
     network, path = convnet(78, 3), tmp_path / "x.keras"
     metadata = {"classes": ["가", "b c", "a"], "temperature": 2.5, "photos": ["0" * 16]}
     model_file.save(network, path, metadata, ARRAYS)
-    opened = model_file.open_model(path)
-    assert metadata.items() <= opened.metadata.items()
-    np.testing.assert_array_equal(opened.arrays["scores"], ARRAYS["scores"])
+    opened, read, arrays = model_file.open_model(path)
+    assert metadata.items() <= read.items()
+    np.testing.assert_array_equal(arrays["scores"], ARRAYS["scores"])
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3))
-    np.testing.assert_array_equal(opened.network(pixels), network(pixels))
-    assert model_file.read_metadata(path) == opened.metadata
+    np.testing.assert_array_equal(opened(pixels), network(pixels))
+    assert model_file.read_metadata(path) == read
 
 
-def test_metadata_and_arrays_are_read_without_keras(saved: Path) -> None:
+def test_metadata_also_of_0_2_and_arrays_are_read_without_keras(saved: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from smallset.models import model_file;"
         f"path = Path({str(saved)!r}); assert model_file.read_metadata(path)['classes'] == ['cat', 'dog'];"
         "assert [*model_file.read_arrays(path)] == ['scores']; assert not {'keras', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+    repack(saved, lambda name, content: b'{"classes": ["cat", "dog"]}' if name == "metadata.json" else content)
+    assert model_file.read_metadata(saved) == {"classes": ["cat", "dog"], "temperature": 1.0, "photos": []}
 
 
 def test_keras_loads_a_saved_model_without_smallset(tmp_path: Path) -> None:
@@ -96,17 +98,15 @@ def test_keras_loads_a_saved_model_without_smallset(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), network.predict(pixels, verbose=0), rtol=1e-5)
 
 
-def test_a_network_without_classes_is_opened_but_is_no_classifier(tmp_path: Path) -> None:
-    network = convnet(78, 2)
-    model_file.save(network, tmp_path / "backbone.keras")
-    assert model_file.open_network(tmp_path / "backbone.keras").count_params() == network.count_params()
-    with pytest.raises(SmallsetError, match=r"backbone.keras: not a model file with the names of its classes"):
-        model_file.open_model(tmp_path / "backbone.keras")
+def test_a_missing_a_truncated_and_another_network_s_file_are_named_with_the_fix(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SmallsetError, match=r"gone.keras: no such file"):
         model_file.open_model(tmp_path / "gone.keras")
-
-
-def test_a_truncated_file_is_named_with_the_fix(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_file.save(convnet(78, 2), tmp_path / "backbone.keras")
+    assert model_file.open_network(tmp_path / "backbone.keras").name == "convnet"
+    with pytest.raises(SmallsetError, match=r"backbone.keras: not a model file with the names of its classes"):
+        model_file.open_model(tmp_path / "backbone.keras")
     saved.write_bytes(saved.read_bytes()[:1000])
     with pytest.raises(SmallsetError, match=r"x.keras: not a complete model file: .*\n?.*Get the file again"):
         model_file.open_network(saved)
@@ -157,7 +157,6 @@ def pickle_objects(name: str, content: bytes) -> bytes:
             "400,000,000 bytes, found 0",
         ),
         (change_weights(lambda file: file.__setitem__("x", h5py.ExternalLink("/etc/passwd", "/"))), "found a link"),
-        (change_weights(lambda file: file.__setitem__("x", h5py.SoftLink("/layers"))), "found a link"),
         (claim_gigabytes, "scores.npy: expected 800,000,000,000 bytes of numbers, found 24"),
         (pickle_objects, "scores.npy: expected 8 bytes of numbers"),
     ],
@@ -171,18 +170,12 @@ def test_a_file_cannot_use_more_memory_than_its_size(
     assert message in str(error.value) or "names of its classes" in str(error.value)
 
 
-def test_a_file_that_contains_code_is_refused(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "x.keras", keras.layers.Lambda(lambda x: x[:, :1]))
-    with pytest.raises(SmallsetError, match=r"x.keras: not a complete model file: .*Lambda"):
-        model_file.open_model(path)
-
-
 def test_a_model_with_layers_of_keras_hub_names_the_extra(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras_hub", None)  # as if it were not installed
     repack(
         saved, lambda _, content: content.replace(b'"module": "keras.layers"', b'"module": "keras_hub.src.models.vit"')
     )
-    with pytest.raises(SmallsetError, match=r'x.keras: this model needs keras-hub.* pip install "smallset\[hub\]"$'):
+    with pytest.raises(SmallsetError, match=r"x.keras: this model needs keras-hub.* pip install .*\[hub\]"):
         model_file.open_model(saved)
 
 
@@ -205,6 +198,7 @@ NAN = keras.initializers.Constant(np.nan)
         (dense(3, "sigmoid"), (16, 16, 3), THREE, "outputs are not probabilities"),
         (dense(3, "relu"), (16, 16, 3), THREE, "outputs are not probabilities"),
         (lambda x: keras.layers.Dense(1)(keras.layers.RepeatVector(10**8)(x)), (16, 16, 3), {}, "values per photo"),
+        (keras.layers.Lambda(lambda x: x[:, :1]), (16, 16, 3), {}, "Lambda"),  # it contains code
     ],
 )
 def test_a_network_that_does_not_classify_photos_is_refused(
@@ -225,10 +219,8 @@ def test_a_network_that_does_not_classify_photos_is_refused(
     [
         ("config.json", b'"units": 1', b'"units": 1000000000', "more weights than the 4 in the file"),
         ("config.json", b'"units": 1', b'"units": "many"', "not a complete model file"),
-        ("config.json", b'"class_name": "Dense"', b'"class_name": "Nothing"', "not a complete model file"),
         ("config.json", b'"config"', b'"confit"', "not a complete model file"),
         ("metadata.json", b'["cat", "dog"]', b'["cat", "cat"]', "names of its classes"),
-        ("metadata.json", b'["cat", "dog"]', b'{"cat": 1}', "names of its classes"),
         ("metadata.json", b'["cat", "dog"]', b'["cat", "../dog"]', "names of its classes"),
         ("metadata.json", b'["cat", "dog"]', b'["a", "b", "c"]', "for each of 3 classes"),
         ("metadata.json", b'"temperature": 1.0', b'"temperature": "hot"', "names of its classes"),
@@ -243,8 +235,3 @@ def test_a_file_that_claims_something_else_is_one_error(
     with pytest.raises(SmallsetError, match=message):
         model_file.open_model(saved)
     assert keras.layers.Layer.add_weight is create
-
-
-def test_metadata_of_0_2_is_read_and_missing_keys_have_defaults(saved: Path) -> None:
-    repack(saved, lambda name, content: b'{"classes": ["cat", "dog"]}' if name == "metadata.json" else content)
-    assert model_file.read_metadata(saved) == {"classes": ["cat", "dog"], "temperature": 1.0, "photos": []}

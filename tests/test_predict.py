@@ -36,7 +36,7 @@ def run(*arguments: object, stdin: str | bytes = "") -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
 
 
-def test_csv_has_a_row_for_each_file_and_survives_its_name() -> None:
+def test_csv_and_json_lines_have_a_row_for_each_file_and_survive_its_name() -> None:
     formatter = Formatter("csv", CLASSES, 2, EXTRAS)
     text = formatter.header() + formatter.line(GOOD) + formatter.line(BROKEN)
     good, bad = csv.DictReader(io.StringIO(text, newline=""))
@@ -44,33 +44,23 @@ def test_csv_has_a_row_for_each_file_and_survives_its_name() -> None:
     extras = {"unknown": "true", "ood_score": "2.0", "prediction_set": "dog/cat"}
     assert good == {"file": GOOD.file, **labels, **extras, "error": ""}
     assert bad == dict.fromkeys(good, "") | {"file": "b.txt", "error": BROKEN.error}
-
-
-def test_json_lines_have_the_same_keys_for_every_file() -> None:
     formatter = Formatter("jsonl", CLASSES, 2, EXTRAS)
-    good, bad = (json.loads(formatter.line(prediction)) for prediction in (GOOD, BROKEN))
-    assert good["probabilities"] == {"dog": 0.75, "cat": 0.25}
-    assert (good["unknown"], good["prediction_set"], good["error"]) == (True, ["dog", "cat"], None)
-    assert set(bad) == set(good)
-    assert (bad["label"], bad["unknown"], bad["error"]) == (None, None, BROKEN.error)
+    known, unread = (json.loads(formatter.line(prediction)) for prediction in (GOOD, BROKEN))
+    values = {"label": "dog", "probability": 0.75, "probabilities": {"dog": 0.75, "cat": 0.25}}
+    values |= {"unknown": True, "ood_score": 2.0, "prediction_set": ["dog", "cat"]}
+    assert known == {"file": GOOD.file, **values, "error": None}
+    assert unread == dict.fromkeys(known) | {"file": "b.txt", "probabilities": {}, "error": BROKEN.error}
 
 
 def test_a_table_is_aligned_and_leaves_out_files_that_cannot_be_read() -> None:
     formatter = Formatter("table", ("고양이", "dog"), 1, EXTRAS)
-    lines = [formatter.header(), *(formatter.line(prediction) for prediction in rows())]
-    assert [line.split() for line in lines[1:]] == [
-        ["고양이", "1.0000", "unknown", "2.0000", "고양이", "x.jpg"],
-        ["dog", "1.0000", "0.5000", "dog", "x.jpg"],
-    ]
-    assert lines[2].index("x.jpg") == lines[0].index("file") == lines[1].index("x.jpg") + 3  # three wide characters
+    unknown = Prediction("고양이", 1.0, np.array([1.0, 0.0]), ("고양이",), 2.0, True, "x.jpg")
+    ordinary = Prediction("dog", 1.0, np.array([0.0, 1.0]), ("dog",), 0.5, False, "x.jpg")
+    header, first, second = formatter.header(), formatter.line(unknown), formatter.line(ordinary)
+    assert first.split() == ["고양이", "1.0000", "unknown", "2.0000", "고양이", "x.jpg"]
+    assert second.split() == ["dog", "1.0000", "0.5000", "dog", "x.jpg"]
+    assert second.index("x.jpg") == header.index("file") == first.index("x.jpg") + 3  # three wide characters
     assert formatter.line(BROKEN) == ""
-
-
-def rows() -> list[Prediction]:
-    return [
-        Prediction("고양이", 1.0, np.array([1.0, 0.0]), ("고양이",), 2.0, True, "x.jpg"),
-        Prediction("dog", 1.0, np.array([0.0, 1.0]), ("dog",), 0.5, False, "x.jpg"),
-    ]
 
 
 @pytest.mark.parametrize("name", ["=1+1.jpg", "@a.jpg", "-a.jpg", "+a.jpg", "\ta.jpg", "\r=a.jpg", "a\r.jpg", "a\r\nb"])
@@ -131,34 +121,25 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def predictions(tmp_path: Path) -> list[Prediction]:
     """Two photos with one name for cat, one unsure, one unknown, and one that cannot be read."""
-    values = {"a/1.jpg": (("cat",), False), "b/1.jpg": (("cat",), False), "b/2.jpg": (("cat", "dog"), False)}
-    values["b/3.jpg"] = ((), True)
     answers = []
-    for name, (prediction_set, unknown) in values.items():
-        path = tmp_path / "photos" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-        answers.append(Prediction("cat", 0.9, np.array([0.9, 0.1]), prediction_set, 0.5, unknown, str(path)))
+    for name, labels in {"a/1.jpg": ("cat",), "b/1.jpg": ("cat",), "b/2.jpg": ("cat", "dog"), "b/3.jpg": ()}.items():
+        files.write_text(tmp_path / "photos" / name, name)
+        path = str(tmp_path / "photos" / name)
+        answers.append(Prediction("cat", 0.9, np.array([0.9, 0.1]), labels, 0.5, not labels, path))
     return [*answers, Prediction(file="b/4.jpg", error="cannot be decoded")]
 
 
 def test_sort_copies_by_label_and_a_second_run_changes_nothing(tmp_path: Path, predictions: list[Prediction]) -> None:
     before, output = contents(tmp_path / "photos"), tmp_path / "sorted"
-    folders = [folder for _, folder in sort.copy_all(predictions, output, ("cat", "dog"))]
-    assert folders == ["cat", "cat", "unsure", "unknown", ""]
-    copies = contents(output)
-    table = copies.pop("sorted.csv")
-    assert copies == {
-        "cat/1.jpg": "a/1.jpg",
-        "cat/1-2.jpg": "b/1.jpg",
-        "unsure/2.jpg": "b/2.jpg",
-        "unknown/3.jpg": "b/3.jpg",
-    }
-    table_rows = list(csv.DictReader(table.splitlines()))
-    assert [row["copy"] for row in table_rows] == ["cat/1.jpg", "cat/1-2.jpg", "unsure/2.jpg", "unknown/3.jpg", ""]
-    assert table_rows[4]["error"] == "cannot be decoded"
-    list(sort.copy_all(predictions, output, ("cat", "dog")))
-    assert contents(output) == copies | {"sorted.csv": table}
+    copies = {"cat/1.jpg": "a/1.jpg", "cat/1-2.jpg": "b/1.jpg", "unsure/2.jpg": "b/2.jpg", "unknown/3.jpg": "b/3.jpg"}
+    for _ in range(2):
+        folders = list(sort.copy_all(predictions, output, ("cat", "dog")))
+        assert folders == ["cat", "cat", "unsure", "unknown", ""]
+        table = (output / "sorted.csv").read_text()
+        assert contents(output) == copies | {"sorted.csv": table}
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [row["copy"] for row in rows] == [*copies, ""]
+    assert rows[4]["error"] == "cannot be decoded"
     assert contents(tmp_path / "photos") == before
 
 
@@ -168,8 +149,7 @@ def test_sort_replaces_no_file_and_leaves_no_part(
     output = tmp_path / "sorted"
     mine = {"cat/1.jpg": "my own", "cat/1-2.jpg": "mine, too", "sorted.csv": "my table"}
     for name, text in mine.items():
-        (output / name).parent.mkdir(parents=True, exist_ok=True)
-        (output / name).write_text(text)
+        files.write_text(output / name, text)
     (output / "cat/1-3.jpg").symlink_to("nowhere")
     list(sort.copy_all(predictions[:1], output, ("cat", "dog")))
     after = contents(output)
@@ -188,7 +168,7 @@ def test_sort_replaces_no_file_and_leaves_no_part(
 
 
 def test_classes_may_have_the_names_of_the_special_folders_and_no_copy_is_outside(tmp_path: Path) -> None:
-    assert sort.special_folders(("Unsure", "_unsure", "cat")) == ("__unsure", "unknown")
+    assert [sort.free_name(name, ("Unsure", "_unsure")) for name in ("unsure", "unknown")] == ["__unsure", "unknown"]
     for classes in (("..", "cat"), ("a/b", "cat"), ("", "cat")):
         with pytest.raises(SmallsetError, match="labels that cannot be folder names"):
             sort.check_folders(tmp_path / "photos", tmp_path / "sorted", classes)

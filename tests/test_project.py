@@ -81,13 +81,13 @@ def commit(do: Do) -> None:
 
 def count_decodings(project: Path, monkeypatch: pytest.MonkeyPatch, *stages: str) -> Counter[str]:
     """Run stages of a project in this process, and count how often each photo is decoded."""
-    counts, decode = Counter[str](), decoding.decode
+    counts, decode = Counter[str](), decoding.decode_with_size
 
     def count(path: str | Path) -> Any:
         counts[Path(path).as_posix()] += 1
         return decode(path)
 
-    monkeypatch.setattr(decoding, "decode", count)
+    monkeypatch.setattr(decoding, "decode_with_size", count)
     monkeypatch.setattr(sys, "argv", ["smallset"])
     monkeypatch.chdir(project)
     process.prepare()

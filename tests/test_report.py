@@ -3,21 +3,24 @@
 import itertools
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import browser
 import fabricate
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
+from PIL import Image
 
 from smallset.models.classifier import Classifier
 from smallset.pipeline import files, params, stage, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.reports import charts, findings, report, results, thumbnails
+from smallset.reports import charts, figures, rendering, report, results, thumbnails
 from smallset.stages import report as report_stage
 
 STYLE = (Path(report.__file__).parent / "templates/report.css").read_text(encoding="utf-8")
@@ -27,23 +30,22 @@ PARAMS = params.parse(
 NAME = '<b onclick="x">&|*_`[i](u)\n\x1b[31m'  # of a class: HTML, Markdown, and a command to a terminal
 VISIBLE = '<b onclick="x">&|*_`[i](u)\\n\\x1b[31m'
 IN_MARKDOWN = '\\<b onclick="x"\\>\\&\\|\\*\\_\\`\\[i\\](u)\\\\n\\\\x1b\\[31m'
-NO_PHOTOS: dict[str, Any] = {"mistakes": {}, "heatmaps": [], "augmented": None}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a report."""
-    folder = tmp_path_factory.mktemp("project")
-    fabricate.project(folder)
-    report.write(PARAMS, folder)
-    return folder
+    return fabricate_report(tmp_path_factory.mktemp("project"), fabricate.project)
 
 
 @pytest.fixture(scope="module")
 def chapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chapter with a report."""
-    folder = tmp_path_factory.mktemp("chapter")
-    fabricate.chapter(folder)
+    return fabricate_report(tmp_path_factory.mktemp("chapter"), fabricate.chapter)
+
+
+def fabricate_report(folder: Path, pipeline: Callable[[Path], object]) -> Path:
+    pipeline(folder)
     report.write(PARAMS, folder)
     return folder
 
@@ -58,10 +60,15 @@ def read_page(folder: Path) -> BeautifulSoup:
     return BeautifulSoup((folder / "plots/report.html").read_text(encoding="utf-8"), "html.parser")
 
 
-def render(folder: Path) -> BeautifulSoup:
-    """The page without photos."""
-    context = report.build_context(results.Results(folder), [])
-    return BeautifulSoup(report.render_page(context, NO_PHOTOS, ""), "html.parser")
+def fill(folder: Path, template: str, **values: Any) -> str:
+    """A filled template, without photos."""
+    more = {"gallery": {"mistakes": {}, "heatmaps": [], "augmented": None}, "params": "", "page": "report.html"}
+    context = report.build_context(results.Results(folder)) | more | {"image_size": 48, "weights": 1} | values
+    return rendering.render("smallset.reports", template, **context)
+
+
+def render(folder: Path, **values: Any) -> BeautifulSoup:
+    return BeautifulSoup(fill(folder, "report.html", **values), "html.parser")
 
 
 def flatten(tag: Tag) -> str:
@@ -82,7 +89,7 @@ def test_the_report_of_a_project_contains_what_the_tables_say(project: Path) -> 
     assert "photos/cat/cat.666.jpg does not decode as a photo" in words
     assert "photos/cat/cat.0.jpg and photos/cat/cat.35.jpg the same file (train and test)" in words
     assert "photos/cat/cat.0.jpg labeled cat, looks like dog: label quality 0.0269 (train)" in words
-    assert "corrections.csv changed the labels of 3 photos" in words
+    assert "corrections.csv changed the labels of 3 photos and left out 1. None of them is a test photo." in words
     assert "Cross-validation over all 72 photos gives 0.800 (0.700–0.875)" in words
     assert "More photos would help: with twice as many training photos, the linear probe would reach" in words
     assert "class precision recall f1 n" in words
@@ -101,9 +108,13 @@ def test_the_report_of_the_chapter_compares_with_the_book(chapter: Path) -> None
     assert "Which differences between ways of training are significant" in words
     titles = ["What to look at", "Mistakes", "Classes", "Photos", "Models", "Calibration", "Training", "Environment"]
     assert [tag.text for tag in page.find_all("h2")] == titles
-    assert [tag.text for tag in page.select("#mistakes details h3")] == [
-        model for model in fabricate.CHAPTER if model != results.Results(chapter).best
-    ]
+    best = results.Results(chapter).best  # is shown, and the others are folded
+    others = [model for model in fabricate.CHAPTER if model != best]
+    assert [tag.text for tag in page.select("#mistakes details h3")] == others
+    for drawn in map(page.select, ("#errors .matrix", "#errors .chart", "#calibration .chart", "#training .column")):
+        [shown] = [tag for tag in drawn if not tag.find_parent("details")]
+        assert best in shown.text
+        assert len(drawn) == len(fabricate.CHAPTER)
 
 
 def test_what_to_look_at_comes_first_and_links_to_it(project: Path) -> None:
@@ -123,20 +134,6 @@ def test_what_to_look_at_comes_first_and_links_to_it(project: Path) -> None:
     assert names == ["photos/dog/dog.2.jpg", "photos/dog/dog.1.jpg"]  # the blurriest photo first
 
 
-def test_the_best_model_is_shown_and_the_others_are_folded(chapter: Path) -> None:
-    page, best = read_page(chapter), results.Results(chapter).best
-    for section, kind in (
-        ("errors", ".matrix"),
-        ("errors", ".chart"),
-        ("calibration", ".chart"),
-        ("training", ".column"),
-    ):
-        drawn = page.select(f"#{section} {kind}")
-        shown = [tag for tag in drawn if not tag.find_parent("details")]
-        assert (len(shown), len(drawn)) == (1, len(fabricate.CHAPTER))
-        assert best in shown[0].text
-
-
 def test_the_most_confident_mistakes_come_first(project: Path) -> None:
     page, found = read_page(project), results.Results(project)
     rows = found.of_models("predictions")[found.best]
@@ -144,15 +141,13 @@ def test_the_most_confident_mistakes_come_first(project: Path) -> None:
     captions = [flatten(caption) for caption in page.select("#mistakes figcaption")]
     row = wrong.iloc[0]
     assert captions[0] == f"{row.file} {row.actual}, predicted as {row.predicted}: {row.probability:.4f}"
+    certain: dict[Any, Any] = {"file": "a.jpg", "actual": "cat", "predicted": "cat", "probability": 0.99996}
+    shown = thumbnails.show_prediction("model", certain, np.zeros((4, 4, 3), np.uint8))
+    assert shown.description == "cat: > 0.9999"
+    table = pd.DataFrame({"actual": [*"aaabbb"], "predicted": [*"bbbaaa"], "probability": 0.9})
+    assert thumbnails.sort_mistakes(table)["actual"].tolist() == [*"ababab"]  # equally confident ones alternate
     assert len(page.select("#mistakes .pair.wrong")) == min(len(wrong), thumbnails.EXAMPLES)
     assert len(page.select("#mistakes .pair:not(.wrong)")) == thumbnails.EXAMPLES
-
-
-def test_equally_confident_mistakes_alternate_between_classes() -> None:
-    table = pd.DataFrame(
-        {"actual": ["cat"] * 3 + ["dog"] * 3, "predicted": ["dog"] * 3 + ["cat"] * 3, "probability": 0.9}
-    )
-    assert thumbnails.sort_mistakes(table)["actual"].tolist() == ["cat", "dog"] * 3
 
 
 def test_a_difference_from_the_previous_run_is_shown(project: Path, copy: Path) -> None:
@@ -261,15 +256,12 @@ def test_names_are_text_in_html_in_markdown_and_on_a_terminal(copy: Path) -> Non
         table = pd.read_csv(path, dtype=str, keep_default_na=False).replace({"dog": NAME, file: f"photos/{NAME}"})
         files.write_csv(path, table)
     (copy / file).rename(copy / "photos" / NAME)
-    found = results.Results(copy)
-    issues = findings.list_findings(found.table("issues"), found.table("label_issues"), copy)
-    context = report.build_context(found, issues) | {"name": NAME}
-    page = BeautifulSoup(report.render_page(context, NO_PHOTOS, ""), "html.parser")
+    page = render(copy, name=NAME)
     assert not page.find_all(["b", "i"])
     assert f"photos/{VISIBLE}" in page.text
-    card = report.render_card(context, 48, 1)
+    card = fill(copy, "model-card.md")
     assert f"Classifies photos of {IN_MARKDOWN} and cat" in card
-    assert "\x1b" not in str(page) + card + report.summarize(context, Path(NAME))
+    assert "\x1b" not in str(page) + card + fill(copy, "summary.txt", page=NAME)
 
 
 @pytest.mark.parametrize("name", ["mean", "accuracy", "nan", "1e5", "=cmd", "None", "items", "0", "a,b", 'a"b', "\r"])
@@ -290,25 +282,62 @@ def test_with_many_classes_the_most_frequent_confusions_are_listed() -> None:
     assert len(table) == report.MAX_CONFUSIONS
 
 
-def test_no_probability_is_1() -> None:
-    row: dict[Any, Any] = {"file": "a.jpg", "actual": "cat", "predicted": "cat", "probability": 0.99996}
-    figure = thumbnails.show_prediction("model", row, np.zeros((4, 4, 3), np.uint8))
-    assert figure.description == "cat: > 0.9999"
-
-
 def test_a_chart_puts_values_at_their_px() -> None:
     bins = pd.DataFrame({"when": "after", "confidence": [0.5, 1.0], "accuracy": [0.5, 0.75], "n": 2})
-    chart = charts.plot_reliability("a", bins, {"after": 0.125})
+    chart = charts.plot_reliability(bins)
     width, height = charts.PLOT
-    assert chart.lines == (("guess", f"0,{height} {width},0"), ("after", f"0,{height} {width},{height / 2:g}"))
-    assert chart.dots == (("after", 0, height), ("after", width, height / 2))
+    assert chart.lines == [("guess", [(0, height), (width, 0)]), ("after", [(0, height), (width, height / 2)])]
     assert chart.x.ticks[0] == (0, "0.5")
-    assert "calibration error is 0.1250 after temperature scaling" in chart.alt
+
+
+def test_equal_figures_have_equal_bytes_and_show_the_pictures_in_order(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    pictures = [np.full((20, 40, 3), value) for value in (-5.0, 100.0, 300.0)]
+    titles = ["a$b_{$", "猫\N{HATCHING CHICK}", ""]
+    drawn = [figures.grid(pictures, titles, columns=2) for _ in range(2)]
+    for number, figure in enumerate(drawn):
+        figures.save(figure, tmp_path / f"{number}.png")
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
+    with Image.open(tmp_path / "1.png") as image:
+        assert image.size == (440, 300)  # two columns and two rows
+    axes = drawn[0].axes
+    assert [ax.get_title() for ax in axes] == [*titles, ""]
+    assert [int(np.asarray(ax.images[0].get_array())[0, 0, 0]) for ax in axes[:3]] == [0, 100, 255]
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "draws", "expected"),
+    [
+        (0.009, 0.015, 0, "More photos would help: with twice as many training photos, the linear probe would reach a"),
+        (0.009, 0.015, 0, "a validation accuracy of 0.985 to 0.991; now it has 0.983."),
+        (0.009, 0.017, 0, "It is uncertain whether more photos would help: "),
+        (0.0153, 0.017, 0, "More photos of the same kind would hardly help: "),
+        (np.nan, np.nan, 1, "400 training photos are too few to tell whether more photos would help."),
+    ],
+)
+def test_the_learning_curve_tells_whether_more_photos_would_help(
+    copy: Path, low: float, high: float, draws: int, expected: str
+) -> None:
+    rows = [[200, 5, 0.03, 0.03], [400, 1, 0.017, 0.02], [800, 0, np.nan, 0.01]][: 3 - draws]
+    table = pd.DataFrame(rows, columns=["photos", "draws", "error", "fitted"]).assign(low=low, high=high)
+    files.write_csv(copy / "metrics/linear_probe/learning_curve.csv", table)
+    assert expected in flatten(render(copy))
+
+
+def test_corrections_of_test_photos_are_named(copy: Path) -> None:
+    record = results.Results(copy).record("split")
+    record["corrections"]["test"] = {"relabeled": 2, "left_out": 0}
+    files.write_json(copy / "metrics/split.json", record)
+    words = flatten(render(copy))
+    assert (
+        "corrections.csv changed the labels of 5 photos and left out 1. 2 of them are test photos, so earlier" in words
+    )
 
 
 def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(SmallsetError, match=r"compare.csv: expected at least one model. Run: dvc repro"):
-        report.build_context(results.Results(tmp_path), [])
+        report.build_context(results.Results(tmp_path))
 
 
 def test_equal_runs_have_equal_cards(project: Path, copy: Path) -> None:

@@ -8,52 +8,43 @@ from typing import Any
 
 import numpy as np
 import pytest
+from albums import JPEG, put
 
 from smallset.datasets import scan
 from smallset.images import formats
 from smallset.pipeline.errors import SmallsetError
 
-JPEG = b"\xff\xd8\xff\xe0"
-
-
-def write(path: Path, content: bytes = JPEG) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
 
 def test_first_bytes_decide_what_is_a_photo(tmp_path: Path) -> None:
     for name, content in {
-        "cat/1.jpg": JPEG,
-        "cat/no extension": b"\x89PNG\r\n\x1a\n",
-        "cat/phone.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        "cat/page.jpg": b"<html>",
-        "cat/empty.png": b"",
-        "cat/1.jpg.xmp": b"<x:xmpmeta>",
-        "cat/1.jpg.supplemental-metadata.json": b"{}",
-        "cat/IMG_1.AAE": b"<?xml",
-        "cat/2.NEF": b"MM\0*",
-        "cat/3.cr3": b"\0\0\0\x18ftypcrx ",
-        "cat/clip.mov": b"\0\0\0\x14ftypqt  ",
-        "cat/BMW.txt": b"BMW is a make of cars",
-        "cat/P1.txt": b"P1 is a parking lot",
+        "1.jpg": JPEG,
+        "no extension": b"\x89PNG\r\n\x1a\n",
+        "phone.HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "page.jpg": b"<html>",
+        "empty.png": b"",
+        "1.jpg.xmp": b"<x:xmpmeta>",
+        "1.jpg.supplemental-metadata.json": b"{}",
+        "IMG_1.AAE": b"<?xml",
+        "2.NEF": b"MM\0*",
+        "3.cr3": b"\0\0\0\x18ftypcrx ",
+        "clip.mov": b"\0\0\0\x14ftypqt  ",
+        "BMW.txt": b"BMW is a make of cars",
+        "P1.txt": b"P1 is a parking lot",
         "notes": b"P6 or not",
     }.items():
-        write(tmp_path / name, content)
+        (tmp_path / name).write_bytes(content)
     result = scan.scan(tmp_path)
-    assert result.photos == ["cat/1.jpg", "cat/no extension", "cat/phone.HEIC"]
+    assert result.photos == ["1.jpg", "no extension", "phone.HEIC"]
     assert result.unreadable == {
-        "cat/page.jpg": "does not decode as a photo: it starts with b'<html>', unlike any format of photos",
-        "cat/empty.png": "does not decode as a photo: it is empty",
+        "page.jpg": "does not decode as a photo: it starts with b'<html>', unlike any format of photos",
+        "empty.png": "does not decode as a photo: it is empty",
     }
-    assert result.all_photos() == ["cat/1.jpg", "cat/empty.png", "cat/no extension", "cat/page.jpg", "cat/phone.HEIC"]
+    assert result.all_photos() == ["1.jpg", "empty.png", "no extension", "page.jpg", "phone.HEIC"]
     assert len(result.others) == 9
     unreadable, others = result.describe()
-    assert unreadable.startswith("Unreadable: 1 does not decode as a photo: it is empty (cat/empty.png); 1 does not")
-    assert (
-        "2 a RAW file, in which only a small preview can be read: export it as a JPEG (cat/2.NEF, cat/3.cr3)" in others
-    )
-    assert "1 of type .xmp (cat/1.jpg.xmp)" in others
+    assert unreadable.startswith("Unreadable: 1 does not decode as a photo: it is empty (empty.png); 1 does not")
+    assert "2 a RAW file, in which only a small preview can be read: export it as a JPEG (2.NEF, 3.cr3)" in others
+    assert "1 of type .xmp (1.jpg.xmp)" in others
 
 
 @pytest.mark.parametrize(
@@ -64,32 +55,30 @@ def test_first_bytes_decide_what_is_a_photo(tmp_path: Path) -> None:
     ],
 )
 def test_files_of_systems_and_photo_managers_are_skipped(tmp_path: Path, name: str) -> None:
-    write(tmp_path / "cat/1.jpg")
-    write(tmp_path / name)
-    result = scan.scan(tmp_path)
+    result = scan.scan(put(tmp_path, "cat/1.jpg", name))
     assert result.photos == ["cat/1.jpg"]
     assert [*result.others.values()] == [scan.HIDDEN]
     assert result.describe()[0].isprintable()
 
 
-def test_links_are_followed_only_inside_the_folder(tmp_path: Path) -> None:
-    secret = write(tmp_path / "outside/shadow.jpg")
-    folder = tmp_path / "photos"
-    write(folder / "all/1.jpg")
-    (folder / "cat").mkdir()
+def test_links_are_followed_only_inside_the_folder_and_to_dvc_s_cache(tmp_path: Path) -> None:
+    cached = f"cache/files/md5/0a/{'1' * 30}"
+    put(tmp_path, "outside/shadow.jpg", "real/all/1.jpg", "real/cat/2.jpg", cached)
     for name, target in {
         "cat/inside.jpg": "../all/1.jpg",
-        "cat/outside.jpg": str(secret),
+        "cat/outside.jpg": str(tmp_path / "outside/shadow.jpg"),
         "cat/relative.jpg": "../../outside/shadow.jpg",
         "cat/nothing.jpg": "gone.jpg",
         "cat/itself": "itself",
-        "dog": str(secret.parent),
+        "cat/cached.jpg": str(tmp_path / cached),
+        "dog": str(tmp_path / "outside"),
         "linked": "all",
         "cat/circle": "..",
     }.items():
-        (folder / name).symlink_to(target)
-    result = scan.scan(folder)
-    assert result.photos == ["all/1.jpg", "cat/inside.jpg", "linked/1.jpg"]
+        (tmp_path / "real" / name).symlink_to(target)
+    (tmp_path / "photos").symlink_to("real")
+    result = scan.scan(tmp_path / "photos")
+    assert result.photos == ["all/1.jpg", "cat/2.jpg", "cat/cached.jpg", "cat/inside.jpg", "linked/1.jpg"]
     assert result.unreadable == {
         "cat/outside.jpg": scan.OUTSIDE,
         "cat/relative.jpg": scan.OUTSIDE,
@@ -100,27 +89,11 @@ def test_links_are_followed_only_inside_the_folder(tmp_path: Path) -> None:
     }
 
 
-def test_the_folder_may_be_a_link_and_dvc_may_link_to_its_cache(tmp_path: Path) -> None:
-    cached = write(tmp_path / f"cache/files/md5/0a/{'1' * 30}")
-    write(tmp_path / "real/cat/1.jpg")
-    (tmp_path / "real/cat/2.jpg").symlink_to(cached)
-    (tmp_path / "link").symlink_to("real")
-    assert scan.scan(tmp_path / "link").photos == ["cat/1.jpg", "cat/2.jpg"]
-
-
-def test_pipes_and_sockets_are_never_opened(tmp_path: Path) -> None:
+def test_a_file_or_folder_that_cannot_be_read_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "cat/1.jpg", "cat/2.jpg", "dog/1.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    with socket.socket(socket.AF_UNIX) as unix:
-        unix.bind(str(tmp_path / "s"))
-    assert scan.scan(tmp_path).unreadable == {
-        "pipe.jpg": "cannot be read: a named pipe, which is never opened",
-        "s": "cannot be read: a socket, which is never opened",
-    }
-
-
-def test_a_broken_file_or_folder_does_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg"):
-        write(tmp_path / name)
     scandir, head = os.scandir, formats.head
 
     def closed(path: Any) -> Any:
@@ -135,11 +108,16 @@ def test_a_broken_file_or_folder_does_not_hide_the_others(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "scandir", closed)
     monkeypatch.setattr(formats, "head", torn)
-    result = scan.scan(tmp_path)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "s"))
+        result = scan.scan(tmp_path)
     assert result.photos == ["cat/1.jpg"]
+    special = "cannot be read: not a regular file, so it is never opened"
     assert result.unreadable == {
         "dog": "cannot be read: Permission denied",
         "cat/2.jpg": "cannot be read: Input/output error",
+        "pipe.jpg": special,
+        "s": special,
     }
     with pytest.raises(SmallsetError, match="dog: cannot be read: Permission denied"):
         scan.scan(tmp_path / "dog")
@@ -155,9 +133,9 @@ def test_the_order_is_numeric_and_the_same_everywhere() -> None:
 
 
 def test_folders_without_a_photo_are_listed(tmp_path: Path) -> None:
-    write(tmp_path / "cat/1.jpg")
-    write(tmp_path / "notes/a/b.txt", b"x")
-    write(tmp_path / "cat/deep/b.txt", b"x")
+    put(tmp_path, "cat/1.jpg")
+    for name in ("notes/a/b.txt", "cat/deep/b.txt", "fox/empty.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
     (tmp_path / "dog").mkdir()
-    write(tmp_path / "fox/empty.jpg", b"")
     assert scan.scan(tmp_path).empty == ["cat/deep", "dog", "fox", "notes"]

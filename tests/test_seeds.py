@@ -54,6 +54,10 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
 
 def test_each_run_depends_on_its_seed_alone(data: activations.Data, checkpoint: Checkpoint) -> None:
     plan = seeds.head_plan(data, P)
+    assert seeds.repeat(plan, data.validation, range(0), checkpoint).shape == (0, 10, 2)
+    no_views = replace(plan, data=replace(data, train=replace(data.train, values=data.train.views[:0])))
+    assert seeds.repeat(no_views, data.validation, range(2), checkpoint).shape == (0, 10, 2)
+    assert not checkpoint.path.parent.exists()
     runs = seeds.repeat(plan, data.validation, range(6, 8), checkpoint)
     assert runs.shape == (2, 10, 2)
     np.testing.assert_allclose(runs.sum(axis=2), 1, atol=1e-6)
@@ -62,13 +66,6 @@ def test_each_run_depends_on_its_seed_alone(data: activations.Data, checkpoint: 
     np.testing.assert_array_equal(other[0], runs[1])
     checkpoint.remove()
     assert not list(checkpoint.path.parent.iterdir())
-
-
-def test_without_other_seeds_or_cached_views_there_are_no_runs(data: activations.Data, checkpoint: Checkpoint) -> None:
-    assert seeds.repeat(seeds.head_plan(data, P), data.validation, range(0), checkpoint).shape == (0, 10, 2)
-    no_views = replace(data, train=replace(data.train, values=data.train.views[:0]))
-    assert seeds.repeat(seeds.head_plan(no_views, P), data.validation, range(2), checkpoint).shape == (0, 10, 2)
-    assert not checkpoint.path.parent.exists()
 
 
 @pytest.mark.slow

@@ -4,20 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from albums import JPEG, put
 
 from smallset.datasets import folders, sources
 from smallset.datasets.dataset import Dataset
 from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
-
-JPEG = b"\xff\xd8\xff\xe0"
-
-
-def put(folder: Path, *names: str) -> None:
-    """Files that start like photos and contain their own names."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(JPEG + name.encode())
 
 
 def fill(tmp_path: Path, **download: Any) -> dict[str, Any]:
@@ -47,22 +39,33 @@ def test_a_folder_is_copied_and_stays_as_it_was(tmp_path: Path, drawn: Dataset) 
     assert [(path.stat().st_mtime_ns, path.stat().st_mode, path.read_bytes()) for path in drawn.paths] == before
 
 
-def test_other_files_are_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(
-        tmp_path / "own", "큰 고양이/9.jpg", "car/1.jpg", "car/b/1.jpg", ".git/x", "car/.hidden.jpg", "@eaDir/car/1.jpg"
-    )
+def test_what_is_no_photo_or_cannot_be_read_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = ("큰 고양이/9.jpg", "car/1.jpg", "car/b/1.jpg", "car/torn.jpg")
+    put(tmp_path / "own", *photos, ".git/x", "car/.hidden.jpg", "@eaDir/car/1.jpg")
     put(tmp_path, "secret.jpg")
     (tmp_path / "own/car/2.jpg").symlink_to(tmp_path / "secret.jpg")
     (tmp_path / "own/README.txt").write_text("not a photo")
+    original = files.copy
+
+    def tear(source: Path, target: Path) -> None:
+        if source.name == "torn.jpg":
+            target.write_bytes(b"half of it")
+            raise OSError(5, "Input/output error")
+        original(source, target)
+
+    monkeypatch.setattr(files, "copy", tear)
     originals, table = copy(tmp_path)
     assert [*originals] == ["car/1.jpg", "car/b/1.jpg", "큰 고양이/9.jpg"]
     assert table == ["file,label", "car/1.jpg,car", "car/b/1.jpg,car", "큰 고양이/9.jpg,큰 고양이"]
     output = capsys.readouterr().out
     assert "Copied 3 photos." in output
     assert "Unreadable: 1 a link to a file outside of the folder: replace it by a copy (car/2.jpg)." in output
+    assert "Unreadable: 1 cannot be read: Input/output error (car/torn.jpg)." in output
 
 
-def test_splits_and_groups_are_written_to_the_table(tmp_path: Path) -> None:
+def test_splits_are_written_to_the_table(tmp_path: Path) -> None:
     put(tmp_path / "own", *(f"{split}/{label}/1.jpg" for split in ("train", "val", "test") for label in ("cat", "dog")))
     originals, table = copy(tmp_path)
     assert originals["cat/val/cat/1.jpg"] == "val/cat/1.jpg"
@@ -81,25 +84,6 @@ def test_no_copy_replaces_another(tmp_path: Path) -> None:
     put(tmp_path / "own", "cat/1.jpg", "1.jpg", "2.jpg")
     originals, _ = copy(tmp_path, "file,label\ncat/1.jpg,cat\n1.jpg,cat\n2.jpg,dog\n")
     assert sorted(originals.values()) == ["1.jpg", "2.jpg", "cat/1.jpg"]
-
-
-def test_a_photo_that_cannot_be_copied_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    put(tmp_path / "own", "cat/1.jpg", "cat/2.jpg", "dog/1.jpg")
-    original = files.copy
-
-    def torn(source: Path, target: Path) -> None:
-        if source == tmp_path / "own/cat/2.jpg":
-            target.write_bytes(b"half of it")
-            raise OSError(5, "Input/output error")
-        original(source, target)
-
-    monkeypatch.setattr(files, "copy", torn)
-    originals, table = copy(tmp_path)
-    assert [*originals] == ["cat/1.jpg", "dog/1.jpg"]
-    assert table == ["file,label", "cat/1.jpg,cat", "dog/1.jpg,dog"]
-    assert "Unreadable: 1 cannot be read: Input/output error (cat/2.jpg)." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

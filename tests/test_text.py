@@ -23,21 +23,11 @@ def test_invisible_characters_become_escapes(name: str, expected: str) -> None:
     assert text.lines(f"{name}\nnext").endswith("\nnext")
 
 
-def test_markdown_shows_a_name_as_it_is() -> None:
+def test_markdown_shows_a_name_as_it_is_and_numbers_have_a_noun() -> None:
     assert text.plain("a|b*<c> _x_ fine_tune") == r"a\|b\*\<c\> \_x\_ fine_tune"
-
-
-def test_numbers_have_a_noun() -> None:
     assert [text.counted(number, "photo") for number in (0, 1, 2000)] == ["0 photos", "1 photo", "2,000 photos"]
 
 
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [
-        ("/home/me/birds", "birds"),
-        ("/home/me/birds/.dvc/tmp/exps/tmpk3", "birds"),
-        ("/clone/.dvc/tmp/exps/standalone/sample", "sample"),
-    ],
-)
-def test_an_experiment_has_the_name_of_its_project(folder: str, name: str) -> None:
-    assert text.project(Path(folder)) == name
+@pytest.mark.parametrize("copy", ["birds", "birds/.dvc/tmp/exps/tmpk3", ".dvc/tmp/exps/standalone/birds"])
+def test_an_experiment_has_the_name_of_its_project(copy: str) -> None:
+    assert text.project(Path("/home/me", copy)) == "birds"

@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -42,12 +41,7 @@ class Calls:
 
 def test_a_hostile_pickle_is_refused_before_it_does_anything(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    calls = [
-        Calls(os.mkdir, str(marker)),
-        Calls(eval, f"open({str(marker)!r}, 'w')"),
-        Calls(subprocess.getoutput, "id"),
-    ]
-    for call in calls:
+    for call in (Calls(os.mkdir, str(marker)), Calls(eval, f"open({str(marker)!r}, 'w')")):
         for content in (save({"a": call}), pickle.dumps(call, protocol=2)):  # as a tensor, and as the magic number
             with pytest.raises(SmallsetError, match=MESSAGE + r"it asks for \w+\.\w+, which no tensor needs"):
                 torch_files.read(content, "x.pth")

@@ -54,14 +54,13 @@ def embed(network: keras.Model, photos: Dataset) -> Features:
 
 
 def fit_probe(features: Features, C: float = 0.1) -> LinearProbe:  # noqa: N803 - scikit-learn's name
-    probe = LinearProbe(C=C, class_weight=None, calibrate=False)
-    return probe.fit(*features.training(), features.of("validation"), features.dataset.validation.labels)
+    return LinearProbe(C=C, class_weight=None, calibrate=False).fit(features)
 
 
 def probe_classifier(photos: Dataset) -> Classifier:
     network = backbone()
     features = embed(network, photos)
-    return fit_probe(features).to_classifier(network, photos, features)
+    return fit_probe(features).to_classifier(features, network)
 
 
 class KilledError(Exception):

@@ -3,12 +3,13 @@
 It is a library for notebooks, a command line, and a DVC pipeline that anyone can rerun.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ imports these names
     from smallset.datasets.dataset import Dataset as Dataset
     from smallset.evaluation.issues import find_issues as find_issues
+    from smallset.evaluation.label_issues import find_label_issues as find_label_issues
     from smallset.evaluation.metrics import evaluate as evaluate
     from smallset.features.embedding import embed as embed
     from smallset.features.store import Features as Features
@@ -27,6 +28,7 @@ _MODULES = {
     "embed": "features.embedding",
     "evaluate": "evaluation.metrics",
     "find_issues": "evaluation.issues",
+    "find_label_issues": "evaluation.label_issues",
     "fine_tune": "training.fine_tune",
     "load": "models.classifier",
 }
@@ -37,6 +39,8 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any object of the public API
     """Import a public name when it is first used (PEP 562): TensorFlow takes seconds, and few names need it."""
     if name == "__version__":
+        from importlib import metadata  # takes longer than the rest of this module
+
         return metadata.version("smallset")
     if name not in _MODULES:
         raise AttributeError(f"module 'smallset' has no attribute {name!r}. It has: {', '.join(__all__)}")

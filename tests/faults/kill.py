@@ -14,9 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,23 +26,8 @@ import projects
 
 GRACE = 5.0  # s, in which everything has to end after a kill
 COMMIT = 0.6  # s that DVC takes after a stage, about: hashes, links, dvc.lock
-SIGNALS = (signal.SIGKILL, signal.SIGTERM)
-WAYS = [*itertools.product(("dvc", "stage", "group", "commit"), SIGNALS), ("group", signal.SIGINT)]
-
-
-class Kill(NamedTuple):
-    stage: str
-    victim: str
-    how: signal.Signals
-    after: float  # s after the stage's start; for commit, after its end
-
-
-def plan(durations: dict[str, float], times: int, seed: int) -> Iterator[Kill]:
-    """Every stage in turn, each time in another way."""
-    random = np.random.default_rng(seed)
-    ways = [WAYS[way] for way in random.permutation(np.arange(times) % len(WAYS))]
-    for stage, (victim, how) in zip(itertools.cycle(durations), ways, strict=False):
-        yield Kill(stage, victim, how, float(random.uniform(0, COMMIT if victim == "commit" else durations[stage])))
+WAYS = [*itertools.product(("dvc", "stage", "group", "commit"), (signal.SIGKILL, signal.SIGTERM))]
+WAYS += [("group", signal.SIGINT)]
 
 
 def find_processes(project: Path) -> list[psutil.Process]:
@@ -57,23 +41,23 @@ def repeat(stage: str) -> list[str]:
     return ["dvc", "repro", "--force", "--no-run-cache", "--single-item", stage]
 
 
-def strike(project: Path, kill: Kill) -> bool:
-    """Run the stage and kill it; True if no process is left after the grace."""
+def strike(project: Path, stage: str, victim: str, how: signal.Signals, after: float) -> bool:
+    """Run the stage and kill it so many s after its start, or for commit after its end; True if no process is left."""
     env = os.environ | {"PATH": f"{projects.SCRIPTS}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
     null = subprocess.DEVNULL
-    dvc = subprocess.Popen(repeat(kill.stage), cwd=project, env=env, stdout=null, stderr=null, start_new_session=True)
+    dvc = subprocess.Popen(repeat(stage), cwd=project, env=env, stdout=null, stderr=null, start_new_session=True)
     counts = [1]  # of processes; when it falls from 2 or more to 1, the stage has ended
-    while kill.victim == "commit" and dvc.poll() is None and not (counts[-1] == 1 and max(counts) > 1):
+    while victim == "commit" and dvc.poll() is None and not (counts[-1] == 1 and max(counts) > 1):
         counts.append(len(find_processes(project)))
         time.sleep(0.02)
-    time.sleep(kill.after)
-    if kill.victim == "group":
-        os.killpg(dvc.pid, kill.how)
+    time.sleep(after)
+    if victim == "group":
+        os.killpg(dvc.pid, how)
     else:
         below = [process for process in find_processes(project) if process.pid != dvc.pid]
-        for victim in below[-1:] if kill.victim == "stage" else [dvc]:
-            victim.send_signal(kill.how)
-    if kill.victim == "stage":
+        for process in below[-1:] if victim == "stage" else [dvc]:
+            process.send_signal(how)
+    if victim == "stage":
         dvc.wait()
     end = time.monotonic() + GRACE
     while time.monotonic() < end and (dvc.poll() is None or find_processes(project)):
@@ -83,10 +67,6 @@ def strike(project: Path, kill: Kill) -> bool:
         process.kill()
     dvc.wait()
     return not left
-
-
-def read_lock(project: Path) -> Any:
-    return yaml.safe_load((project / "dvc.lock").read_text())["stages"]
 
 
 def prepare(home: Path) -> tuple[Path, dict[str, float]]:
@@ -107,20 +87,26 @@ def prepare(home: Path) -> tuple[Path, dict[str, float]]:
 
 
 def main(times: int = 60, seed: int = 1) -> None:
-    """Print a line for each kill, and the number of runs that ended as the undisturbed one."""
+    """Kill every stage in turn, each time in another way; print a line for each kill."""
+
+    def read_lock() -> Any:
+        return yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+
     with tempfile.TemporaryDirectory() as home:
         project, durations = prepare(Path(home).resolve())
-        expected, good = read_lock(project), 0
-        for number, kill in enumerate(plan(durations, times, seed), 1):
-            ended = strike(project, kill)
+        random, expected, good = np.random.default_rng(seed), read_lock(), 0
+        for stage, way in zip(
+            itertools.cycle(durations), random.permutation(np.arange(times) % len(WAYS)), strict=False
+        ):
+            victim, how = WAYS[way]
+            after = float(random.uniform(0, COMMIT if victim == "commit" else durations[stage]))
+            ended = strike(project, stage, victim, how, after)
             projects.run(project, "sh", "-c", "smallset check --fix || test $? = 1")
             projects.run(project, "dvc", "repro", "--no-run-cache")
             projects.run(project, "smallset", "check")
-            same = read_lock(project) == expected
-            good += ended and same
-            results = f"{'same lock' if same else 'OTHER LOCK'}, {'all ended' if ended else 'LEFT RUNNING'}"
-            line = f"{number:3} {kill.stage:24} {kill.how.name} to {kill.victim:6} after {kill.after:5.1f} s: {results}"
-            print(line, flush=True)
+            good += ended and read_lock() == expected
+            results = f"{'same' if read_lock() == expected else 'OTHER'} lock{'' if ended else ', LEFT RUNNING'}"
+            print(f"{stage:24} {how.name} to {victim:6} after {after:5.1f} s: {results}", flush=True)
     sys.exit(f"{good} of {times} runs ended as the undisturbed one" if good < times else 0)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers, tree
 
 from smallset.backbones.registry import HUB, Tensors
+from smallset.pipeline import install
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.params import suggest
 
@@ -97,8 +98,7 @@ def _import_library(name: str) -> ModuleType:
     try:
         import keras_hub
     except ModuleNotFoundError as error:
-        cure = 'Run: pip install "smallset[hub]"'
-        raise SmallsetError(f"{name} needs {error.name}, which is not installed. {cure}") from None
+        raise install.missing_extra(name, str(error.name), "hub") from None
     return keras_hub
 
 
@@ -107,9 +107,9 @@ def _locate(name: str) -> str:
 
 
 def _explain(library: ModuleType, preset: str, error: Exception) -> str:
-    known = library.models.Backbone.presets
-    if preset not in known and "://" not in preset and not Path(preset).is_dir():
-        return f"found no such preset of keras-hub, and no such folder.{suggest(preset, known)} {LIST}"
+    presets = library.models.Backbone.presets
+    if preset not in presets and "://" not in preset and not Path(preset).is_dir():
+        return f"found no such preset of keras-hub, and no such folder.{suggest(preset, presets)} {LIST}"
     reason = (str(error).strip() or repr(error)).splitlines()[-1][:300].rstrip(". ")
     return (
         f"keras-hub cannot read it: {reason}. If it needs a login: kagglehub.login() in Python, or hf auth login. "

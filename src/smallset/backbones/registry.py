@@ -132,8 +132,8 @@ def get(name: str) -> Backbone:
     """The backbone EfficientNetLite0, also written efficientnet_lite0, or hub:dinov2_small; or else SmallsetError."""
     if name.startswith(HUB) and name != HUB:
         return Backbone(name, source="hub")
-    for known, backbone in BACKBONES.items():
-        if simplify(known) == simplify(name):
+    for key, backbone in BACKBONES.items():
+        if simplify(key) == simplify(name):
             return backbone
     raise SmallsetError(
         f"params.yaml: backbone: expected one of {', '.join(BACKBONES)} or {HUB} with the name or the folder of a "
@@ -195,7 +195,7 @@ def split_at(network: "keras.Model", name: str, layer: str) -> "tuple[keras.Mode
     import keras
 
     end = last_frozen_layer(network) if layer == "auto" else layer
-    where, names = "params.yaml: backbone: last_frozen_layer:", [known.name for known in network.layers[1:]]
+    where, names = "params.yaml: backbone: last_frozen_layer:", [inner.name for inner in network.layers[1:]]
     if end is None:
         raise SmallsetError(f"{where} {name} is a single block. Use another backbone for this pipeline.")
     if end not in names:

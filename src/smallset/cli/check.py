@@ -8,23 +8,23 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from posixpath import normpath
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import psutil
 import typer
 from ruamel.yaml.error import YAMLError
 
+from smallset.cli import console
 from smallset.pipeline import files, git, progress, stage, text
 from smallset.pipeline.errors import SmallsetError
 
@@ -32,63 +32,50 @@ FIX = "smallset check --fix"
 COPY = "dvc repro, after you have copied the file from where it came from"
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
-CHANGES = ("modified", "added", "deleted")  # DVC's words
+Fix = Annotated[bool, typer.Option("--fix", help="Repair what needs no run, then report what is left.")]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What is wrong with a path, the command that repairs it, and the damaged files, which --fix moves away."""
 
     path: str
     message: str
-    command: str
+    command: str = FIX
     damaged: tuple[Path, ...] = ()
-    is_source: bool = False  # no stage makes it, so --fix moves it back when nothing else has its bytes
 
 
-@dataclass(frozen=True)
-class _Output:
+class _Output(NamedTuple):
     path: str
     md5: str  # as in dvc.lock or in a .dvc file
-    stage: str  # "" for data that `dvc add` tracks
-    cached: bool = True  # by DVC; otherwise git tracks it
-    pushed: bool = True
+    stage: str = ""  # none for data that `dvc add` tracks
+    cache: bool = True  # by DVC; otherwise git tracks it
+    push: bool = True
 
 
-def check(
-    fix: Annotated[bool, typer.Option("--fix", help="Repair what needs no run, then report what is left.")] = False,
-) -> None:
+def check(fix: Fix = False) -> None:
     """Compare the files of this project, and DVC's cache, with dvc.lock, byte by byte.
 
     DVC itself compares dates, and does not notice a damaged disk. Exit code: 0 no problem, 1 problems, 2 an error.
     """
-    for line in repair() if fix else ():
-        typer.echo(text.visible(line), err=True)
+    console.print_notes(repair() if fix else ())
     problems = find_problems()
-    typer.echo(text.lines(format_report(problems)))
-    raise typer.Exit(int(bool(problems)))
-
-
-def format_report(problems: list[Problem]) -> str:
-    """A line for each problem, with the command that repairs it."""
     lines = [f"{problem.path}: {problem.message}. Run: {problem.command}" for problem in problems]
-    return "\n".join(lines) or "All files are as dvc.lock says."
+    print(text.lines("\n".join(lines) or "All files are as dvc.lock says."))
+    raise typer.Exit(int(bool(problems)))
 
 
 def find_problems() -> list[Problem]:
     """Find what is wrong with the project in this folder, and change nothing."""
     project = _Project()
-    if project.lock is None:
-        return [Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it", FIX)]
-    entries = [Problem(str(LOCK), message, FIX) for message in project.find_lost_entries()]
-    data = [*project.check_objects(), *project.check_outputs(), *project.check_drafts(), *project.check_features()]
-    return [*entries, *data]
+    if project.lock is None:  # DVC's commands refuse it, too
+        return [Problem(str(LOCK), "is not a lock file of DVC, as after a kill while DVC wrote it")]
+    return [*project.check_lock(), *project.check_objects(), *project.check_outputs(), *project.check_features()]
 
 
 def repair() -> Iterator[str]:
     """Repair what needs no run, and yield what was done."""
     project = _Project()
-    if project.lock is None or [*project.find_lost_entries()]:
+    if project.lock is None or [*project.check_lock()]:
         yield f"{LOCK}: moved to {project.move_aside(LOCK)}"
         if committed := git.show(LOCK):  # DVC's run cache has what stages have done since that commit
             files.write_text(LOCK, committed)
@@ -96,19 +83,10 @@ def repair() -> Iterator[str]:
     problems, project = find_problems(), _Project()
     moved = {path: project.move_aside(path) for problem in problems for path in problem.damaged}
     yield from (f"{path}: moved to {target}" for path, target in moved.items())
-    if problems and project.has_remote:
-        fetched = [output.path for output in project.outputs if output.cached and output.pushed]
+    if problems and _run_dvc("config", "core.remote", check=False).strip():
+        fetched = [output.path for output in project.outputs if output.cache and output.push]
         yield from _run_dvc("fetch", *fetched, check=False).splitlines()[-1:]
-    project = _Project()
-    if targets := sorted(project.find_restorable(set(map(str, moved)))):
-        _run_dvc("checkout", "--force", *targets)
-        yield from (f"{path}: restored from DVC's cache" for path in targets)
-    yield from (f"{output.path}: restored from git" for output in project.outputs if project.restore_from_git(output))
-    sources = [path for problem in problems if problem.is_source for path in problem.damaged if not path.exists()]
-    if any(path.is_relative_to(output.path) for path in sources for output in project.outputs):
-        for path in sources:  # with its object, without which DVC takes a damaged photo for an edited one
-            shutil.move(moved[path], path)
-            yield f"{path}: moved back, because nothing has its right bytes"
+    yield from _Project().restore(moved)
 
 
 class _Project:
@@ -118,8 +96,9 @@ class _Project:
         roots = [folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir()]
         if not roots or not Path("dvc.yaml").is_file():
             raise SmallsetError(f"{Path.cwd()}: expected a project, a folder with dvc.yaml in a DVC repository.")
-        self.root, self.lock = roots[0], _parse_lock(_read(LOCK)) if LOCK.is_file() else {}
-        for process in re.findall(r'"pid": (\d+)', _read(self.root / ".dvc/tmp/rwlock")):
+        self.root, lock = roots[0], LOCK.read_bytes().decode(errors="replace") if LOCK.is_file() else None
+        self.lock = {} if lock is None else _parse_lock(lock)
+        for process in re.findall(r'"pid": (\d+)', "".join(map(Path.read_text, self.root.glob(".dvc/tmp/rwlock")))):
             if psutil.pid_exists(int(process)):
                 raise SmallsetError(f"DVC runs here (process {process}) and changes files. Wait until it has ended.")
 
@@ -134,92 +113,73 @@ class _Project:
     def outputs(self) -> list[_Output]:
         outputs = []
         for name, declaration in self.stages.items():
-            for path, settings in _list_outputs(declaration).items():
+            for path, settings in stage.list_outputs(declaration).items():
                 if entry := (self.lock or {}).get(name, {}).get(path):
-                    kept = settings.get("cache", True), settings.get("push", True)
-                    outputs.append(_Output(path, entry["md5"], name, *kept))
-        added = [out for file in sorted(Path().glob("?*.dvc")) for out in stage.parse_yaml(_read(file))["outs"]]
-        return [*outputs, *(_Output(out["path"], out["md5"], "") for out in added)]
+                    cache, push = settings.get("cache", True), settings.get("push", True)
+                    outputs.append(_Output(path, entry["md5"], name, cache, push))
+        documents = (stage.parse_yaml(file.read_text("utf-8")) for file in sorted(Path().glob("?*.dvc")))
+        return [*outputs, *(_Output(out["path"], out["md5"]) for document in documents for out in document["outs"])]
 
-    @cached_property
-    def cache(self) -> Path:
-        return Path(_run_dvc("cache", "dir").strip(), "files/md5")
-
-    @cached_property
-    def has_remote(self) -> bool:
-        return bool(_run_dvc("config", "core.remote", check=False).strip())
-
-    @cached_property
-    def changes(self) -> dict[str, set[str]]:
-        """The files that are modified, added, deleted or not in DVC's cache, by their bytes."""
-        with tempfile.TemporaryDirectory() as folder:  # in place of DVC's notes about dates
-            return self.list_changes(folder)
-
-    def list_changes(self, notes: str | None = None) -> dict[str, set[str]]:
-        status = json.loads(_run_dvc("data", "status", "--granular", "--json", notes=notes))
+    @cache  # noqa: B019 - a project lives as long as the process
+    def list_changes(self, by_bytes: bool = True) -> dict[str, set[str]]:
+        """The files that are modified, added, deleted or not in DVC's cache; without `by_bytes` by their dates."""
+        with tempfile.TemporaryDirectory() as empty:  # in place of DVC's notes about dates
+            status = json.loads(_run_dvc("data", "status", "--granular", "--json", notes=empty if by_bytes else None))
         kinds = status.get("uncommitted", {}) | {"not_in_cache": status.get("not_in_cache", [])}
         return {kind: {os.path.relpath(self.root / path) for path in paths} for kind, paths in kinds.items()}
 
-    def changes_of(self, output: _Output, *kinds: str) -> set[str]:
-        names = {name for kind in kinds for name in self.changes.get(kind, set())}
-        return {name for name in names if Path(name).is_relative_to(output.path)}
+    def changes_of(self, path: str, *kinds: str) -> set[str]:
+        changes = self.list_changes()
+        return {name for kind in kinds for name in changes.get(kind, ()) if Path(name).is_relative_to(path)}
 
-    def find_lost_entries(self) -> Iterator[str]:
+    def check_lock(self) -> Iterator[Problem]:
         """Name the stages of which dvc.lock has lost something that git's last commit or the outputs show.
 
         An entry is right when the committed one lacks the same: somebody has edited the graph, which DVC notices.
         """
         committed = _parse_lock(git.show(LOCK) or "") or {}
         for name, declaration in self.stages.items():
-            entry, earlier, facts = (self.lock or {}).get(name), committed.get(name), _list_facts(declaration)
+            entry, earlier = (self.lock or {}).get(name), committed.get(name)
+            params = ({"params.yaml": [key]} if isinstance(key, str) else key for key in declaration.get("params", []))
+            facts = {f"{file}: {key}" for entries in params for file, keys in entries.items() for key in keys}
+            facts |= set(map(normpath, declaration.get("deps", []))) | stage.list_outputs(declaration).keys()
             if entry is None:
-                if earlier or all(Path(path).exists() for path in _list_outputs(declaration)):
-                    yield f"the entry of {name} is missing"
+                if earlier or all(Path(path).exists() for path in stage.list_outputs(declaration)):
+                    yield Problem(str(LOCK), f"the entry of {name} is missing")
             elif (missing := sorted(facts - entry.keys())) and (not earlier or facts <= earlier.keys()):
-                yield f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}"
+                yield Problem(str(LOCK), f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}")
 
     def check_objects(self) -> Iterator[Problem]:
         """Find damaged objects in DVC's cache, each of which is called by its md5."""
-        listings = [self.cache / output.md5[:2] / output.md5[2:] for output in self.outputs if not output.stage]
-        contents = [path.read_bytes() for path in listings if f"{_hash(path)[2:]}.dir" == path.name]
-        sources = {item["md5"] for content in contents for item in json.loads(content)}
-        for path in progress.bar(sorted(self.cache.glob("??/*")), what="DVC's cache", unit=" files", leave=False):
+        objects = sorted(Path(_run_dvc("cache", "dir").strip(), "files/md5").glob("??/*"))
+        for path in progress.bar(objects, what="DVC's cache", unit=" files", leave=False):
             md5, actual = path.parent.name + path.name, _hash(path)
             if MD5.fullmatch(md5) and md5.partition(".")[0] != actual:
                 message = f"is damaged: expected bytes with the md5 {md5}, found {actual or 'nothing readable'}"
-                yield Problem(os.path.relpath(path), message, FIX, (path,), md5 in sources)
+                yield Problem(os.path.relpath(path), message, damaged=(path,))
 
     def check_outputs(self) -> Iterator[Problem]:
-        """Find outputs that are missing, damaged, or not in DVC's cache."""
+        """Find outputs that are missing, damaged, or not in DVC's cache, and drafts beside those that are finished."""
         for output in self.outputs:
-            path, uncached = Path(output.path), self.changes_of(output, "not_in_cache")
-            changed, modified = self.changes_of(output, *CHANGES), self.changes_of(output, "modified")
+            path, uncached = Path(output.path), self.changes_of(output.path, "not_in_cache")
+            changed = self.changes_of(output.path, "modified", "added", "deleted")
             if not path.exists():
-                if output.pushed or not uncached:
-                    yield Problem(output.path, "is missing", self.name_return(output, bool(uncached)))
-            elif not output.stage and modified:
-                for name in sorted(modified - self.list_changes().get("modified", set())):
-                    if Path(name).is_file():  # DVC knows what its owner has changed
-                        yield Problem(name, "has other bytes than DVC noted", f"{FIX}, or {COPY}", (Path(name),), True)
-            elif output.stage and (changed or (not output.cached and _hash(path) != output.md5)):
+                if output.push or not uncached:
+                    again = f"dvc repro {output.stage}" if output.stage else COPY
+                    yield Problem(output.path, "is missing", f"{FIX}, or {again}")
+                continue
+            if not output.stage and (modified := self.changes_of(output.path, "modified")):
+                modified -= self.list_changes(by_bytes=False).get("modified", set())  # what its owner has changed
+                for name in filter(os.path.isfile, sorted(modified)):
+                    yield Problem(name, "has other bytes than DVC noted", f"{FIX}, or {COPY}", (Path(name),))
+            elif output.stage and (changed or (not output.cache and _hash(path) != output.md5)):
                 names = ", ".join(sorted(changed - {output.path})[:3])
-                yield Problem(output.path, f"has other bytes than dvc.lock says {names}".strip(), FIX, (path,))
+                yield Problem(output.path, f"has other bytes than dvc.lock says {names}".strip(), damaged=(path,))
             elif uncached:
                 again = f"dvc repro {output.stage}" if output.stage else f"dvc commit --force {output.path}.dvc"
                 yield Problem(output.path, "is right, but DVC's cache lacks some of it", again)
-
-    def check_drafts(self) -> Iterator[Problem]:
-        """Find drafts beside finished outputs."""
-        for path in (Path(output.path) for output in self.outputs if Path(output.path).exists()):
-            for draft in (files.draft_path(path), files.draft_path(path.with_suffix(".npz"))):
-                if draft.exists():
-                    yield Problem(str(draft), "is what a killed run left, and a later run has ended", FIX, (draft,))
-
-    def name_return(self, output: _Output, uncached: bool) -> str:
-        if output.cached and not uncached:
-            return f"dvc checkout {shlex.quote(output.path)}"
-        pull = f"dvc pull {shlex.quote(output.path)}" if self.has_remote and output.cached else ""
-        return ", or ".join(filter(None, (pull, output.stage and f"dvc repro {output.stage}"))) or COPY
+            for draft in filter(Path.exists, {files.draft_path(path), files.draft_path(path.with_suffix(".npz"))}):
+                yield Problem(str(draft), "is what a killed run left, and a later run has ended", damaged=(draft,))
 
     def check_features(self) -> Iterator[Problem]:
         """Find features that are not those of the photos, although DVC takes them for up to date."""
@@ -231,35 +191,37 @@ class _Project:
             try:
                 store.Features.read(store.FILE, Dataset.read())
             except SmallsetError as error:
-                yield Problem(str(store.FILE), str(error).removeprefix(f"{store.FILE}: "), FIX, (store.FILE,))
+                yield Problem(str(store.FILE), str(error).removeprefix(f"{store.FILE}: "), damaged=(store.FILE,))
 
-    def find_restorable(self, moved: set[str]) -> set[str]:
-        """The missing outputs and moved files of which DVC's cache lacks nothing."""
-        missing = {output.path for output in self.outputs if output.cached and not Path(output.path).exists()}
-        names = missing | (moved & self.changes.get("deleted", set()))
-        return {
-            name for name in names if not any(Path(path).is_relative_to(name) for path in self.changes["not_in_cache"])
-        }
-
-    def restore_from_git(self, output: _Output) -> bool:
-        content = git.run(Path.cwd(), "show", f"HEAD:./{output.path}", check=False)
-        if output.cached or Path(output.path).exists() or hashlib.md5(content).hexdigest() != output.md5:  # noqa: S324
-            return False
-        with files.atomic_write(Path(output.path)) as draft:
-            draft.write_bytes(content)
-        return True
+    def restore(self, moved: dict[Path, str]) -> Iterator[str]:
+        """Restore outputs that are missing from DVC's cache or from git, and yield what was done."""
+        missing = {output.path for output in self.outputs if output.cache and not Path(output.path).exists()}
+        missing |= self.list_changes().get("deleted", set()) & set(map(str, moved))
+        if targets := sorted(path for path in missing if not self.changes_of(path, "not_in_cache")):
+            _run_dvc("checkout", "--force", *targets)
+            yield from (f"{path}: restored from DVC's cache" for path in targets)
+        for name, md5 in ((output.path, output.md5) for output in self.outputs if not output.cache):
+            content = git.run(Path.cwd(), "show", f"HEAD:./{name}", check=False)
+            if not Path(name).exists() and hashlib.md5(content).hexdigest() == md5:  # noqa: S324
+                git.run(Path.cwd(), "checkout", "HEAD", "--", name)
+                yield f"{name}: restored from git"
+        sources = [Path(output.path) for output in self.outputs if not output.stage]
+        lost = [path for path in moved if not path.exists() and any(map(path.is_relative_to, sources))]
+        contents = {_hash(Path(moved[path])) for path in lost} - {""}
+        for path, target in moved.items():  # and objects, without which DVC takes a damaged photo for an edited one
+            if path in lost or (not path.exists() and _hash(Path(target)) in contents):
+                shutil.move(target, path)
+                yield f"{path}: moved back, because nothing has its right bytes"
 
     def move_aside(self, path: Path) -> str:
         (self.root / ".dvc/tmp/broken").mkdir(parents=True, exist_ok=True)
         target = Path(tempfile.mkdtemp(dir=self.root / ".dvc/tmp/broken", prefix=""), path.name)
-        shutil.move(path, target)
-        return os.path.relpath(target)
+        return os.path.relpath(shutil.move(path, target))
 
 
 def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> str:
     """What a DVC command prints; SmallsetError with its message when it fails and `check` is set."""
-    variables = {"DVC_SITE_CACHE_DIR": notes} if notes else {}
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command, variables = [sys.executable, "-m", "dvc", *arguments], {"DVC_SITE_CACHE_DIR": notes} if notes else {}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
     if check and done.returncode:
         raise SmallsetError(f"dvc {arguments[0]} failed: {done.stderr.strip()}")
@@ -267,39 +229,21 @@ def _run_dvc(*arguments: str, check: bool = True, notes: str | None = None) -> s
 
 
 def _parse_lock(content: str) -> dict[str, dict[str, Any]] | None:
-    """The facts in a dvc.lock by stage, as _list_facts names them, without cut ones; None when DVC refuses the file."""
+    """What a dvc.lock says about each stage, by path or as "params.yaml: key"; None when DVC refuses the file."""
+    entries = dict[str, dict[str, Any]]()
     try:
         document = stage.parse_yaml(content)
-        return {name: _parse_entry(entry) for name, entry in document.get("stages", {}).items() if document["schema"]}
+        for name, entry in document.get("stages", {}).items() if document["schema"] else ():
+            items = [*entry.get("deps", []), *entry.get("outs", [])]
+            entries[name] = {normpath(item["path"]): item for item in items if MD5.fullmatch(str(item.get("md5")))}
+            entries[name] |= {f"{file}: {key}": {} for file, keys in entry.get("params", {}).items() for key in keys}
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
         return None
-
-
-def _parse_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    params = {f"{file}: {key}": value for file, keys in entry.get("params", {}).items() for key, value in keys.items()}
-    items = [*entry.get("deps", []), *entry.get("outs", [])]
-    return params | {normpath(item["path"]): item for item in items if MD5.fullmatch(str(item.get("md5")))}
-
-
-def _list_facts(declaration: dict[str, Any]) -> set[str]:
-    """What dvc.lock should say about a stage: paths, and params as "params.yaml: key"."""
-    entries = [{"params.yaml": [entry]} if isinstance(entry, str) else entry for entry in declaration.get("params", [])]
-    params = {f"{file}: {key}" for entry in entries for file, keys in entry.items() for key in keys}
-    return params | set(map(normpath, declaration.get("deps", []))) | _list_outputs(declaration).keys()
-
-
-def _list_outputs(declaration: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {normpath(path): settings for path, settings in stage.list_outputs(declaration).items()}
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return entries
 
 
 def _hash(path: Path) -> str:
     """The md5 of a file's bytes; "" of a file that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-    except OSError:
-        return ""
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+    return ""

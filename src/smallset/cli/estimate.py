@@ -1,6 +1,7 @@
 """How long the first run of a project will take: constants, scaled by measurements of a second or two."""
 
 import time
+import timeit
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -50,12 +51,8 @@ def estimate(decode_seconds: float, sides: Sequence[int], counts: Mapping[str, i
 
 def measure_speed() -> float:
     """The speed of matrix products on this machine, in GFLOP/s."""
-    values, seconds = np.ones((MATRIX, MATRIX), np.float32), []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        values @ values
-        seconds.append(time.perf_counter() - started)
-    return 2 * MATRIX**3 / min(seconds) / 1e9
+    values = np.ones((MATRIX, MATRIX), np.float32)
+    return 2 * MATRIX**3 / min(timeit.repeat(lambda: values @ values, number=1, repeat=REPEATS)) / 1e9
 
 
 def describe(low: float, high: float) -> str:

@@ -1,6 +1,5 @@
 """`smallset explain`: show where in a photo a model sees evidence for a class."""
 
-import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +22,8 @@ def explain(model: options.Model, photo: Photo, output: Output = None, label: La
     Writes the photo under a heat map, red where the evidence is strongest, and prints its path, the class and the
     probability. The method is Grad-CAM, or HiResCAM where Grad-CAM finds nothing (Chollet 2021, section 9.4.3).
     """
-    target = output or _find_free_path(f"{photo.stem}.gradcam")
+    names = (f"{photo.stem}.gradcam{number}.png" for number in ["", *map("-{}".format, range(2, 10_000))])
+    target = output or next(path for path in map(Path, names) if not path.exists())  # cat/1.jpg and dog/1.jpg get two
     if target.exists() or target.suffix != ".png":
         raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
     from smallset.images import decoding
@@ -34,9 +34,3 @@ def explain(model: options.Model, photo: Photo, output: Output = None, label: La
     figure, name, probability = gradcam.explain(classifier, pixels, label)
     figures.save(figure, target)
     print(text.visible(f"{target}: {name} {probability:.4f}"))
-
-
-def _find_free_path(stem: str) -> Path:
-    """The first of stem.png, stem-2.png, ... that does not exist: cat/1.jpg and dog/1.jpg get a file each."""
-    suffixes = itertools.chain([""], map("-{}".format, itertools.count(2)))
-    return next(path for suffix in suffixes if not (path := Path(f"{stem}{suffix}.png")).exists())

@@ -10,19 +10,16 @@ import shlex
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from smallset.cli import options
-from smallset.pipeline import files, process, text
+from smallset.pipeline import files, install, process, text
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3  # of the largest difference of an output; another order of sums gives 1e-6, swapped colors give 0.1
 INT8_TOLERANCE = 0.1  # of the mean difference of the probabilities; int8 gives up to 0.05, constant outputs about 0.5
-BATCH = 16  # photos
 CHECKED = 32  # photos that are compared; with int8 all
 CALIBRATION = 100  # photos that show int8 the range of each activation
 
@@ -38,19 +34,17 @@ Pixels = NDArray[np.float32]  # (n, size, size, 3), RGB in 0..255
 Run = Callable[[Pixels], NDArray[Any]]  # pixels to outputs side by side, (n, k), in the order of their names
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What a format writes."""
 
     name: str  # of the model
     classifier: "Classifier"
     network: Any  # a keras.Model with named inputs and outputs; this module imports Keras only when it exports
     precision: str
-    samples: Pixels  # photos to calibrate int8 with; none for float32
+    samples: Sequence[Pixels]  # photos to calibrate int8 with; none for float32
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """How the files of a format are named, and a function that writes one and returns how it is run."""
 
     suffix: str
@@ -62,7 +56,7 @@ class Format:
 
 def export(
     model: options.Model,
-    format: Annotated[str, typer.Option(help="onnx, litert, savedmodel or web.")],  # noqa: A002 - the option's name
+    format: Annotated[Literal["onnx", "litert", "savedmodel", "web"], typer.Option()],  # noqa: A002 - the option's name
     output: Annotated[Path | None, typer.Option(help="A new path. Default: beside the model.")] = None,
     photos: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Photos to compare on. Default: generated ones.")
@@ -75,13 +69,14 @@ def export(
     nothing is written. web is a folder with a page that runs the model in any browser and sends nothing anywhere. With
     --int8 the accuracy of both models is printed as well, if --photos contains a folder for each class.
     """
+    kind = FORMATS[format]
     target = _check_options(model, format, output, photos, int8)
     from smallset.models.classifier import Classifier
 
-    classifier, precisions = Classifier.load(model), FORMATS[format].int8 if int8 else ("float32",)
+    classifier, precisions = Classifier.load(model), kind.int8 if int8 else ("float32",)
     for precision in precisions:
         try:
-            print(text.lines(_export(model.stem, classifier, FORMATS[format], target, photos, precision)))
+            print(text.lines(_export(model.stem, classifier, kind, target, photos, precision)))
             break
         except SmallsetError as error:
             if precision == precisions[-1]:
@@ -91,16 +86,12 @@ def export(
 
 def _check_options(model: Path, name: str, output: Path | None, photos: Path | None, int8: bool) -> Path:
     """The path of the new file; SmallsetError when the options do not fit together."""
-    if name not in FORMATS:
-        raise SmallsetError(f"--format: expected one of {', '.join(FORMATS)}; found {name}.")
-    suffix = FORMATS[name].suffix
+    suffix, packages = FORMATS[name].suffix, FORMATS[name].packages
     if int8 and (not FORMATS[name].int8 or photos is None):
         raise SmallsetError("--int8 needs --format onnx or --format litert, and --photos with a folder of photos.")
-    if missing := [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]:
-        raise SmallsetError(
-            f'--format {name} needs {" and ".join(missing)}, not installed here. Run: pip install "smallset[export]"'
-        )
-    path = output or model.with_name(f"{model.stem}{'_int8' if int8 else ''}{suffix}")
+    if missing := " and ".join(package for package in packages if importlib.util.find_spec(package) is None):
+        raise install.missing_extra(f"--format {name}", missing, "export")
+    path = output or model.with_name(model.stem + "_int8" * int8 + suffix)
     if path.exists():
         raise SmallsetError(f"{path}: exists already. Move it away, or name another path with --output.")
     if suffix.startswith(".") and path.suffix != suffix:
@@ -114,10 +105,9 @@ def _export(
     """Write the file and describe it; SmallsetError, and no file, when its outputs are not those of the original."""
     exact = precision == "float32"
     samples = [] if exact else [pixels for pixels, _ in _load_photos(classifier, folder, CALIBRATION)]
-    network = _name_outputs(classifier, with_ood_score=exact)
+    job = Job(name, classifier, _name_outputs(classifier, with_ood_score=exact), precision, samples)
     with files.atomic_write(target) as draft:
         try:
-            job = Job(name, classifier, network, precision, np.array([*chain(*samples)], np.float32))
             with process.silence_stderr():  # the converters log pages
                 run = kind.write(job, draft)
             report = _compare(job, run, folder)
@@ -126,23 +116,32 @@ def _export(
         except Exception as error:  # each converter has errors of its own
             raise SmallsetError(f"{target}: the model does not convert: {error}. Use another --format.") from error
     size, outputs, classes = classifier.image_size, classifier.network.output_shape[1], classifier.classes
+    score = "output: ood_score, float32 (n, 1); above 1 the photo is unknown"
     lines = [
         f"{target}: {sum(part.stat().st_size for part in [target, *target.rglob('*')]) / 1e6:.1f} MB",
         f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255",
         f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: "
         + ", ".join(f"{label} {name}" for label, name in enumerate(classes)),
+        score if "ood_score" in job.network.output else "",
+        report,
+        kind.note.format(path=shlex.quote(str(target))),
     ]
-    if "ood_score" in network.output:
-        lines.append("output: ood_score, float32 (n, 1); above 1 the photo is unknown")
-    return "\n".join([*lines, report, *([kind.note.format(path=shlex.quote(str(target)))] if kind.note else [])])
+    return "\n".join(filter(None, lines))
 
 
 def _compare(job: Job, run: Run, folder: Path | None) -> str:
     """The difference between the original and the file, in words; SmallsetError when it is too large."""
-    exact, classes, labels, pairs = job.precision == "float32", job.classifier.classes, list[int](), []
-    for pixels, names in _load_photos(job.classifier, folder, CHECKED if exact else None):
-        pairs.append((_predict(job.classifier, pixels, exact), run(pixels)))
-        labels += [classes.index(name) if name in classes else -1 for name in names]
+    exact, classes, count = (
+        job.precision == "float32",
+        job.classifier.classes,
+        job.network.output["probability"].shape[1],
+    )
+    reference, labels, pairs = job.classifier.reference, list[int](), []
+    for pixels, name in _load_photos(job.classifier, folder, CHECKED if exact else None):
+        features, probabilities = job.classifier.features_and_probabilities(pixels)
+        scores = [reference.ood_score(features) / reference.threshold()] if reference and exact else []
+        pairs.append((np.column_stack([*scores, probabilities[:, -count:]]), run(pixels)))
+        labels.append(classes.index(name) if name in classes else -1)
     original, exported = (np.concatenate(outputs) for outputs in zip(*pairs, strict=True))
     difference = np.abs(original - exported).max(axis=1)
     value, tolerance = (difference.max(), TOLERANCE) if exact else (difference.mean(), INT8_TOLERANCE)
@@ -152,46 +151,30 @@ def _compare(job: Job, run: Run, folder: Path | None) -> str:
         raise SmallsetError(f"{report}, expected at most {tolerance:g}. The file was not kept.")
     rows = np.array(labels) >= 0
     if not exact and rows.any():
-        after, before = ((_to_labels(outputs) == labels)[rows].mean() for outputs in (exported, original))
+        answers = [outputs.argmax(axis=1) if count > 1 else outputs[:, 0] > 0.5 for outputs in (exported, original)]
+        after, before = ((answer == labels)[rows].mean() for answer in answers)
         report += f"\naccuracy on {rows.sum()} photos: {after:.4f}, before int8 {before:.4f}"
     return report
 
 
-def _load_photos(
-    classifier: "Classifier", folder: Path | None, most: int | None
-) -> Iterator[tuple[Pixels, Sequence[str]]]:
-    """Batches of photos that decode, evenly spaced in the folder, and the name of the folder that each is in."""
+def _load_photos(classifier: "Classifier", folder: Path | None, most: int | None) -> Iterator[tuple[Pixels, str]]:
+    """Photos (1, size, size, 3) that decode, evenly spaced, and the name of the folder that each is in."""
     if folder is None:
-        colors = np.random.default_rng(0).uniform(0, 255, (8, 5, 5, 3)).astype(np.float32)
-        yield np.stack([classifier.resize(picture) for picture in colors]), [""] * 8
+        for picture in np.random.default_rng(0).uniform(0, 255, (8, 5, 5, 3)).astype(np.float32):
+            yield classifier.resize(picture)[None], ""
         return
     from smallset.datasets import scan
 
     names, readable = scan.scan(folder).all_photos(), 0
-    rows = np.unique(np.linspace(0, len(names) - 1, min(most or len(names), len(names))).astype(np.int64))
-    for start in range(0, len(rows), BATCH):
-        pixels = {}
-        for row in rows[start : start + BATCH]:
-            with suppress(SmallsetError):
-                pixels[names[row]] = classifier.resize(folder / names[row])
-        if pixels:
-            readable += len(pixels)
-            yield np.stack([*pixels.values()]), [Path(name).parts[0] for name in pixels]
+    for row in np.unique(np.linspace(0, len(names) - 1, min(most or len(names), len(names))).astype(np.int64)):
+        try:
+            pixels = classifier.resize(folder / names[row])
+        except SmallsetError:
+            continue
+        readable += 1
+        yield pixels[None], Path(names[row]).parts[0]
     if not readable:
         raise SmallsetError(f"expected photos in {folder}, found none that decodes.")
-
-
-def _predict(classifier: "Classifier", pixels: Pixels, with_ood_score: bool) -> NDArray[np.float64]:
-    """The outputs of the original, as a `Run` gives them."""
-    features, probabilities = classifier.features_and_probabilities(pixels)
-    outputs, reference = probabilities[:, -classifier.network.output_shape[1] :], classifier.reference
-    if reference is None or not with_ood_score:
-        return outputs
-    return np.column_stack([reference.ood_score(features) / reference.threshold(), outputs])
-
-
-def _to_labels(outputs: NDArray[np.floating]) -> NDArray[np.int64]:
-    return np.where(outputs[:, 0] > 0.5, 1, 0) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
 
 
 def _name_outputs(classifier: "Classifier", with_ood_score: bool) -> Any:  # noqa: ANN401 - a keras.Model
@@ -230,10 +213,10 @@ def _write_onnx(job: Job, path: Path) -> Run:
     graph, _ = convert.from_keras(job.network, signature, custom_op_handlers={"Erfc": (_convert_erfc, [])})
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
-    if len(job.samples):
+    if job.samples:
         from onnxruntime import quantization
 
-        rows = iter([{"pixels": row[None]} for row in job.samples])
+        rows = iter([{"pixels": pixels} for pixels in job.samples])
         reader = SimpleNamespace(get_next=lambda: next(rows, None))
         quantization.quantize_static(graph, path, reader, per_channel=True)
         graph = onnx.load(path)
@@ -246,10 +229,10 @@ def _write_onnx(job: Job, path: Path) -> Run:
 
 def _convert_erfc(graph: Any, node: Any, *_: object) -> None:  # noqa: ANN401 - tf2onnx has no types
     """Convert 1 - erf, a part of GELU in ConvNeXt and ViT: ONNX only has erf."""
-    one = graph.make_const(f"{node.name}/one", np.ones((), np.float32))
+    ones = graph.make_const(f"{node.name}/one", np.ones((), np.float32))
     erf = graph.make_node("Erf", node.input)
     graph.remove_node(node.name)
-    graph.make_node("Sub", [one.output[0], erf.output[0]], name=node.name, outputs=node.output)
+    graph.make_node("Sub", [ones.output[0], erf.output[0]], name=node.name, outputs=node.output)
 
 
 def _write_web(job: Job, path: Path) -> Run:
@@ -266,12 +249,12 @@ def _write_litert(job: Job, path: Path) -> Run:
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    settings: dict[str, Any] = {"optimizations": [tf.lite.Optimize.DEFAULT]} if len(job.samples) else {}
+    settings: dict[str, Any] = {"optimizations": [tf.lite.Optimize.DEFAULT]} if job.samples else {}
     if job.precision == "int8":  # LiteRT quantizes only the weights otherwise
-        settings["representative_dataset"] = lambda: ([row[None]] for row in job.samples)
+        settings["representative_dataset"] = lambda: ([pixels] for pixels in job.samples)
     job.network.export(path, format="litert", verbose=False, **settings)
     with zipfile.ZipFile(path, "a") as file:
-        file.writestr(zipfile.ZipInfo("labels.txt"), _list_classes(job))
+        file.writestr(zipfile.ZipInfo("labels.txt"), "\n".join(map(text.visible, job.classifier.classes)))
     runner = Interpreter(model_path=str(path)).get_signature_runner()
     return lambda pixels: _stack(runner(pixels=pixels))
 
@@ -281,13 +264,9 @@ def _write_savedmodel(job: Job, path: Path) -> Run:
     import tensorflow as tf
 
     job.network.export(path, format="tf_saved_model", verbose=False)
-    files.write_text(path / "assets.extra" / "labels.txt", _list_classes(job))
+    files.write_text(path / "assets.extra" / "labels.txt", "\n".join(map(text.visible, job.classifier.classes)))
     loaded = tf.saved_model.load(str(path))
     return lambda pixels: _stack(loaded.signatures["serving_default"](pixels=tf.constant(pixels)))
-
-
-def _list_classes(job: Job) -> str:
-    return "\n".join(map(text.visible, job.classifier.classes))
 
 
 def _stack(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-import jinja2
 import pandas as pd
 import typer
 from packaging.requirements import Requirement
@@ -24,12 +23,12 @@ from packaging.requirements import Requirement
 from smallset.cli import console, estimate
 from smallset.datasets import folders, scan, splits
 from smallset.datasets.dataset import Dataset
-from smallset.pipeline import files, git, params, progress, stage, text
+from smallset.pipeline import files, git, install, params, progress, stage, text
 from smallset.pipeline.errors import SmallsetError
+from smallset.reports import rendering
 
 MANY = 1000  # photos; for more, the largest image size takes too long
-TEMPLATE = Path(__file__).parents[1] / "project"
-RENDERED = ("README.md", "summary.txt")  # files of the template that contain expressions
+TEMPLATE, TEXTS = Path(__file__).parents[1] / "project", "smallset.cli"  # other files contain expressions
 STAMP = "# Unless you change this file, smallset upgrade replaces it. sha256 of the lines below: "
 INSPECTED = 100  # photos that are decoded
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the disk that photos are copied to
@@ -51,12 +50,13 @@ def init(folder: Folder, photos: Photos, table: Table = None) -> None:
 def create(folder: Path, photos: Path, table: Path | None) -> str:
     """Create the project `folder` completely or not at all; return a summary with the next steps."""
     name = shlex.quote(str(folder))
-    folder, photos, table = _absolute(folder), _absolute(photos), _absolute(table) if table else None
+    folder, photos = (path.expanduser().absolute() for path in (folder, photos))  # the shell leaves ~ in --photos=~/a
+    table = table.expanduser().absolute() if table else None
     _check_folders(folder, photos)
     console.print_notes([f"Reading {photos}"])
     scanned = scan.scan(photos)
     sources = _replace_bytes(scanned.photos)
-    dataset, notes = folders.read_scan(replace(scanned, photos=[*sources]), table)
+    dataset, notes = folders.read_folder(replace(scanned, photos=[*sources]), table)
     with files.atomic_write(folder) as draft:
         dataset, unreadable = _copy_photos(dataset, {file: photos / path for file, path in sources.items()}, draft)
         texts = template(_copy_labels(table, dataset, draft), has_splits="" not in set(dataset.table["split"]))
@@ -64,11 +64,11 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
             texts["params.yaml"] = texts["params.yaml"].replace("[224, 288, 384]", "[224, 288]")
         facts = _inspect(dataset, params.parse(stage.parse_yaml(texts["params.yaml"])))
         facts["notes"] = [*notes, *scan.describe_unreadable(unreadable), *facts["notes"]]
-        texts["README.md"] = _render("README.md", {**facts, "name": folder.name})
+        texts["README.md"] = rendering.render(TEXTS, "README.md", name=folder.name, **facts)
         for path, content in texts.items():
             files.write_text(draft / path, content)
         _commit(draft)
-    return _render("summary.txt", {**facts, "name": name})
+    return rendering.render(TEXTS, "summary.txt", name=name, **facts)
 
 
 def template(table: str | None, has_splits: bool = False) -> dict[str, str]:
@@ -76,7 +76,7 @@ def template(table: str | None, has_splits: bool = False) -> dict[str, str]:
 
     table: The table of labels in the project. has_splits: Whether the folders or the table contain the splits.
     """
-    paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and path.name not in RENDERED]
+    paths = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file()]
     texts = {path.relative_to(TEMPLATE).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     texts = {re.sub(r"(?<![^/])dot_", ".", path): content for path, content in texts.items()}
     values = {"smallset": metadata.version("smallset"), "table": json.dumps(table)}
@@ -97,7 +97,7 @@ def stamp(graph: str) -> str:
 
 def pin_requirements() -> str:
     """The text of requirements.txt: the installed versions of smallset and of all packages that it needs."""
-    pins, known, waiting = dict[str, str](), set[str](), [Requirement("smallset")]
+    pins, visited, waiting = dict[str, str](), set[str](), [Requirement("smallset")]
     while waiting:
         package = waiting.pop()
         extras = [{"extra": extra} for extra in ("", *package.extras)]
@@ -105,16 +105,12 @@ def pin_requirements() -> str:
             facts = metadata.metadata(package.name)
             pins[re.sub(r"[-_.]+", "-", package.name).lower()] = facts["Version"]
             for needed in map(Requirement, facts.get_all("Requires-Dist") or []):
-                if str(needed) not in known and (not needed.marker or any(map(needed.marker.evaluate, extras))):
-                    known.add(str(needed))
+                if str(needed) not in visited and (not needed.marker or any(map(needed.marker.evaluate, extras))):
+                    visited.add(str(needed))
                     waiting.append(needed)
     del pins["smallset"]
     head = "# The packages that this project was created with. Install them: pip install -r requirements.txt\n"
     return head + _name_source() + "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()  # the shell does not expand ~ in --photos=~/birds
 
 
 def _check_folders(folder: Path, photos: Path) -> None:
@@ -233,16 +229,8 @@ def _commit(draft: Path) -> None:
 
 def _name_source() -> str:
     """The line by which pip installs this smallset; without a path of this machine."""
-    document = json.loads(metadata.distribution("smallset").read_text("direct_url.json") or "{}")
-    url, commit = document.get("url", ""), document.get("vcs_info", {}).get("commit_id")
+    url = install.source()
     if url and not url.startswith("file:"):
-        return f"smallset @ git+{url}@{commit}\n" if commit else f"smallset @ {url}\n"
+        return f"smallset @ {url}\n"
     comment = "# Installed from a local folder or file. If pip does not find it: smallset @ git+https://..."
     return f"{comment}\n" * bool(url) + f"smallset=={metadata.version('smallset')}\n"
-
-
-def _render(name: str, facts: dict[str, Any]) -> str:
-    settings: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **settings)  # noqa: S701
-    environment.filters.update(plain=text.plain, visible=text.visible)
-    return environment.from_string((TEMPLATE / name).read_text(encoding="utf-8")).render(**facts)

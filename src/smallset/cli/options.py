@@ -1,6 +1,5 @@
 """The arguments and options that several commands share."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,11 +23,6 @@ def check_folder(name: str) -> str:
         problem = "is a file" if Path(name).exists() else "does not exist"
         raise typer.BadParameter(f"Directory '{text.visible(name)}' {problem}.")
     return name
-
-
-def choose_format(option: str | None) -> Literal["table", "csv", "jsonl"]:
-    """The given format, or a table on a terminal and CSV elsewhere."""
-    return option or ("table" if sys.stdout.isatty() else "csv")  # type: ignore[return-value]
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=check_model, help="A .keras file in models/.")]

@@ -5,9 +5,9 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -16,6 +16,41 @@ from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
     from smallset.models.classifier import Classifier, Prediction
+
+
+class Query(NamedTuple):
+    """What predictions contain beside labels. coverage: None for no prediction sets; ood_rate: None for no scores."""
+
+    coverage: float | None
+    ood_rate: float | None
+
+    @classmethod
+    def for_model(cls, model: Path, coverage: float | None = None, ood_rate: float | None = None) -> "Query":
+        """The query for a model; SmallsetError when it asks for what the model cannot give."""
+        from smallset.models import model_file
+        from smallset.models.reference import OOD_RATE
+
+        if "axes" in model_file.read_arrays(model):
+            return cls(coverage, OOD_RATE if ood_rate is None else ood_rate)
+        if coverage is not None or ood_rate is not None:
+            raise SmallsetError(
+                f"{model}: this model does not recognize unknown photos, because it was saved without reference "
+                f"scores. Use linear_probe.keras or fine_tuned.keras of a project."
+            )
+        return cls(None, None)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of these values."""
+        sets = ["prediction_set"] if self.coverage is not None else []
+        return ["unknown", "ood_score", *sets] if self.ood_rate is not None else []
+
+    def predict(
+        self, classifier: "Classifier", paths: Iterable[str], errors: Mapping[str, str], batch_size: int
+    ) -> "Iterator[Prediction]":
+        """Predict files as a stream. errors: paths that are not opened, and why."""
+        rates = {name: rate for name, rate in self._asdict().items() if rate is not None}
+        return classifier.predict_paths(paths, errors, batch_size=batch_size, **rates)
 
 
 def predict(
@@ -37,57 +72,43 @@ def predict(
     With --output, the command writes Parquet files and prints a summary; the same command again computes only the
     files that are missing.
     """
-    if output is not None:
-        if format is not None or top != 1:
-            raise SmallsetError("--output: Parquet contains the probabilities of all labels. Omit --format and --top.")
-        _write_shards(model, photo, output, coverage, ood_rate, ray_address)
-    if ray_address is not None:
+    if output is None and ray_address is not None:
         raise SmallsetError("--ray-address: a cluster writes files and prints nothing. Add --output.")
+    if output is not None and (format is not None or top != 1):
+        raise SmallsetError("--output: Parquet contains the probabilities of all labels. Omit --format and --top.")
+    query = Query.for_model(model, coverage, ood_rate)
+    if output is not None:
+        _write_shards(model, photo, output, query, ray_address)
     from smallset.cli.output import Formatter
 
-    classifier = console.load_classifier(model)
-    extras = extra_values(classifier, coverage, ood_rate, model)
-    formatter = Formatter(options.choose_format(format), classifier.classes, min(top, len(classifier.classes)), extras)
+    classifier, unread = console.load_classifier(model), 0
+    formatter = Formatter(format, classifier.classes, top, query.columns)
     print(formatter.header(), end="", flush=True)
-    unread = 0
-    for prediction in predictions_of(classifier, photo, coverage, ood_rate, batch_size, hidden=sys.stdout.isatty()):
+    for prediction in predictions_of(classifier, photo, query, batch_size, hidden=sys.stdout.isatty()):
         unread += bool(prediction.error)
         print(formatter.line(prediction), end="", flush=True)
     raise typer.Exit(int(unread > 0))
 
 
-def extra_values(classifier: "Classifier", coverage: float | None, ood_rate: float | None, model: Path) -> list[str]:
-    """What predictions contain beside labels; SmallsetError when the model cannot give what the options ask for."""
-    if classifier.reference is None:
-        if coverage is not None or ood_rate is not None:
-            raise no_reference(model)
-        return []
-    return ["unknown", "ood_score", *["prediction_set"] * (coverage is not None)]
+def _write_shards(model: Path, photo: Sequence[str], output: str, query: Query, address: str | None) -> None:
+    """Label one folder or URL into a folder of Parquet files, print the manifest's counts, and exit."""
+    if len(photo) != 1 or photo[0] == "-":
+        raise SmallsetError(f"--output: expected one folder or URL of photos, found {' '.join(photo)}. Name one.")
+    from smallset.cli import remote_files, shards
 
-
-def no_reference(model: Path) -> SmallsetError:
-    """The error for a model that was saved without reference scores."""
-    return SmallsetError(
-        f"{model}: this model does not recognize unknown photos, because it was saved without reference scores. Use "
-        f"linear_probe.keras or fine_tuned.keras of a project."
-    )
+    photos = remote_files.find_photos(remote_files.open_location(photo[0]))
+    counts = shards.write(model, photos, remote_files.open_location(output), query, address)["counts"]
+    print(json.dumps(counts, indent=2, ensure_ascii=False))
+    raise typer.Exit(int(counts["unread"] > 0))
 
 
 def predictions_of(
-    classifier: "Classifier",
-    names: Sequence[str],
-    coverage: float | None,
-    ood_rate: float | None,
-    batch_size: int,
-    hidden: bool = False,
+    classifier: "Classifier", names: Sequence[str], query: Query, batch_size: int, hidden: bool = False
 ) -> "Iterator[Prediction]":
     """Predict all photos that the names stand for, with progress and notes on stderr."""
-    from smallset.models.reference import COVERAGE, OOD_RATE
-
     paths, errors, notes = find_photos(names, sys.stdin.buffer if sys.stdin else [])
     console.print_notes(notes)
-    coverage, ood_rate = COVERAGE if coverage is None else coverage, OOD_RATE if ood_rate is None else ood_rate
-    return console.follow(classifier.predict_paths(paths, errors, coverage, ood_rate, batch_size), paths, hidden)
+    return console.follow(query.predict(classifier, paths, errors, batch_size), paths, hidden)
 
 
 def find_photos(names: Sequence[str], stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, str], list[str]]:
@@ -100,7 +121,7 @@ def find_photos(names: Sequence[str], stdin: Iterable[bytes]) -> tuple[Iterable[
     notes: list[str] = []
     for name in names:
         if name == "-":
-            parts.append(os.fsdecode(line) for line in _lines(stdin) if line.strip())
+            parts.append(_read_paths(stdin))
         elif Path(name).is_dir():
             from smallset.datasets import scan
 
@@ -114,22 +135,9 @@ def find_photos(names: Sequence[str], stdin: Iterable[bytes]) -> tuple[Iterable[
     return paths if "-" in names else list(paths), errors, notes
 
 
-def _lines(stdin: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines without their ends, and without the byte order mark of Windows."""
+def _read_paths(stdin: Iterable[bytes]) -> Iterator[str]:
+    """The lines that are not empty, without the byte order mark of Windows."""
     for number, line in enumerate(stdin):
-        yield (line if number else line.removeprefix(codecs.BOM_UTF8)).rstrip(b"\r\n")
-
-
-def _write_shards(
-    model: Path, photo: Sequence[str], output: str, coverage: float | None, ood_rate: float | None, address: str | None
-) -> None:
-    """Label one folder or URL into a folder of Parquet files, print the manifest's counts, and exit."""
-    if len(photo) != 1 or photo[0] == "-":
-        raise SmallsetError(f"--output: expected one folder or URL of photos, found {' '.join(photo)}. Name one.")
-    from smallset.cli import remote_files, shards
-
-    photos = remote_files.find_photos(remote_files.open_location(photo[0]))
-    query = shards.Query.for_model(model, coverage, ood_rate)
-    counts = shards.write(model, photos, remote_files.open_location(output), query, address)["counts"]
-    print(json.dumps(counts, indent=2, ensure_ascii=False))
-    raise typer.Exit(int(counts["unread"] > 0))
+        path = (line if number else line.removeprefix(codecs.BOM_UTF8)).rstrip(b"\r\n")
+        if path.strip():
+            yield os.fsdecode(path)

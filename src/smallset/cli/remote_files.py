@@ -4,21 +4,19 @@ import hashlib
 import os
 import time
 import uuid
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple
 
 import fsspec
 
 from smallset.datasets import scan
 from smallset.images import formats
-from smallset.pipeline import files
+from smallset.pipeline import install
 from smallset.pipeline.errors import SmallsetError
 
 READERS = 16  # files that are read at once from a remote place
@@ -29,12 +27,8 @@ DRAFT = ".part."
 # Protocols of object stores: an upload appears completely or not at all, and creating a folder would create a bucket.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "memory"}
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
 
-
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A folder in a file system; `name` is what the user wrote."""
 
     system: fsspec.AbstractFileSystem
@@ -46,41 +40,35 @@ class Location:
         """Whether Python can open its files by path."""
         return isinstance(self.system, fsspec.get_filesystem_class("file"))
 
-    @property
-    def is_object_store(self) -> bool:
-        """Whether it has objects and no folders."""
-        protocol = self.system.protocol
-        return not OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
-
     def path(self, file: str) -> str:
         """The path of a file in the folder."""
         return f"{self.folder}/{file}"
 
     @contextmanager
-    def readable_errors(self) -> Iterator[None]:
-        """Turn the errors of any file system into one SmallsetError."""
+    def readable_errors(self, file: str = "") -> Iterator[None]:
+        """Turn the errors of any file system into one SmallsetError, with their type: some say nothing without it."""
         try:
             yield
         except SmallsetError:
             raise
         except Exception as error:  # noqa: BLE001 - each file system has its own errors
+            message = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            problem = f"{type(error).__name__}: {' '.join(message.split())}".rstrip(": .")
             raise SmallsetError(
-                f"{self.name}: {describe(error)}. Check the name, the access rights and the network. The same command "
-                f"continues from here."
+                f"{f'{self.name}/{file}' if file else self.name}: {problem}. Check the name, the access rights and the "
+                f"network. The same command continues from here."
             ) from None
 
     def read(self, file: str) -> bytes | None:
         """The bytes of a file; None when it does not exist."""
-        with self.readable_errors():
-            try:
-                return bytes(retry(self.system.cat_file, self.path(file)))
-            except FileNotFoundError:
-                return None
+        with self.readable_errors(), suppress(FileNotFoundError):
+            return bytes(retry(self.system.cat_file, self.path(file)))
+        return None
 
     def write(self, file: str, content: bytes) -> None:
         """Write a file, which appears completely or not at all."""
         with self.readable_errors():
-            if self.is_object_store:
+            if self.name.partition("://")[0] in OBJECT_STORES:
                 retry(self.system.pipe_file, self.path(file), content)
                 return
             draft = self.path(f"{DRAFT}{uuid.uuid4().hex}.{file}")  # another worker may write the same file
@@ -90,109 +78,61 @@ class Location:
 
     def list_names(self) -> list[str]:
         """The names of the files in the folder."""
-        with self.readable_errors():
+        with self.readable_errors(), suppress(FileNotFoundError):
             self.system.invalidate_cache()
-            try:
-                return [path.rpartition("/")[2] for path in self.system.ls(self.folder, detail=False)]
-            except FileNotFoundError:
-                return []
+            return [path.rpartition("/")[2] for path in self.system.ls(self.folder, detail=False)]
+        return []
 
-    def grants_access(self) -> bool:
-        """Whether the store still answers: it can say that a file does not exist."""
-        try:
-            self.system.info(self.path(f"{DRAFT}nothing"))
-        except FileNotFoundError:
-            return True
-        except Exception:  # noqa: BLE001
-            return False
-        return True
-
-    def remove_drafts(self) -> None:
-        """Remove what an interrupted run left."""
-        for name in self.list_names():
-            if name.startswith(DRAFT):
-                self.system.rm_file(self.path(name))
-
-
-@dataclass
-class PhotoList:
-    """The sorted photos of a location.
-
-    Attributes:
-        location: Where they are.
-        files: Paths relative to the location.
-        errors: Why some cannot be read, by the path that would be decoded.
-        notes: Sentences about other files.
-        sizes: Bytes of each file, -1 when unknown.
-        failure: The problem that ended reading, for which no single photo is responsible.
-    """
-
-    location: Location
-    files: list[str]
-    errors: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    sizes: "array[int]" = field(default_factory=lambda: array("q"))
-    failure: str = ""
-
-    def digest(self) -> str:
-        """sha256 of the names and sizes."""
-        digest = hashlib.sha256()
-        for file, size in zip(self.files, self.sizes, strict=True):
-            digest.update(f"{size} {file}\n".encode(errors="surrogateescape"))
-        return digest.hexdigest()
-
-    def fetch(self, wanted: Iterable[str], folder: Path) -> Iterator[str]:
+    def fetch(self, wanted: Iterable[str], errors: dict[str, str], folder: Path) -> Iterator[str]:
         """Yield a local path for each file; remote files are copied to `folder` in advance.
 
-        A file that is gone or forbidden gets an error; any other problem ends the paths and is in `failure`.
+        A file that is gone or forbidden gets an entry in `errors`; any other problem is a SmallsetError.
         """
-        if self.location.is_local:
-            yield from (self.location.path(file) for file in wanted)
+        if self.is_local:
+            yield from map(self.path, wanted)
             return
         with ThreadPoolExecutor(READERS) as pool:
             copies = ((file, folder / f"{number}{Path(file).suffix}") for number, file in enumerate(wanted))
-            jobs = ((copy, pool.submit(self._copy, file, copy)) for file, copy in copies)
+            jobs = (pool.submit(self._copy, file, copy, errors) for file, copy in copies)
             waiting = deque(islice(jobs, PREFETCHED))
             try:
                 while waiting:
-                    copy, job = waiting.popleft()
-                    self.failure = job.result()
-                    if self.failure:
-                        return
-                    yield str(copy)
+                    yield waiting.popleft().result()
                     waiting.extend(islice(jobs, 1))
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _copy(self, file: str, copy: Path) -> str:
-        """Copy a file; return a problem that concerns all files, while a problem of this file becomes its error."""
-        try:
-            copy.write_bytes(retry(self.location.system.cat_file, self.location.path(file)))
-        except (FileNotFoundError, PermissionError) as error:
-            if isinstance(error, PermissionError) and not self.location.grants_access():  # expired credentials
-                return f"{file}: {describe(error)}"
-            self.errors[str(copy)] = f"cannot be read: {error.strerror or error}"
-        except Exception as error:  # noqa: BLE001 - each file system has its own errors
-            return f"{file}: {describe(error)}"
-        return ""
+    def _copy(self, file: str, copy: Path, errors: dict[str, str]) -> str:
+        with self.readable_errors(file):
+            try:
+                copy.write_bytes(retry(self.system.cat_file, self.path(file)))
+            except (FileNotFoundError, PermissionError) as error:
+                if isinstance(error, PermissionError):  # a store that says what does not exist still gives access
+                    self.read(f"{DRAFT}nothing")
+                errors[str(copy)] = f"cannot be read: {error.strerror or error}"
+        return str(copy)
 
 
-def describe(error: Exception) -> str:
-    """An error in one line, with its type, without which some say nothing."""
-    message = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return f"{type(error).__name__}: {' '.join(message.split())}".rstrip(": .")
+class PhotoList(NamedTuple):
+    """The sorted photos of a location."""
+
+    location: Location
+    files: list[str]  # paths relative to the location
+    errors: dict[str, str]  # why some cannot be read
+    notes: list[str]  # sentences about other files
+    digest: str  # sha256 of the names and sizes
 
 
-def retry(call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+def retry(call: Callable[..., bytes], *arguments: object) -> bytes:
     """Call a function again after each of WAITS; missing and forbidden files are not tried again."""
     for wait in WAITS:
         try:
-            return call(*args, **kwargs)
+            return call(*arguments)
         except (FileNotFoundError, PermissionError):
             raise
         except Exception:  # noqa: BLE001 - each file system has its own errors
             time.sleep(wait)
-    return call(*args, **kwargs)
+    return call(*arguments)
 
 
 def open_location(name: str) -> Location:
@@ -201,42 +141,37 @@ def open_location(name: str) -> Location:
     try:
         system, folder = fsspec.url_to_fs(name, **options)
     except (ImportError, ValueError) as error:
-        raise SmallsetError(f"{name}: {error}. Install the package that this message names.") from None
+        fix = f"Run: {install.pip_command('s3')}" if options else "Install the package that this message names."
+        raise SmallsetError(f"{name}: {error}. {fix}") from None
     return Location(system, str(folder).rstrip("/"), name)
 
 
 def find_photos(location: Location) -> PhotoList:
     """Find the photos below a location: by content in a local folder, by name elsewhere."""
-    photos = _find_local(location) if location.is_local else _find_remote(location)
-    if not photos.files:
+    if location.is_local:
+        listing = scan.scan(Path(location.folder))
+        names, errors, notes = listing.all_photos(), listing.unreadable, scan.describe_others(listing.others)
+        sizes = (-1 if name in errors else os.stat(location.path(name)).st_size for name in names)  # noqa: PTH116
+    else:
+        by_name, errors, notes = _list_remote(location), {}, list[str]()
+        names = sorted(by_name)
+        sizes = (by_name[name] for name in names)
+    if not names:
         raise SmallsetError(f"{location.name}: expected photos, found none. Name a folder that contains some.")
-    return photos
+    digest = hashlib.sha256()
+    for name, size in zip(names, sizes, strict=True):
+        digest.update(f"{size} {name}\n".encode(errors="surrogateescape"))
+    return PhotoList(location, names, errors, notes, digest.hexdigest())
 
 
-def _find_local(location: Location) -> PhotoList:
-    result = scan.scan(Path(location.folder))
-    paths = result.all_photos()
-    sizes = array("q", (-1 if path in result.unreadable else os.stat(location.path(path)).st_size for path in paths))  # noqa: PTH116
-    errors = {location.path(path): reason for path, reason in result.unreadable.items()}
-    return PhotoList(location, paths, errors, scan.describe_others(result.others), sizes)
-
-
-def _find_remote(location: Location) -> PhotoList:
+def _list_remote(location: Location) -> dict[str, int]:
+    """The bytes of each file that is called like a photo, -1 when the store does not say."""
     with location.readable_errors():
         details = location.system.find(location.folder, detail=True)
     location.system.invalidate_cache()  # it would keep the whole listing
-    below = (path.removeprefix(f"{location.folder}/") for path in details if path.startswith(f"{location.folder}/"))
-    names = sorted(
-        file for file in below if formats.NAMED.search(file) and not any(map(scan.is_hidden, file.split("/")))
-    )
-    sizes = [details[location.path(file)].get("size") for file in names]
-    return PhotoList(location, names, sizes=array("q", (-1 if size is None else int(size) for size in sizes)))
-
-
-def write_tables(tables: dict[str, str], location: Location) -> None:
-    """Write texts as files of a location, in place of those that are there."""
-    for name, content in tables.items():
-        if location.is_local:
-            files.write_text(Path(location.folder) / name, content)
-        else:
-            location.write(name, content.encode())
+    start, sizes = location.path(""), dict[str, int]()
+    for path, facts in details.items():
+        name, size = path.removeprefix(start), facts.get("size")
+        if path.startswith(start) and formats.NAMED.search(name) and not any(map(scan.is_hidden, name.split("/"))):
+            sizes[name] = -1 if size is None else int(size)
+    return sizes

@@ -9,63 +9,38 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from smallset.cli import console, remote_files
-from smallset.cli.predict import no_reference
+from smallset.cli.predict import Query
 from smallset.cli.remote_files import Location, PhotoList
 from smallset.models import model_file
-from smallset.models.reference import COVERAGE, OOD_RATE
-from smallset.pipeline import cluster, files, progress
+from smallset.pipeline import cluster, files, install, progress
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
-    from smallset.models.classifier import Classifier, Prediction
+    from smallset.models.classifier import Classifier
 
 LENGTH = 1024  # photos per shard
 BATCH = 32  # photos that are computed at a time; it divides LENGTH, so that no batch belongs to two shards
 MANIFEST = "manifest.json"
+NEW_FOLDER = "Name a new folder with --output"
 
 
-class Query(NamedTuple):
-    """What shards contain beside labels. coverage: None for no prediction sets; ood_rate: None for no OOD scores."""
-
-    coverage: float | None
-    ood_rate: float | None
-
-    @classmethod
-    def for_model(cls, model: Path, coverage: float | None, ood_rate: float | None) -> "Query":
-        """The query for a model; SmallsetError when it asks for what the model cannot give."""
-        if "axes" in model_file.read_arrays(model):
-            return cls(coverage, OOD_RATE if ood_rate is None else ood_rate)
-        if coverage is not None or ood_rate is not None:
-            raise no_reference(model)
-        return cls(None, None)
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns between the probabilities and the error."""
-        sets = ["prediction_set"] if self.coverage is not None else []
-        return ["unknown", "ood_score", *sets] if self.ood_rate is not None else []
-
-
-class Item(NamedTuple):
-    """A shard as a cluster's worker receives it."""
+class Shard(NamedTuple):
+    """Some photos, as a cluster's worker receives them, and the name of the file with their predictions."""
 
     name: str
     files: list[str]
     errors: dict[str, str]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def write(model: Path, photos: PhotoList, output: Location, query: Query, address: str | None = None) -> dict[str, Any]:
@@ -73,134 +48,100 @@ def write(model: Path, photos: PhotoList, output: Location, query: Query, addres
 
     SmallsetError when the output contains predictions of another model, list or query. address: of a Ray cluster.
     """
-    classes = model_file.read_metadata(model)["classes"]
     console.print_notes(photos.notes)
-    manifest = _begin(output, _describe(model, classes, photos, query))
-    ranges, finished = shard_ranges(photos), _list_shards(output)
-    missing = {name: rows for name, rows in ranges.items() if name not in finished}
+    manifest = {
+        "model": files.sha256(model),
+        "classes": list(model_file.read_metadata(model)["classes"]),
+        "photos": len(photos.files),
+        "list": photos.digest,
+        "ood_rate": query.ood_rate,
+        "coverage": query.coverage,
+    }
+    _begin(output, manifest)
+    shards, finished = _split(photos), set(output.list_names())
+    missing = [shard for shard in shards if shard.name not in finished]
     with progress.bar(total=len(photos.files), unit=" photos") as bar:
-        bar.update(len(photos.files) - sum(len(photos.files[rows]) for rows in missing.values()))
+        bar.update(len(photos.files) - sum(len(shard.files) for shard in missing))
         if cluster.address(address):
             setup = partial(_start_worker, model.resolve(), photos.location.name, output.name, query)
-            sizes = cluster.results(setup, _items(photos, missing), "shard", address)
+            sizes = cluster.results(setup, missing, "shard", address)
         else:
-            sizes = _write_shards(console.load_classifier(model), photos, missing, output, query)
+            sizes = _write_shards(console.load_classifier(model), photos.location, missing, output, query)
         for size in sizes:
             bar.update(size)
-    return _finish(output, manifest, ranges)
+    manifest |= {"shards": len(shards), "counts": _count(output, len(shards))}
+    for draft in (name for name in output.list_names() if name.startswith(remote_files.DRAFT)):  # of a killed run
+        output.system.rm_file(output.path(draft))
+    _write_manifest(output, manifest)
+    return manifest
 
 
-def shard_ranges(photos: PhotoList) -> dict[str, slice]:
-    """The photos of each shard, by its name."""
-    return {
-        f"{start // LENGTH:05}.parquet": slice(start, start + LENGTH) for start in range(0, len(photos.files), LENGTH)
-    }
-
-
-def _list_shards(output: Location) -> set[str]:
-    return {name for name in output.list_names() if name.endswith(".parquet") and not name.startswith(".")}
-
-
-def _write_shards(
-    classifier: "Classifier", photos: PhotoList, missing: Mapping[str, slice], output: Location, query: Query
-) -> Iterator[int]:
-    """Write shards; yield the number of photos of each one that is complete."""
-    wanted = chain.from_iterable(photos.files[rows] for rows in missing.values())
-    with tempfile.TemporaryDirectory() as copies:
-        paths = photos.fetch(wanted, Path(copies))
-        coverage, ood_rate = query.coverage or COVERAGE, OOD_RATE if query.ood_rate is None else query.ood_rate
-        predictions = classifier.predict_paths(paths, photos.errors, coverage, ood_rate, BATCH)
-        for name, rows in missing.items():
-            names = photos.files[rows]
-            table = list(_rows(islice(predictions, len(names)), names, photos, query))
-            if len(table) < len(names):
-                raise SmallsetError(f"{photos.location.name}: {photos.failure}. The same command continues from here.")
-            output.write(name, _to_parquet(table, query))
-            yield len(names)
-
-
-def _items(photos: PhotoList, missing: Mapping[str, slice]) -> list[Item]:
-    """The missing shards, each with the names and errors of its photos."""
-    path = photos.location.path
+def _split(photos: PhotoList) -> list[Shard]:
+    parts = [photos.files[start : start + LENGTH] for start in range(0, len(photos.files), LENGTH)]
     return [
-        Item(name, names, {path(file): photos.errors[path(file)] for file in names if path(file) in photos.errors})
-        for name, names in ((name, photos.files[rows]) for name, rows in missing.items())
+        Shard(f"{number:05}.parquet", part, {file: photos.errors[file] for file in part if file in photos.errors})
+        for number, part in enumerate(parts)
     ]
 
 
-def _start_worker(model: Path, source: str, target: str, query: Query) -> Callable[[Item], int]:
+def _start_worker(model: Path, source: str, target: str, query: Query) -> Callable[[Shard], int]:
     """In a process of the cluster: a function that writes a shard and returns its number of photos."""
     classifier = console.load_classifier(model)
     location, output = remote_files.open_location(source), remote_files.open_location(target)
-
-    def write_shard(item: Item) -> int:
-        photos = PhotoList(location, item.files, item.errors)
-        return sum(_write_shards(classifier, photos, {item.name: slice(None)}, output, query))
-
-    return write_shard
+    return lambda shard: sum(_write_shards(classifier, location, [shard], output, query))
 
 
-def _rows(
-    predictions: "Iterable[Prediction]", names: Sequence[str], photos: PhotoList, query: Query
-) -> Iterator[dict[str, Any]]:
-    """A row for each prediction, under the photo's name in its location. Copies are removed."""
-    for prediction, name in zip(predictions, names, strict=False):
-        if not photos.location.is_local:
-            Path(prediction.file).unlink(missing_ok=True)
-            photos.errors.pop(prediction.file, None)
-        file = os.fsencode(name).decode(errors="backslashreplace")  # Parquet contains UTF-8 only
-        if prediction.error:
-            yield {"file": file, "error": prediction.error}
-            continue
-        values = {"label": prediction.label, "probability": float(f"{prediction.probability:.6g}")}
-        extras = {column: getattr(prediction, column) for column in query.columns}
-        # These are not rounded, because `smallset evaluate` measures them.
-        yield {"file": file, **values, "probabilities": prediction.probabilities.tolist(), **extras}
+def _write_shards(
+    classifier: "Classifier", location: Location, shards: Sequence[Shard], output: Location, query: Query
+) -> Iterator[int]:
+    """Write shards; yield the number of photos of each one that is complete."""
+    errors = {location.path(file): reason for shard in shards for file, reason in shard.errors.items()}
+    with tempfile.TemporaryDirectory() as copies:
+        paths = location.fetch(chain.from_iterable(shard.files for shard in shards), errors, Path(copies))
+        predictions = query.predict(classifier, paths, errors, BATCH)
+        for shard in shards:
+            rows = []
+            for file, prediction in zip(shard.files, predictions, strict=False):
+                if not location.is_local:
+                    Path(prediction.file).unlink(missing_ok=True)
+                row: dict[str, Any] = {"file": os.fsencode(file).decode(errors="backslashreplace")}  # Parquet has UTF-8
+                if prediction.error:
+                    row["error"] = prediction.error
+                else:  # only the probability is rounded, because `smallset evaluate` measures the others
+                    row |= {column: getattr(prediction, column) for column in ("label", *query.columns)}
+                    row["probability"] = float(f"{prediction.probability:.6g}")
+                    row["probabilities"] = prediction.probabilities.tolist()
+                rows.append(row)
+            output.write(shard.name, _to_parquet(rows, query))
+            yield len(rows)
 
 
-def _to_parquet(rows: Sequence[dict[str, Any]], query: Query) -> bytes:
+def _to_parquet(rows: list[dict[str, Any]], query: Query) -> bytes:
     """Rows as Parquet, with the same types in every shard; a missing value is null."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise SmallsetError('--output needs pyarrow. Run: pip install "pyarrow>=21"') from None
+        raise install.missing_extra("--output", "pyarrow", "shards") from None
     types = {"file": pa.string(), "label": pa.string(), "probability": pa.float64()}
     types |= {"probabilities": pa.list_(pa.float64())}
     extras = {"unknown": pa.bool_(), "ood_score": pa.float64(), "prediction_set": pa.list_(pa.string())}
     types |= {name: extras[name] for name in query.columns} | {"error": pa.string()}
     content = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows), schema=pa.schema(types)), content)
+    parquet.write_table(pa.Table.from_pylist(rows, schema=pa.schema(types)), content)
     return content.getvalue()
 
 
-def _describe(model: Path, classes: Sequence[str], photos: PhotoList, query: Query) -> dict[str, Any]:
-    """All that the shards depend on."""
-    return {
-        "model": files.sha256(model),
-        "classes": list(classes),
-        "photos": len(photos.files),
-        "list": photos.digest(),
-        "ood_rate": query.ood_rate,
-        "coverage": query.coverage,
-    }
-
-
-def _begin(output: Location, manifest: dict[str, Any]) -> dict[str, Any]:
+def _begin(output: Location, manifest: dict[str, Any]) -> None:
     """Write the manifest of a new folder; SmallsetError for a folder with other predictions: none are replaced."""
     existing = read_manifest(output)
     if existing is None:
-        if _list_shards(output):
-            raise SmallsetError(
-                f"{output.name}: contains Parquet files but no {MANIFEST}. Name a new folder with --output."
-            )
-        output.write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+        if any(name.endswith(".parquet") and not name.startswith(".") for name in output.list_names()):
+            raise SmallsetError(f"{output.name}: contains Parquet files but no {MANIFEST}. {NEW_FOLDER}.")
+        _write_manifest(output, manifest)
     elif different := [key for key, value in manifest.items() if existing.get(key) != value]:
-        raise SmallsetError(
-            f"{output.name}: contains predictions for another {' and '.join(different)}. Name a new folder with "
-            f"--output, or remove this one."
-        )
-    return manifest
+        problem = f"contains predictions for another {' and '.join(different)}"
+        raise SmallsetError(f"{output.name}: {problem}. {NEW_FOLDER}, or remove this one.")
 
 
 def read_manifest(output: Location) -> dict[str, Any] | None:
@@ -211,33 +152,34 @@ def read_manifest(output: Location) -> dict[str, Any] | None:
     with suppress(ValueError):
         if isinstance(manifest := json.loads(content), dict):
             return manifest
-    raise SmallsetError(
-        f"{output.path(MANIFEST)}: expected a manifest of smallset predict. Name a new folder with --output."
-    )
+    raise SmallsetError(f"{output.path(MANIFEST)}: expected a manifest of smallset predict. {NEW_FOLDER}.")
 
 
-def _finish(output: Location, manifest: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Count what all shards contain and add the counts to the manifest."""
-    labels = Counter[str]()
-    unread = unknown = 0
-    with ThreadPoolExecutor(remote_files.READERS) as pool:
-        for table in pool.map(partial(read_shard, output), names):
-            labels.update(table["label"].dropna())
-            unread += int(table["error"].notna().sum())
-            unknown += int(table["unknown"].fillna(value=False).sum()) if "unknown" in table else 0
-    output.remove_drafts()
-    counts = {"labels": dict(sorted(labels.items())), "unknown": unknown, "unread": unread}
-    manifest = manifest | {"shards": len(names), "counts": counts}
+def _write_manifest(output: Location, manifest: dict[str, Any]) -> None:
     output.write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
-    return manifest
 
 
-def read_shard(output: Location, name: str) -> pd.DataFrame:
-    """The rows of a shard; SmallsetError when it is damaged or missing."""
-    content = output.read(name)
-    try:
-        return pd.read_parquet(io.BytesIO(content or b""))
-    except (OSError, ValueError) as error:
-        raise SmallsetError(
-            f"{output.path(name)}: not a complete shard ({error}). Delete it and run the command again."
-        ) from None
+def _count(output: Location, shards: int) -> dict[str, Any]:
+    """What all shards contain."""
+    labels, unread, unknown = Counter[str](), 0, 0
+    for table in read_shards(output, shards):
+        labels.update(table["label"].dropna())
+        unread += int(table["error"].notna().sum())
+        unknown += int(table["unknown"].fillna(value=False).sum()) if "unknown" in table else 0
+    return {"labels": dict(sorted(labels.items())), "unknown": unknown, "unread": unread}
+
+
+def read_shards(output: Location, count: int) -> Iterator[pd.DataFrame]:
+    """The rows of each shard; SmallsetError when one is damaged or missing."""
+
+    def read(number: int) -> pd.DataFrame:
+        name = f"{number:05}.parquet"
+        content = output.read(name) or b""
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except (OSError, ValueError) as error:
+            problem = f"not a complete shard ({error})"
+            raise SmallsetError(f"{output.path(name)}: {problem}. Delete it and run the command again.") from None
+
+    with ThreadPoolExecutor(remote_files.READERS) as pool:
+        yield from pool.map(read, range(count))

@@ -1,14 +1,13 @@
 """`smallset suggest`: print which photos to label next."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from smallset.cli import console, options
-from smallset.cli.predict import extra_values, no_reference, predictions_of
+from smallset.cli.predict import Query, predictions_of
 
 if TYPE_CHECKING:
     from smallset.models.classifier import Prediction
@@ -29,16 +28,14 @@ def suggest(
     These are photos between two labels and photos that the model does not know, each different from those before it.
     """
     from smallset.cli.output import Formatter
+    from smallset.models.reference import OOD_RATE
 
-    classifier = console.load_classifier(model)
-    if classifier.reference is None:
-        raise no_reference(model)
-    predictions = list(predictions_of(classifier, [str(folder)], None, None, batch_size))
-    extras = extra_values(classifier, None, None, model)
-    formatter = Formatter(options.choose_format(format), classifier.classes, 1, extras)
+    query, classifier = Query.for_model(model, ood_rate=OOD_RATE), console.load_classifier(model)
+    predictions = list(predictions_of(classifier, [str(folder)], query, batch_size))
+    formatter = Formatter(format, classifier.classes, 1, query.columns)
     print(formatter.header(), end="")
     readable = [prediction for prediction in predictions if not prediction.error]
-    for prediction in select(readable, classifier.reference, top):
+    for prediction in select(readable, cast("Reference", classifier.reference), top):
         print(formatter.line(prediction), end="")
     raise typer.Exit(int(len(readable) < len(predictions)))
 
@@ -46,24 +43,19 @@ def suggest(
 def select(predictions: "Sequence[Prediction]", reference: "Reference", top: int) -> "list[Prediction]":
     """Select up to `top` predictions, the photo to label first in front.
 
-    The value of a photo falls with its similarity to each selected one: a copy of it has none (maximal marginal
-    relevance, Carbonell and Goldstein 1998, as a product).
+    The value of a photo is how uncertain its label is plus the rank of its OOD score. It falls with its similarity to
+    each selected photo: a copy of it has none (maximal marginal relevance, Carbonell and Goldstein 1998, as a product).
     """
     if not predictions:
         return []
     rows = np.stack([prediction.coordinates for prediction in predictions])
     directions = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(float).tiny)
-    values, selected = rate(predictions, reference), list[int]()
+    ordered = np.sort(np.stack([prediction.probabilities for prediction in predictions]), axis=1)
+    scores = [prediction.ood_score for prediction in predictions]
+    ranks = np.searchsorted(reference.ood_scores, scores) / len(reference.ood_scores)
+    values, selected = 1 - (ordered[:, -1] - ordered[:, -2]) + ranks, list[int]()  # in 0..2
     for _ in range(min(top, len(predictions))):
         selected.append(int(np.argmax(values)))
         values *= 1 - np.clip(directions @ directions[selected[-1]], 0, 1)
         values[selected] = -1
     return [predictions[row] for row in selected]
-
-
-def rate(predictions: "Sequence[Prediction]", reference: "Reference") -> NDArray[np.float64]:
-    """The value of each photo, (n,) in 0..2: how uncertain its label is plus the rank of its OOD score."""
-    ordered = np.sort(np.stack([prediction.probabilities for prediction in predictions]), axis=1)
-    scores = [prediction.ood_score for prediction in predictions]
-    ranks = np.searchsorted(reference.ood_scores, scores) / len(reference.ood_scores)
-    return 1 - (ordered[:, -1] - ordered[:, -2]) + ranks

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +24,13 @@ SECTIONS |= {"pooled": "fine_tune", "pooled.augmentation": "augmentation"}
 KEYS = {"name": "backbone", "near": "max_hash_distance", "side": "image_sizes", "class_weights": "class_weight"}
 KEYS |= {"depth": "trainable", "batch": "batch_size"}
 TRAINABLE = {None: "auto", "top": "last_block", "whole": "all"}
+
+PARSER = YAML()  # keeps comments
+PARSER.width = 4096  # no line is folded
+PARSER.indent(mapping=2, sequence=4, offset=2)
+PARSER.representer.add_representer(
+    type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="A project.")]
 
@@ -59,12 +65,12 @@ def upgrade_project(folder: Path) -> list[str]:
 
 def _update_params(folder: Path, template: Mapping[str, str]) -> Iterator[str]:
     """Set the version, add new keys with their comments, and remove those that are gone; all other lines stay."""
-    before = (folder / PARAMS).read_text(encoding="utf-8")
-    current, new = _yaml().load(before), _yaml().load(template[PARAMS])
+    current, new = PARSER.load(folder / PARAMS), PARSER.load(template[PARAMS])
     notes = [*_reconcile(current, new, "")]
     if notes or current["smallset"] != new["smallset"]:
         current["smallset"] = new["smallset"]
-        files.write_text(folder / PARAMS, _dump(current))
+        with files.atomic_write(folder / PARAMS) as draft:
+            PARSER.dump(current, draft)
     yield from (f"{PARAMS}: {note}" for note in notes)
 
 
@@ -106,13 +112,14 @@ def _merge_requirements(current: str, new: str) -> str:
 
 def _migrate(folder: Path, template: Mapping[str, str], old: Mapping[str, Any]) -> Iterator[str]:
     """Turn a project of version 0.2.0 into one of this version; photos, splits and corrections stay."""
-    document = _yaml().load(template[PARAMS])
+    document = PARSER.load(template[PARAMS])
     unused = _convert_params(document, old)
     if not old.get("larger", {}).get("mirror", True):
         document["augmentation"]["flip"] = "none"
     if (folder / INDEX).is_file():
         document["split"]["table"] = INDEX
-    files.write_text(folder / PARAMS, _dump(document))
+    with files.atomic_write(folder / PARAMS) as draft:
+        PARSER.dump(document, draft)
     yield f"{PARAMS}: your values have their new names. Not used any more: {', '.join(unused)}"
     for path, digest in json.loads((folder / RECORD).read_text(encoding="utf-8"))["digests"].items():
         place = folder / path
@@ -145,19 +152,3 @@ def _convert_params(new: CommentedMap, old: Mapping[str, Any], section: str = ""
         elif value is not None:
             target[key][:] = [value]
     return unused
-
-
-def _yaml() -> YAML:
-    yaml = YAML()
-    yaml.width = 4096  # no line is folded
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    return yaml
-
-
-def _dump(document: CommentedMap) -> str:
-    stream = StringIO()
-    _yaml().dump(document, stream)
-    return stream.getvalue()

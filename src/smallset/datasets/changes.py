@@ -54,7 +54,7 @@ def find_renamed(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, str]:
     return dict(zip(both["label_x"][gone & added], both["label_y"][gone & added], strict=True))
 
 
-def _describe_counts(rows: pd.DataFrame, run: str, verb: str, note: str, known: set[str]) -> Iterator[str]:
+def _describe_counts(rows: pd.DataFrame, run: str, verb: str, note: str, classes: set[str]) -> Iterator[str]:
     for label, photos in rows.groupby(f"label_{run}"):
         splits = ", ".join(f"{(photos[f'split_{run}'] == split).sum()} {split}" for split in SPLITS)
-        yield f"{counted(len(photos), 'photo')} {verb} {label}{'' if label in known else note} ({splits})."
+        yield f"{counted(len(photos), 'photo')} {verb} {label}{'' if label in classes else note} ({splits})."

@@ -4,16 +4,15 @@ A decision is about the bytes of a photo, so it holds under any name and in any 
 """
 
 import csv
-import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,7 +24,6 @@ from smallset.pipeline.errors import SmallsetError
 FILE = Path("corrections.csv")
 DECISIONS = KEEP, RELABEL, LEAVE_OUT = "keep", "relabel", "leave out"
 REASON = f"left out in {FILE}"
-CONFLICTS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")  # git's marks
 SHA256 = r"[0-9a-f]{64}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
@@ -49,64 +47,57 @@ HEADER = ",".join(Correction._fields)
 def read(path: Path) -> Corrections:
     """Read the decisions, the later one of two about the same photo; none if there is no file.
 
-    A merge in git keeps the rows of both branches, see .gitattributes. A SmallsetError names the line and the fix.
+    Columns may be in any order. A merge in git keeps the rows of both branches, see .gitattributes, and perhaps both
+    headers. A SmallsetError names the line and the fix.
     """
     if not path.is_file():
         return {}
-    try:
-        content = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError:
-        raise SmallsetError(f"{path}: expected UTF-8. Save it as UTF-8, or restore it: git checkout {path}") from None
     corrections: Corrections = {}
-    for line, row in _read_rows(path, content):
-        other = corrections.setdefault(row.sha256, row)
-        differ = (other.decision, other.label) != (row.decision, row.label)
-        if differ and (other.when == row.when or not all(re.fullmatch(TIME, when) for when in (other.when, row.when))):
-            problem = f"{row.file} has two different decisions, and `when` does not tell which is later. Remove a row."
-            raise _error(path, line, problem)
-        corrections[row.sha256] = max(other, row, key=lambda correction: (correction.when, correction))
+    columns: Sequence[str] = ()
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
+        reader = csv.reader(file, strict=True)
+        try:
+            for cells in reader:
+                header = [{"digest": "sha256"}.get(cell.strip(), cell.strip()) for cell in cells]  # its name in 0.2.0
+                if sorted(header) == sorted(Correction._fields):
+                    columns = header
+                elif any(header) or not columns:
+                    row = _read_row(cells, columns)
+                    corrections[row.sha256] = _choose_later(corrections.get(row.sha256, row), row)
+        except (csv.Error, ValueError) as error:
+            place = f"{path}: line {max(1, reader.line_num)}"
+            fix = f"Correct or remove the line and save the file as UTF-8, or restore it: git checkout {path}"
+            raise SmallsetError(f"{place}: {text.visible(str(error))}. {fix}") from None
     return dict(sorted(corrections.items()))
 
 
-def _read_rows(path: Path, content: str) -> Iterator[tuple[int, Correction]]:
-    """The rows with their line numbers. Columns may be in any order; after a merge the header may occur twice."""
-    for number, line in enumerate(content.split("\n"), 1):
-        if line.startswith(CONFLICTS):
-            raise _error(path, number, f"found git's mark {line[:7]}. Keep the rows of both sides, without the marks.")
-    reader, columns = csv.reader(io.StringIO(content, newline=""), strict=True), list[str]()
-    try:
-        for raw_cells in reader:
-            cells = [cell.strip() for cell in raw_cells]
-            header = ["sha256" if cell == "digest" else cell for cell in cells]  # the name in 0.2.0
-            if sorted(header) == sorted(Correction._fields):
-                columns = header
-            elif not columns:
-                raise _error(path, 1, f"expected the columns {HEADER}; found {','.join(cells)}. Correct the line.")
-            elif any(cells):
-                yield reader.line_num, _check_row(path, reader.line_num, cells, columns)
-    except csv.Error as error:
-        raise _error(path, reader.line_num, f"{error}. Correct the line, or remove it.") from None
-
-
-def _check_row(path: Path, line: int, cells: list[str], columns: list[str]) -> Correction:
+def _read_row(cells: Sequence[str], columns: Sequence[str]) -> Correction:
+    """A row of the file; ValueError says what is wrong with it."""
+    if not columns:
+        raise ValueError(f"expected the columns {HEADER}; found {','.join(cells)}")
     if len(cells) != len(columns):
-        raise _error(path, line, f"expected {len(columns)} cells, found {len(cells)}. Correct it.")
-    row = Correction(**dict(zip(columns, cells, strict=True)))
+        conflict = "of a conflict in git, remove only the marks"
+        raise ValueError(f"expected {len(columns)} cells, found {len(cells)}: {','.join(cells)}; {conflict}")
+    row = Correction(**{column: cell.strip() for column, cell in zip(columns, cells, strict=True)})
     row = row._replace(label=unicodedata.normalize("NFC", row.label))
-    checks = {
-        f"expected a sha256 of 64 hex digits, found {row.sha256!r}. Remove it.": re.fullmatch(SHA256, row.sha256),
-        f"expected {', '.join(DECISIONS)}, found {row.decision!r}. Correct it.": row.decision in DECISIONS,
-        f"expected a label with {RELABEL}, and only there. Correct it.": (row.decision == RELABEL) == bool(row.label),
-        f"the label {row.label!r} cannot be a folder. Choose another.": names.is_usable_label(row.label or "-"),
-    }
-    for problem, valid in checks.items():
-        if not valid:
-            raise _error(path, line, problem)
+    if not re.fullmatch(SHA256, row.sha256):
+        raise ValueError(f"expected a sha256 of 64 hex digits, found {row.sha256!r}")
+    if row.decision not in DECISIONS:
+        raise ValueError(f"expected {', '.join(DECISIONS)}, found {row.decision!r}")
+    if (row.decision == RELABEL) != bool(row.label):
+        raise ValueError(f"expected a label with {RELABEL}, and only there")
+    if row.label and not names.is_usable_label(row.label):
+        raise ValueError(f"the label {row.label!r} cannot be a folder")
     return row
 
 
-def _error(path: Path, line: int, problem: str) -> SmallsetError:
-    return SmallsetError(f"{path}: line {line}: {text.visible(problem)}")
+def _choose_later(first: Correction, second: Correction) -> Correction:
+    """The later of two decisions about a photo; ValueError when they differ and it is not clear which one is later."""
+    times = {first.when, second.when}
+    unclear = len(times) == 1 or not all(re.fullmatch(TIME, when) for when in times)
+    if unclear and (first.decision, first.label) != (second.decision, second.label):
+        raise ValueError(f"{second.file} has two different decisions, and `when` does not tell which is later")
+    return max(first, second, key=lambda row: (row.when, row))
 
 
 def write(path: Path, corrections: Mapping[str, Correction]) -> None:
@@ -130,26 +121,23 @@ def apply(dataset: Dataset, corrections: Mapping[str, Correction]) -> tuple[Data
     new = {row.sha256: row.label for row in corrections.values() if row.label}
     labels = pd.Series([new.get(key, label) for key, label in zip(sha256, old, strict=True)], old.index, dtype=object)
     out = sha256.isin([row.sha256 for row in corrections.values() if row.decision == LEAVE_OUT])
-    counts = {"relabeled": (old != labels) & ~out, "left_out": out}
-    summary = {
-        split: {name: int((mask & (dataset.table["split"] == split)).sum()) for name, mask in counts.items()}
-        for split in SPLITS
-    }
+    changes = pd.DataFrame({"relabeled": (old != labels) & ~out, "left_out": out})
+    counts: Any = changes.groupby(dataset.table["split"]).sum().reindex(SPLITS, fill_value=0).to_dict("index")
     table = dataset.table.assign(label=labels)[~out].reset_index(drop=True)
     changed = replace(dataset, table=table, classes=tuple(sorted({*table["label"]})))
-    return changed, summary if any(mask.any() for mask in counts.values()) else {}
+    return changed, counts if changes.any(axis=None) else {}
 
 
 def describe(dataset: Dataset, corrections: Mapping[str, Correction]) -> list[str]:
     """Sentences on the decisions about the photos of a dataset, before `apply`; none if there are no decisions."""
     if not corrections:
         return []
-    known = [corrections[sha256] for sha256 in {*dataset.sha256} & corrections.keys()]
-    counts, absent = Counter(row.decision for row in known), len(corrections) - len(known)
+    rows = [corrections[sha256] for sha256 in {*dataset.sha256} & corrections.keys()]
+    counts, absent = Counter(row.decision for row in rows), len(corrections) - len(rows)
     lines = [f"{FILE}: {counts[RELABEL]:,} relabeled, {counts[LEAVE_OUT]:,} left out, {counts[KEEP]:,} kept"]
     if absent:
         lines[0] += f"; {absent:,} are about photos that are not in the dataset"
-    if new := sorted({row.label for row in known if row.label} - {*dataset.classes}):
+    if new := sorted({row.label for row in rows if row.label} - {*dataset.classes}):
         lines.append(f"New classes in {FILE}: {', '.join(new)}")
     return lines
 

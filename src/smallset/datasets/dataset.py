@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
+Fractions = tuple[float, float, float]  # train, validation, test
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("file", "label", "split", "group", "sha256")
-TEXT = dict.fromkeys(COLUMNS, str)  # a class may be called 7, or None
 TABLE = Path("metrics/photos.csv")  # where a pipeline keeps its table
 
 
@@ -23,12 +23,18 @@ class Dataset:
     """Photos with labels and splits.
 
     Attributes:
-        table: One row per photo: `file` (path below `root`), `label`, `split` (train, validation or test; empty when
-            the photo has not been assigned), `group` (empty for none), `sha256` of the file's bytes, and the
-            properties that `datasets.measure` adds (`width`, `height` in px; `brightness`, `sharpness`, `saturation`
-            in 0..1).
+        table: One row per photo: `file` (path below `root`), `label`, `split` (train, validation, test, or empty),
+            `group` (empty for none), `sha256` of the file's bytes, and what `datasets.measure` adds: `width`, `height`
+            in px; `brightness`, `sharpness`, `saturation` in 0..1.
         classes: The class names in the order of the models' outputs. A part of a dataset keeps all of them.
         root: The folder that the files are relative to.
+
+    Examples:
+        >>> photos = smallset.Dataset.from_folder("pets")
+        >>> photos.classes
+        ('cat', 'dog')
+        >>> len(photos) == len(photos.train) + len(photos.validation) + len(photos.test)
+        True
     """
 
     table: pd.DataFrame
@@ -37,11 +43,7 @@ class Dataset:
 
     @classmethod
     def from_folder(
-        cls,
-        folder: str | Path,
-        table: str | Path | None = None,
-        fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
-        seed: int = 0,
+        cls, folder: str | Path, table: str | Path | None = None, fractions: Fractions = (0.6, 0.2, 0.2), seed: int = 0
     ) -> "Dataset":
         """Read and measure the photos in class folders, or in any folder with a table of labels.
 
@@ -54,21 +56,22 @@ class Dataset:
 
     @classmethod
     def from_table(cls, table: str | Path, folder: str | Path) -> "Dataset":
-        """Read and measure the photos that a CSV or JSON file lists: file, label[, split][, group]."""
+        """Read and measure the photos in a CSV or JSON file with the columns file, label and perhaps split, group."""
         return cls.from_folder(folder, table)
 
     @classmethod
     def read(cls, path: Path = TABLE, root: Path = Path()) -> "Dataset":
         """Read the table that `write` wrote; SmallsetError when the file is not such a table."""
         try:
-            table = pd.read_csv(path, dtype=TEXT, keep_default_na=False)
+            table = pd.read_csv(
+                path, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False
+            )  # a class may be 7 or None
         except (OSError, ValueError):
             table = pd.DataFrame()
-        if table.empty or not set(COLUMNS) <= set(table.columns):
-            raise SmallsetError(
-                f"{path}: expected a table of photos with the columns {', '.join(COLUMNS)}. Run: dvc repro"
-            )
-        return cls(table.astype(dict.fromkeys(COLUMNS, object)), tuple(sorted(set(table["label"]))), root)
+        if table.empty or not {*COLUMNS} <= {*table.columns}:
+            columns = ", ".join(COLUMNS)
+            raise SmallsetError(f"{path}: expected a table of photos with the columns {columns}. Run: dvc repro")
+        return cls(table.astype(dict.fromkeys(COLUMNS, object)), tuple(sorted({*table["label"]})), root)
 
     def write(self, path: Path = TABLE) -> None:
         """Write the table as CSV."""

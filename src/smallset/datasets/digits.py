@@ -29,48 +29,41 @@ def write(target: Path, table: Path) -> Path:
     """Write `target`/<digit>/<part>-<row>.png, and their splits to `table`; return the archive or folder used."""
     source = downloads.locate([MIRROR], "SMALLSET_MNIST", "mnist.npz")
     arrays, rows = read(source), []
-    count, test = len(arrays["y_train"]), len(arrays["y_test"])
-    train = count - count // VALIDATION
-    parts = (("train", "train", 0, train), ("validation", "train", train, count), ("test", "test", 0, test))
-    for split, part, first, end in parts:
-        for row in progress.bar(range(first, end), what=f"writing {split}", unit=" digits"):
-            label = str(arrays[f"y_{part}"][row])
-            file = f"{label}/{part}-{row}.png"
-            (target / label).mkdir(exist_ok=True)
+    for part in ("train", "test"):
+        labels = arrays[f"y_{part}"]
+        first = len(labels) - len(labels) // VALIDATION  # of the validation digits
+        for row in progress.bar(range(len(labels)), what=f"writing {part}", unit=" digits"):
+            file = f"{labels[row]}/{part}-{row}.png"
+            (target / file).parent.mkdir(exist_ok=True)
             Image.fromarray(arrays[f"x_{part}"][row]).save(target / file)
-            rows.append((file, label, split))
+            rows.append((file, labels[row], "validation" if part == "train" and row >= first else part))
     files.write_csv(table, pd.DataFrame(rows, columns=["file", "label", "split"]))
     return source
 
 
 def read(source: Path) -> Arrays:
-    """Images (n, 28, 28) and labels (n,), uint8, from Keras's mnist.npz or a folder of idx files, perhaps gzipped."""
+    """Images (n, 28, 28) and labels (n,), uint8, from Keras's mnist.npz or a folder of idx files, perhaps gzipped.
+
+    Fashion-MNIST has the same formats.
+    """
     try:
-        arrays = _read_folder(source) if source.is_dir() else _read_npz(source)
+        if source.is_dir():
+            paths = {path.name.removesuffix(".gz").removesuffix("-ubyte"): path for path in sorted(source.iterdir())}
+            arrays = {name: _read_idx(paths[stem]) for name, stem in zip(ARRAYS, IDX, strict=True)}
+        else:
+            with np.load(source, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in ARRAYS}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise SmallsetError(
-            f"{source}: expected mnist.npz with {', '.join(ARRAYS)}, or a folder with {', '.join(IDX)}: {error}. "
-            f"SMALLSET_MNIST names it."
-        ) from None
+        names = f"mnist.npz with {', '.join(ARRAYS)}, or a folder with {', '.join(IDX)}"
+        raise SmallsetError(f"{source}: expected {names}: {error}. SMALLSET_MNIST names it.") from None
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or x.ndim != 3 or y.shape != x.shape[:1] or not len(y):
-            raise SmallsetError(
-                f"{source}: expected pictures (n, height, width), uint8, and n labels; "
-                f"found {x.shape}, {x.dtype}, and {y.shape}."
+            problem = (
+                f"expected uint8 pictures (n, height, width) and n labels; found {x.dtype} {x.shape} and {y.shape}"
             )
+            raise SmallsetError(f"{source}: {problem}. SMALLSET_MNIST names another.")
     return arrays
-
-
-def _read_npz(file: Path) -> Arrays:
-    with np.load(file, allow_pickle=False) as content:
-        return {name: content[name] for name in ARRAYS}
-
-
-def _read_folder(folder: Path) -> Arrays:
-    """LeCun's files, or Fashion-MNIST in the same format."""
-    paths = {path.name.removesuffix(".gz").removesuffix("-ubyte"): path for path in sorted(folder.iterdir())}
-    return {name: _read_idx(paths[stem]) for name, stem in zip(ARRAYS, IDX, strict=True)}
 
 
 def _read_idx(file: Path) -> NDArray[np.uint8]:

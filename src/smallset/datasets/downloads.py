@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import gdown
 
-from smallset.pipeline import files, params
+from smallset.pipeline import files, install, params
 from smallset.pipeline.errors import SmallsetError
 
 DOWNLOADS = Path("data/downloads")  # keeps archives, also partial ones, so that a broken download is continued
@@ -34,33 +34,29 @@ def locate(mirrors: Sequence[params.Mirror], variable: str, name: str) -> Path:
             return _check(_fetch(mirror.url, name), mirror.sha256)
         except (SmallsetError, OSError, gdown.exceptions.DownloadError) as error:
             tried.append(f"- {mirror.url}: {' '.join(str(error).split())[:300]}")
-    raise SmallsetError(
-        "\n".join(["no mirror sent the archive. Tried:", *tried, ALTERNATIVES.format(variable=variable, name=name)])
-    )
+    alternatives = ALTERNATIVES.format(variable=variable, name=name)
+    raise SmallsetError("\n".join(["no mirror sent the archive. Tried:", *tried, alternatives]))
 
 
 def _fetch(url: str, name: str) -> Path:
-    """Download a URL unless the file is there already; a partial file is continued."""
+    """Download a URL unless the file is there already; a partial file is continued.
+
+    Kaggle's client needs an account, a key in ~/.kaggle, and consent to the rules of the competition.
+    """
     path = Path(urlparse(url).path)
     target = DOWNLOADS / (path.name if path.suffix in (".zip", ".npz") else name)
     if target.exists():
         return target
-    if "kaggle.com/competitions/" in url:
-        return _fetch_from_kaggle(url.rsplit("/", 1)[-1])
-    gdown.download(url=url, output=str(target), resume=True, use_cookies=False, timeout=30, retries=2)
-    return target
-
-
-def _fetch_from_kaggle(competition: str) -> Path:
-    """Kaggle's client needs an account, a key in ~/.kaggle, and consent to the rules of the competition."""
+    if "kaggle.com/competitions/" not in url:
+        gdown.download(url=url, output=str(target), resume=True, use_cookies=False, timeout=30, retries=2)
+        return target
     if shutil.which("kaggle") is None:
-        raise SmallsetError(
-            'Kaggle\'s client is not installed: pip install "smallset[kaggle]", and put your key in ~/.kaggle'
-        )
-    command = ["kaggle", "competitions", "download", "-c", competition, "-p", str(DOWNLOADS)]
+        fix = f"Run: {install.pip_command('kaggle')}, and put your key in ~/.kaggle"
+        raise SmallsetError(f"Kaggle's client is not installed. {fix}")
+    command = ["kaggle", "competitions", "download", "-c", path.name, "-p", str(DOWNLOADS)]
     if code := subprocess.run(command, check=False).returncode:
         raise SmallsetError(f"{' '.join(command)} failed with exit code {code}; its messages are above")
-    return DOWNLOADS / f"{competition}.zip"
+    return DOWNLOADS / f"{path.name}.zip"
 
 
 def _check(archive: Path, sha256: str | None) -> Path:
@@ -69,7 +65,5 @@ def _check(archive: Path, sha256: str | None) -> Path:
     if sha256 in (None, actual) and zipfile.is_zipfile(archive):
         return archive
     archive.replace(archive.with_suffix(".wrong"))
-    raise SmallsetError(
-        f"{archive}: expected a zip with {f'sha256 {sha256}' if sha256 else 'any sha256'}, found {actual}. "
-        f"Set aside as {archive.stem}.wrong; delete it"
-    )
+    problem = f"expected a zip with sha256 {sha256 or '(any)'}, found {actual}"
+    raise SmallsetError(f"{archive}: {problem}. Set aside as {archive.stem}.wrong; delete it")

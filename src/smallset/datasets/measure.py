@@ -25,15 +25,15 @@ LeftOut = dict[str, str]  # file -> why it is not in the dataset
 def measure(dataset: Dataset) -> tuple[Dataset, LeftOut]:
     """Decode each photo once and add its PROPERTIES; return the photos that decode, and for others the reason."""
     with ThreadPoolExecutor(provenance.threads()) as pool:
-        results = pool.map(_measure_photo, dataset.paths)
-        rows = dict(zip(dataset.table["file"], progress.bar(results, total=len(dataset), what="decoding"), strict=True))
-    left_out = {file: row for file, row in rows.items() if isinstance(row, str)}
-    rest = dataset.take(~dataset.table["file"].isin(left_out).to_numpy())
-    columns = pd.DataFrame([row for row in rows.values() if not isinstance(row, str)], columns=[*PROPERTIES])
-    columns = columns.astype({"sha256": object})
-    return replace(
-        rest, table=pd.concat([rest.table.drop(columns=[*PROPERTIES], errors="ignore"), columns], axis=1)
-    ), left_out
+        results = [*progress.bar(pool.map(_measure_photo, dataset.paths), total=len(dataset), what="decoding")]
+    rows = [(file, result) for file, result in zip(dataset.table["file"], results, strict=True)]
+    left_out = {file: reason for file, reason in rows if isinstance(reason, str)}
+    columns = pd.DataFrame([row for _, row in rows if not isinstance(row, str)], columns=[*PROPERTIES])
+    rest = dataset.take(~dataset.table["file"].isin(left_out).to_numpy()).table.drop(
+        columns=[*PROPERTIES], errors="ignore"
+    )
+    table = pd.concat([rest, columns.astype({"sha256": object})], axis=1)
+    return replace(dataset, table=table), left_out
 
 
 def measure_first(dataset: Dataset, count: int) -> tuple[Dataset, LeftOut]:
@@ -54,12 +54,9 @@ def measure_first(dataset: Dataset, count: int) -> tuple[Dataset, LeftOut]:
 def _measure_photo(path: Path) -> tuple[object, ...] | str:
     """The PROPERTIES of one photo, or why it does not decode."""
     try:
-        pixels = decoding.decode(path)
-        width, height = decoding.size(path)
+        pixels, (width, height) = decoding.decode_with_size(path)
     except SmallsetError as error:
         return str(error).removeprefix(f"{path}: ")
-    if (width > height) != (pixels.shape[1] > pixels.shape[0]):  # Exif turns the photo
-        width, height = height, width
     size = min(THUMBNAIL, *pixels.shape[:2])  # enlarging a smaller photo would blur it
     thumbnail = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
     gray = np.asarray(thumbnail.convert("L"), np.float64)

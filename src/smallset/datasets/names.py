@@ -8,11 +8,8 @@ MAX_BYTES = 200  # systems allow 255, and temporary names are longer
 
 def is_usable_label(label: str) -> bool:
     """Whether every system allows a folder of this name."""
-    try:
-        size = len(label.encode())
-    except UnicodeEncodeError:  # bytes that are not UTF-8
-        return False
-    return size <= MAX_BYTES and bool(re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", label))
+    usable = r"[^./\\\0-\x1f\ud800-\udfff][^/\\\0-\x1f\ud800-\udfff]*"  # without bytes that are not UTF-8
+    return len(label.encode("utf-8", "surrogatepass")) <= MAX_BYTES and bool(re.fullmatch(usable, label))
 
 
 def normalize(name: str) -> str:

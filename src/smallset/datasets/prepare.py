@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from smallset.datasets import corrections, folders, scan, splits
-from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.datasets.dataset import SPLITS, Dataset, Fractions
 from smallset.datasets.measure import measure, measure_first
 from smallset.pipeline import params, text
 
@@ -17,13 +17,12 @@ Record = dict[str, Any]  # photos: {split: {class: count}}, left_out: {file: rea
 
 
 def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tuple[Dataset, Record]:
-    """Read, measure, split and correct the photos of a folder.
+    """Read, measure, split and correct the photos of a folder; return them and the record for metrics/split.json.
 
-    Returns:
-        The dataset, whose files are relative to the current folder; and the record for metrics/split.json.
+    The files of the dataset are relative to the current folder.
     """
     result, decisions = scan.scan(folder), corrections.read(corrections.FILE)
-    dataset, notes = folders.read_scan(result, table)
+    dataset, notes = folders.read_folder(result, table)
     prefix = folder.as_posix()
     dataset = Dataset(dataset.table.assign(file=f"{prefix}/" + dataset.table["file"]), dataset.classes)
     left_out = {f"{prefix}/{path}": reason for path, reason in result.unreadable.items()}
@@ -37,12 +36,12 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     removed = set(dataset.table["file"]) - set(corrected.table["file"])
     left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON)
     notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
-    counts = splits.count_photos(corrected.table)
-    record = {"photos": {split: counts[split].to_dict() for split in SPLITS}, "left_out": left_out}
-    return corrected, record | {"corrections": summary, "notes": [*notes, *corrections.describe(dataset, decisions)]}
+    notes += corrections.describe(dataset, decisions)
+    counts = splits.count_photos(corrected.table).to_dict()
+    return corrected, {"photos": counts, "left_out": left_out, "corrections": summary, "notes": notes}
 
 
-def load(folder: Path, table: Path | None, fractions: tuple[float, float, float], seed: int) -> Dataset:
+def load(folder: Path, table: Path | None, fractions: Fractions, seed: int) -> Dataset:
     """See `Dataset.from_folder`."""
     unmeasured, _ = folders.read_folder(folder, table)
     has_splits = (unmeasured.table["split"] != "").all()
@@ -60,10 +59,10 @@ def describe(record: Record, path: Path) -> str:
     counts = pd.DataFrame(record["photos"])
     totals = ", ".join(f"{counts[split].sum():,} {split}" for split in SPLITS)
     lines = [f"{counts.to_numpy().sum():,} photos of {len(counts):,} classes: {totals}"]
-    rows = [
-        f"  {label}: {', '.join(f'{row[split]:,} {split}' for split in SPLITS)}" for label, row in counts.iterrows()
-    ]
-    lines += [*rows[:SHOWN], *[f"  and {len(rows) - SHOWN:,} more classes, see {path}"] * (len(rows) > SHOWN)]
+    for label, row in counts.head(SHOWN).iterrows():
+        lines.append(f"  {label}: {', '.join(f'{row[split]:,} {split}' for split in SPLITS)}")
+    if len(counts) > SHOWN:
+        lines.append(f"  and {len(counts) - SHOWN:,} more classes, see {path}")
     if left_out := record["left_out"]:
         lines.append(f"Left out, see {path}: {scan.count_reasons(left_out)}")
     return "\n".join(map(text.visible, [*lines, *record["notes"], *splits.warn_about_few(counts)]))

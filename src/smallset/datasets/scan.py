@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,51 +60,49 @@ def scan(folder: Path) -> Scan:
     Links are followed only inside the folder, because DVC would copy and push the files outside of it. Hidden files
     are skipped, and only regular files are opened.
     """
-    result, root = Scan(folder), os.path.realpath(folder)
-    waiting: list[tuple[str, tuple[str, ...]]] = [("", (root,))]  # a path; its real path after those of its parents
-    while waiting:
-        inside, above = waiting.pop()
-        try:
-            with os.scandir(above[-1]) as content:
-                entries = [*content]
-        except OSError as error:
-            if not inside:
-                raise SmallsetError(f"{folder}: cannot be read: {os_reason(error)}.") from None
-            result.unreadable[inside] = f"cannot be read: {os_reason(error)}"
-            continue
-        for entry in entries:
-            path = f"{inside}/{entry.name}".lstrip("/")
-            real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-            if is_hidden(entry.name):
-                result.others[path] = HIDDEN
-            elif entry.is_symlink() and (problem := _check_link(root, real, above)):
-                result.unreadable[path] = problem
-            elif os.path.isdir(real):  # noqa: PTH112 - faster than pathlib for many files
-                result.empty.append(path)
-                waiting.append((path, (*above, real)))
-            else:
-                _add_file(result, path, real)
+    result = Scan(folder)
+    try:
+        _add_folder(result, "", (os.path.realpath(folder),))
+    except OSError as error:
+        raise SmallsetError(f"{folder}: cannot be read: {os_reason(error)}.") from None
     result.photos = natural_order(result.photos)
-    empty = set(result.empty) - {parent for path in result.photos for parent in parents(path)}
-    result.empty = sorted(path for path in empty if not empty & set(parents(path)))
+    empty = {*result.empty} - {parent for path in result.photos for parent in parents(path)}
+    result.empty = sorted(path for path in empty if not empty & {*parents(path)})
     return result
 
 
-def _check_link(root: str, real: str, above: tuple[str, ...]) -> str:
+def _add_folder(result: Scan, folder: str, above: tuple[str, ...]) -> None:
+    """Add what is in a folder; `above` are the real paths of the folders that contain it, and last its own."""
+    with os.scandir(above[-1]) as content:
+        entries = sorted(content, key=lambda entry: entry.name)
+    for entry in entries:
+        path = f"{folder}/{entry.name}".lstrip("/")
+        real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+        try:
+            if is_hidden(entry.name):
+                result.others[path] = HIDDEN
+            elif entry.is_symlink() and (problem := _check_link(real, above)):
+                result.unreadable[path] = problem
+            elif os.path.isdir(real):  # noqa: PTH112 - faster than pathlib for many files
+                result.empty.append(path)
+                _add_folder(result, path, (*above, real))
+            else:
+                _add_file(result, path, formats.head(real))
+        except OSError as error:
+            result.unreadable[path] = f"cannot be read: {os_reason(error)}"
+
+
+def _check_link(real: str, above: tuple[str, ...]) -> str:
     """Why a link to `real` is not followed; "" when it is."""
     if not os.path.exists(real):  # noqa: PTH110
         return BROKEN_LINK
-    if not Path(real).is_relative_to(root) and not DVC_OBJECT.search(real):
+    if not Path(real).is_relative_to(above[0]) and not DVC_OBJECT.search(real):
         return OUTSIDE
     return CIRCULAR if real in above else ""
 
 
-def _add_file(result: Scan, path: str, real: str) -> None:
-    try:
-        head = formats.head(real)
-    except OSError as error:
-        result.unreadable[path] = f"cannot be read: {os_reason(error)}"
-        return
+def _add_file(result: Scan, path: str, head: bytes) -> None:
+    suffix = Path(path).suffix.lower()
     if formats.RAW.search(path):
         result.others[path] = formats.NO_RAW
     elif formats.identify(head):
@@ -111,7 +110,7 @@ def _add_file(result: Scan, path: str, real: str) -> None:
     elif formats.NAMED.search(path):
         result.unreadable[path] = formats.explain(head)
     else:
-        result.others[path] = f"of type {Path(path).suffix.lower()}" if Path(path).suffix else "without a type"
+        result.others[path] = f"of type {suffix}" if suffix else "without a type"
 
 
 def parents(path: str) -> list[str]:
@@ -142,12 +141,11 @@ def describe_others(reasons: Mapping[str, str]) -> list[str]:
 
 def count_reasons(reasons: Mapping[str, str]) -> str:
     """The number of paths for each reason, the most frequent first, as "2 of type .xmp (a.xmp, b.xmp)"."""
-    by_reason: dict[str, list[str]] = {}
-    for path in natural_order([*reasons]):
-        by_reason.setdefault(reasons[path], []).append(path)
-    groups = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    parts = [f"{len(paths):,} {reason} ({some(paths)})" for reason, paths in groups[:REASONS]]
-    rest = sum(len(paths) for _, paths in groups[REASONS:])
+    paths = natural_order([*reasons])
+    counts = Counter(reasons[path] for path in paths).most_common()
+    examples = {reason: some([path for path in paths if reasons[path] == reason]) for reason, _ in counts[:REASONS]}
+    parts = [f"{count:,} {reason} ({examples[reason]})" for reason, count in counts[:REASONS]]
+    rest = sum(count for _, count in counts[REASONS:])
     return "; ".join([*parts, *[f"{rest:,} for other reasons"] * (rest > 0)])
 
 

@@ -29,32 +29,25 @@ def fill(target: Path, p: params.Download, seed: int) -> dict[str, Any]:
         archive = downloads.locate(p.mirrors, "SMALLSET_ARCHIVE", "dogs-vs-cats.zip")
         archives.unpack(archive, target)
     classes = {folder.name: scan.scan(folder).all_photos() for folder in sorted(target.iterdir()) if folder.is_dir()}
-    return {
-        "source": p.source,
-        "archive": archive.name if archive else None,
-        "sha256": files.sha256(archive) if archive and archive.is_file() else _digest(target, classes),
-        "photos": {label: len(photos) for label, photos in classes.items()},
-    }
-
-
-def _digest(target: Path, classes: dict[str, list[str]]) -> str:
-    """The sha256 of each photo's name and bytes, in order."""
-    total = hashlib.sha256()
-    for file in (f"{label}/{photo}" for label, photos in classes.items() for photo in photos):
-        total.update(f"{file}\0{files.sha256(target / file)}\n".encode())
-    return total.hexdigest()
+    if archive and archive.is_file():
+        digest = files.sha256(archive)
+    else:
+        names_of = (f"{label}/{photo}" for label, photos in classes.items() for photo in photos)
+        lines = "".join(f"{file}\0{files.sha256(target / file)}\n" for file in names_of)
+        digest = hashlib.sha256(lines.encode()).hexdigest()
+    photos = {label: len(photos) for label, photos in classes.items()}
+    return {"source": p.source, "archive": archive.name if archive else None, "sha256": digest, "photos": photos}
 
 
 def _copy_folder(p: params.Download, target: Path) -> list[str]:
     """Copy the user's photos to class folders, and write TABLE; return notes. The originals are only read."""
     folder = Path(p.folder).expanduser() if p.folder else None
+    where = "params.yaml: download: folder"
     if folder is None or not folder.is_dir():
-        raise SmallsetError(f"params.yaml: download: folder: expected a folder of photos, found {p.folder!r}.")
+        raise SmallsetError(f"{where}: expected a folder of photos, found {p.folder!r}.")
     if target.resolve().is_relative_to(folder.resolve()):
-        raise SmallsetError(
-            f"params.yaml: download: folder: expected a folder with photos only, but {p.folder!r} contains this "
-            f"pipeline. Move the photos to a folder of their own."
-        )
+        problem = f"expected a folder with photos only, but {p.folder!r} contains this pipeline"
+        raise SmallsetError(f"{where}: {problem}. Move the photos to a folder of their own.")
     dataset, notes = folders.read_folder(folder, Path(p.table).expanduser() if p.table else None)
     rows = dataset.table[["file", "label", "split", "group"]]
     inside = rows["file"].str.partition("/")[0] == rows["label"]

@@ -28,60 +28,46 @@ def exclude(dataset: Dataset, names: Iterable[str], folder: str) -> tuple[Datase
     paths = {name: unicodedata.normalize("NFC", name) for name in names}
     matches = {name: file_of.get(path, file_of.get(f"{folder}/{path}")) for name, path in paths.items()}
     if unknown := [name for name, file in matches.items() if file is None]:
-        raise SmallsetError(
-            f"params.yaml: exclude: no photo in {folder} is called {some(unknown, NAMED)}. "
-            f"Write the path, as {dataset.table['file'][0]}, or remove it from the list."
-        )
+        fix = f"Write the path, as {dataset.table['file'][0]}, or remove it from the list."
+        raise SmallsetError(f"params.yaml: exclude: no photo in {folder} is called {some(unknown, NAMED)}. {fix}")
     left_out = dict.fromkeys((file for file in matches.values() if file), EXCLUDED)
     return dataset.take(~dataset.table["file"].isin(left_out).to_numpy()), left_out
 
 
 def assign_splits(dataset: Dataset, p: params.Split, seed: int) -> tuple[Dataset, LeftOut]:
-    """Assign the photos of a measured dataset to the splits.
-
-    Returns:
-        The photos that are in a split, and why photos are left out whose bytes would be in two splits.
-    """
+    """Return the photos of a measured dataset that are in a split, and why copies that would be in two are left out."""
     table = dataset.table
     if p.by == "given":
         _check_given(table)
         return dataset, {}
     splits = _split_by_count(table, p.shares) if p.by == "count" else draw_splits(table, p.shares, seed)
-    table = table.assign(split=splits.astype(object))[splits != UNUSED].reset_index(drop=True)
+    table = table.assign(split=splits)[splits != UNUSED].reset_index(drop=True)
     table, left_out = _keep_copies_together(table) if p.by == "fraction" else (table, {})
     return replace(dataset, table=table), left_out
 
 
 def _check_given(table: pd.DataFrame) -> None:
     if (table["split"] == "").any():
-        raise SmallsetError(
-            "params.yaml: by: given expects folders train, validation and test, or a column split in the table, and "
-            "found neither. Set by: fraction, or count."
-        )
-    splits_of = table[table["group"] != ""].groupby("group")["split"].unique()
-    if crossing := [
-        f"{group!r} in {', '.join(sorted(splits))}" for group, splits in splits_of.items() if len(splits) > 1
-    ]:
-        raise SmallsetError(
-            f"params.yaml: by: given, but some groups are in several splits: {some(crossing, NAMED)}. "
-            f"Give all photos of a group the same split, or set by: fraction."
-        )
+        expected = "given expects folders train, validation and test, or a column split in the table"
+        raise SmallsetError(f"params.yaml: by: {expected}, and found neither. Set by: fraction, or count.")
+    splits_of = table[table["group"] != ""].groupby("group")["split"].unique().map(sorted)
+    if crossing := [f"{group!r} in {', '.join(names)}" for group, names in splits_of.items() if len(names) > 1]:
+        problem = f"given, but some groups are in several splits: {some(crossing, NAMED)}"
+        fix = "Give all photos of a group the same split, or set by: fraction."
+        raise SmallsetError(f"params.yaml: by: {problem}. {fix}")
 
 
 def _split_by_count(table: pd.DataFrame, counts: Mapping[str, int]) -> pd.Series:
     """The first photos of each class are for training, the next ones for validation, the next ones for testing."""
     if (table["group"] != "").any():
         raise SmallsetError("params.yaml: by: count would divide the groups of the table. Set by: fraction, or given.")
-    needed = sum(counts.values())
-    for label, number in table["label"].value_counts().items():
-        if number < needed:
-            wanted = " + ".join(f"{count} {split}" for split, count in counts.items())
-            raise SmallsetError(
-                f"{label}: expected {needed} photos that decode ({wanted}), found {number}. "
-                f"Lower the counts in params.yaml, or add photos."
-            )
-    names = np.repeat([*counts, UNUSED], [*counts.values(), len(table)]).astype(object)
-    return pd.Series(names[table.groupby("label").cumcount()], table.index)
+    numbers, needed = table["label"].value_counts(), sum(counts.values())
+    for label, number in numbers[numbers < needed].items():
+        wanted = " + ".join(f"{count} {split}" for split, count in counts.items())
+        problem = f"expected {needed} photos that decode ({wanted}), found {number}"
+        raise SmallsetError(f"{label}: {problem}. Lower the counts in params.yaml, or add photos.")
+    names = np.repeat([*counts, UNUSED], [*counts.values(), len(table)])
+    return pd.Series(names[table.groupby("label").cumcount()], table.index, dtype=object)
 
 
 def draw_splits(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
@@ -91,25 +77,16 @@ def draw_splits(table: pd.DataFrame, fractions: Mapping[str, float], seed: int) 
     fractions hold on average, and groups stay undivided.
     """
     keys = ("group " + table["group"]).where(table["group"] != "", "photo " + table["sha256"])
-    return keys.map(lambda key: _split_at(_position(key, seed), fractions))
-
-
-def _position(key: str, seed: int) -> float:
-    """A number in 0..1 with an even distribution over keys: 53 bits of the SHA-256 of the seed and the key."""
-    return (int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8]) >> 11) / 2**53
-
-
-def _split_at(position: float, fractions: Mapping[str, float]) -> str:
-    """The split at a position in 0..1.
-
-    Test photos come first, validation photos last, and training photos follow the test photos. So a test photo stays
-    one unless `test` is made smaller, whatever happens to the other fractions.
-    """
-    if position < fractions["test"]:
-        return "test"
-    if position >= 1 - fractions["validation"]:
-        return "validation"
-    return "train" if position < fractions["test"] + fractions["train"] + ROUNDING else UNUSED
+    bits = keys.map(lambda key: int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8]) >> 11)
+    position = bits / 2**53  # in 0..1, evenly distributed
+    # Test photos come first, then training photos; validation photos come last. So a test photo stays one unless `test`
+    # is made smaller, whatever happens to the other fractions.
+    ends = {
+        "test": position < fractions["test"],
+        "validation": position >= 1 - fractions["validation"],
+        "train": position < fractions["test"] + fractions["train"] + ROUNDING,
+    }
+    return pd.Series(np.select([*ends.values()], [*ends], UNUSED), table.index, dtype=object)
 
 
 def _keep_copies_together(table: pd.DataFrame) -> tuple[pd.DataFrame, LeftOut]:
@@ -138,33 +115,24 @@ def check_complete(dataset: Dataset, p: params.Split, seed: int, where: str) -> 
     missing = counts[~counts.all(axis=1)]
     if missing.empty:
         return
-    rows = zip(missing.index, missing.to_dict("records"), strict=True)
-    labels = [f"{label} has {', '.join(f'{row[split]} {split}' for split in SPLITS)}" for label, row in rows]
+    labels = [
+        f"{row.Index} has {row.train} train, {row.validation} validation, {row.test} test"
+        for row in missing.itertuples()
+    ]
     fix = "Add photos of it there"
     if p.by == "fraction":
         fix = "Add photos of it, or make that split larger. Fractions hold on average, and groups stay undivided"
-        if (other := _find_seed(dataset, p.shares, seed)) is not None:
-            fix += (
-                f". Or set seed: {other}, with which all classes have photos, if there are no results to compare with"
-            )
+        for other in range(seed + 1, seed + 1 + SEEDS):
+            drawn = dataset.table.assign(split=draw_splits(dataset.table, p.shares, other))
+            if count_photos(drawn).reindex(dataset.classes, fill_value=0).all(axis=None):
+                fix += f". Or set seed: {other}, which leaves no class out, if there are no results to compare with"
+                break
     raise SmallsetError(f"{where}: expected photos of each class in each split; {some(labels, NAMED)}. {fix}.")
-
-
-def _find_seed(dataset: Dataset, fractions: Mapping[str, float], seed: int) -> int | None:
-    """The next seed with which every class has photos in each split; None if the next ones all fail."""
-    for other in range(seed + 1, seed + 1 + SEEDS):
-        counts = count_photos(dataset.table.assign(split=draw_splits(dataset.table, fractions, other)))
-        if counts.reindex(dataset.classes, fill_value=0).to_numpy().all():
-            return other
-    return None
 
 
 def warn_about_few(counts: pd.DataFrame) -> list[str]:
     """A sentence about classes with few test photos; counts: photos by class (rows) and split (columns)."""
     few = [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]
-    if not few:
-        return []
-    return [
-        f"Few test photos: {some(few, NAMED)}. One mistake changes the recall of such a class by more than two points, "
-        f"and small differences between models mean nothing. Add photos, or make the test split larger."
-    ]
+    effect = "One mistake changes the recall of such a class by more than two points"
+    fix = "and small differences between models mean nothing. Add photos, or make the test split larger."
+    return [f"Few test photos: {some(few, NAMED)}. {effect}, {fix}"] if few else []

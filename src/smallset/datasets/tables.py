@@ -8,11 +8,12 @@ names, and columns for the split and the group if there are any. Other layouts: 
 import csv
 import difflib
 import io
-import itertools
 import json
+import os
 import re
 import unicodedata
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -43,7 +44,7 @@ NAMES = {
     "split": ("split",),
     "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id"),
 }
-BOOLEANS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+TRUE, FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # Label Studio's prefix of an uploaded file
 SEVERAL = "\0several"  # the label of a photo that has more than one
 MAX_LISTED = 100  # lines in an error
@@ -52,9 +53,8 @@ MAX_LISTED = 100  # lines in an error
 def read(table: Path, photos: scan.Scan) -> tuple[pd.DataFrame, list[str]]:
     """Read the labels of photos; a SmallsetError names all lines that are ambiguous or do not fit the photos.
 
-    Returns:
-        One row for each photo that has a label, with the columns file (as in `photos`), label and, if the table has
-        them, split and group; and notes about how the table was understood.
+    Return a row for each photo that has a label, with the columns file (as in `photos`), label and, if the table has
+    them, split and group; and notes about how the table was understood.
     """
     cells = _read_cells(table)
     columns, notes = _find_columns(table, cells)
@@ -65,19 +65,18 @@ def read(table: Path, photos: scan.Scan) -> tuple[pd.DataFrame, list[str]]:
     rows = rows[rows["label"] != ""]
     _refuse(table, "more than one label", rows["file"][rows["label"] == SEVERAL], "Keep one, or remove the line.")
     if "split" in rows:
-        wrong = rows["split"][~rows["split"].str.lower().isin([*SPLITS])]
-        values = scan.some(sorted({repr(value) for value in wrong}), 9)
-        _refuse(table, f"split: expected train, validation (val, valid) or test, found {values}", wrong, "Correct it.")
-        rows["split"] = rows["split"].str.lower().map(SPLITS)
+        splits = rows["split"].str.lower().map(SPLITS)
+        expected = "split: expected train, validation (val, valid) or test"
+        _refuse(table, expected, rows["split"][splits.isna()], "Correct the lines.")
+        rows["split"] = splits
     rows = _match_photos(table, rows, photos)
-    rows = rows[rows["file"].isin({*photos.photos})]  # the scan explains the unreadable ones
+    rows = rows[rows["file"].isin(photos.photos)]  # the scan explains the unreadable ones
     if rows.empty:
         raise SmallsetError(f"{table}: expected a line for each photo, found none with a photo and a label.")
     listed = {*rows["file"]}
     if unlisted := [path for path in photos.photos if path not in listed]:
-        notes.append(
-            f"Left out, because {table.name} does not list them: {len(unlisted):,} photos ({scan.some(unlisted)})."
-        )
+        left_out = f"{len(unlisted):,} photos ({scan.some(unlisted)})"
+        notes.append(f"Left out, because {table.name} does not list them: {left_out}.")
     return rows.reset_index(drop=True), notes
 
 
@@ -86,16 +85,13 @@ def _read_cells(table: Path) -> pd.DataFrame:
     if not table.is_file():
         raise SmallsetError(f"{table}: there is no such table. Name a CSV or JSON file with the labels of the photos.")
     content = table.read_bytes()
+    utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
     try:
-        utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
         return _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_csv(table, text)
-    except UnicodeDecodeError:
-        raise SmallsetError(f"{table}: expected UTF-8 text. Save it as CSV in UTF-8.") from None
-    except csv.Error as error:
-        raise SmallsetError(f"{table}: not a CSV: {error}.") from None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise SmallsetError(f"{table}: not a list of photos and labels: {error!r}. Export it as CSV.") from None
+    except (csv.Error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SmallsetError(f"{table}: not a list of photos and labels: {reason}. Export it as CSV in UTF-8.") from None
 
 
 def _from_csv(table: Path, text: str) -> pd.DataFrame:
@@ -107,13 +103,11 @@ def _from_csv(table: Path, text: str) -> pd.DataFrame:
         columns = [f"column {number}" for number in range(1, max(map(len, lines.values())) + 1)]
     else:
         lines.pop(header, None)
-    if long := [line for line, cells in lines.items() if len(cells) > len(columns)]:
-        raise SmallsetError(
-            f"{table}: line {', '.join(map(str, long[:MAX_LISTED]))}: more cells than columns. "
-            f"Put a name that contains a comma in quotes."
-        )
     if len({*columns}) < len(columns):
         raise _unclear_columns(table, columns)
+    long = {line: ",".join(cells) for line, cells in lines.items() if len(cells) > len(columns)}
+    fix = "Put a name that contains a comma in quotes."
+    _refuse(table, "more cells than columns", pd.Series(long, dtype=object), fix)
     rows = [cells + [""] * (len(columns) - len(cells)) for cells in lines.values()]
     return pd.DataFrame(rows, index=[*lines], columns=columns, dtype=object)
 
@@ -125,7 +119,7 @@ def _from_json(text: str) -> pd.DataFrame:
     except ValueError:
         content = [json.loads(line) for line in text.splitlines() if line.strip()]
     if isinstance(content, dict):
-        coco = {"images", "annotations", "categories"} <= set(content)
+        coco = {"images", "annotations", "categories"} <= content.keys()
         content = _from_coco(content) if coco else [{"file": file, "label": label} for file, label in content.items()]
     records = [_from_task(record) if "annotations" in record else record for record in content]
     columns = list(dict.fromkeys(key for record in records for key in record))
@@ -135,59 +129,54 @@ def _from_json(text: str) -> pd.DataFrame:
 
 def _from_coco(content: Mapping[str, Any]) -> list[dict[str, object]]:
     categories = {category["id"]: category["name"] for category in content["categories"]}
-    labels: dict[object, set[str]] = {}
+    labels = defaultdict[object, set[str]](set)
     for annotation in content["annotations"]:
-        labels.setdefault(annotation["image_id"], set()).add(categories[annotation["category_id"]])
-    return [{"file": image["file_name"], "label": sorted(labels.get(image["id"], ()))} for image in content["images"]]
+        labels[annotation["image_id"]].add(categories[annotation["category_id"]])
+    return [{"file": image["file_name"], "label": [*labels[image["id"]]]} for image in content["images"]]
 
 
 def _from_task(task: Mapping[str, Any]) -> dict[str, object]:
     """The data of Label Studio's task, and what all its annotators chose."""
     results = [part for entry in task["annotations"] if not entry.get("was_cancelled") for part in entry["result"]]
     labels = {label for result in results for label in result["value"].get("choices", [])}
-    return {**task["data"], "choice": sorted(labels)}
+    return {**task["data"], "choice": [*labels]}
 
 
 def _to_text(value: object) -> str:
     """A value of JSON; the only item of a list or an object stands for it."""
-    if isinstance(value, dict):
-        value = [*value.values()]
-    if isinstance(value, list):
-        return _to_text(value[0]) if len(value) == 1 else SEVERAL if value else ""
+    if isinstance(value, dict | list):
+        items = [*value.values()] if isinstance(value, dict) else value
+        return _to_text(items[0]) if len(items) == 1 else SEVERAL if items else ""
     return "" if value is None else str(value).strip()
 
 
 def _find_columns(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
     """The columns of each role, by their names or else by their cells, and notes."""
     by_name = {re.sub(r"[\s-]+", "_", column.lower()): column for column in cells.columns}
-    columns = {role: [by_name[name] for name in known if name in by_name][:1] for role, known in NAMES.items()}
-
-    def remaining() -> list[str]:
-        return [name for name in cells.columns if [name] not in columns.values()]
-
-    def contains_only(name: str, values: Iterable[str]) -> bool:
-        return len(cells) > 0 and {*cells[name].str.lower()} <= {*values}
-
-    if not columns["file"]:
-        columns["file"] = [name for name in remaining() if any(map(formats.NAMED.search, cells[name]))][:1]
-    if not columns["split"]:
-        columns["split"] = [name for name in remaining() if contains_only(name, SPLITS)][:1]
-    others = remaining()
-    if not columns["label"] and len(others) > 1 and all(contains_only(name, BOOLEANS) for name in others):
+    columns = {role: [by_name[name] for name in aliases if name in by_name][:1] for role, aliases in NAMES.items()}
+    others = [name for name in cells.columns if [name] not in columns.values()]
+    contents = {name: {*cells[name].str.lower()} for name in others}
+    photos = [name for name in others if any(map(formats.NAMED.search, contents[name]))]
+    splits = [name for name in others if contents[name] and contents[name] <= {*SPLITS}]
+    for role, candidates in (("file", photos), ("split", splits)):
+        columns[role] = columns[role] or candidates[:1]
+    others = [name for name in others if [name] not in columns.values()]
+    if not columns["label"] and len(others) > 1 and all(set() < contents[name] <= TRUE | FALSE for name in others):
         columns["label"], others = others, []
     for role in ("file", "label"):
         if not columns[role] and len(others) == 1:
-            columns[role] = [others.pop()]
+            columns[role], others = others, []
     if not columns["file"] or not columns["label"]:
         raise _unclear_columns(table, cells.columns)
-    return {role: used for role, used in columns.items() if used}, _describe_columns(table, columns, others)
+    columns = {role: used for role, used in columns.items() if used}
+    return columns, _describe_columns(table, columns, others)
 
 
 def _describe_columns(table: Path, columns: Mapping[str, list[str]], others: list[str]) -> list[str]:
     for name in others:  # without a misspelled group, its photos would be in several splits
         if meant := difflib.get_close_matches(name.lower(), ("split", "group"), 1, 0.8):
             raise SmallsetError(f"{table}: unknown column {name!r}. Did you mean {meant[0]!r}? Rename it.")
-    parts = [f"{role} from {scan.some(used, 9)}" for role, used in columns.items() if used not in ([], [role])]
+    parts = [f"{role} from {scan.some(used, 9)}" for role, used in columns.items() if used != [role]]
     parts += [f"not used: {scan.some(others, 9)}"] * bool(others)
     return [f"{table.name}: {'; '.join(parts)}. Rename the columns to change this."] if parts else []
 
@@ -199,10 +188,10 @@ def _unclear_columns(table: Path, columns: Iterable[str]) -> SmallsetError:
     )
 
 
-def _read_label(columns: Sequence[str], cells: Mapping[Hashable, str]) -> str:
+def _read_label(columns: Sequence[str], cells: Mapping[Any, str]) -> str:
     """A cell, perhaps in brackets, as [cat] or {"class": "cat"}; or the name of the column that is 1."""
     if len(columns) > 1:
-        return _to_text([name for name in columns if BOOLEANS[cells[name].lower()]])
+        return _to_text([name for name in columns if cells[name].lower() in TRUE])
     cell = cells[columns[0]]
     if cell[:1] not in ("[", "{"):
         return cell
@@ -219,27 +208,18 @@ def _match_photos(table: Path, rows: pd.DataFrame, photos: scan.Scan) -> pd.Data
     fix = f"Correct the line, or remove it. There is {scan.some(photos.photos, 1)}."
     _refuse(table, f"file: missing in {photos.folder}", rows["file"][counts == 0], fix)
     _refuse(table, "file: several photos", rows["file"][counts > 1], "Write the folder before the name.")
-    first: dict[str, tuple[object, str]] = {}  # photo -> the line and the label where it occurs first
-    twice = []
-    for line, (path,), label in zip(rows.index, paths, rows["label"], strict=True):
-        before, other = first.setdefault(path, (line, label))
-        if label != other:
-            twice.append(f"line {line}: {visible(path)} is already in line {before}")
-    if twice:
-        raise SmallsetError(f"{table}: {_join(twice)}, with another label. Remove one of the two.")
-    return rows.assign(file=[path for (path,) in paths]).drop_duplicates("file")
+    rows = rows.assign(file=[path for (path,) in paths])
+    differ = rows.groupby("file")["label"].transform("nunique") > 1
+    _refuse(table, "different labels of a photo", rows["file"][differ], "Keep one line.")
+    return rows.drop_duplicates("file")
 
 
 def _refuse(table: Path, fault: str, cells: pd.Series, fix: str) -> None:
     """Raise an error that names all lines at fault, if there are any."""
     if len(cells):
-        lines = [f"line {line}: {visible(cell)!r}" for line, cell in cells.items()]
-        raise SmallsetError(f"{table}: {fault}: {_join(lines)}. {fix}")
-
-
-def _join(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - MAX_LISTED:,} more lines"] if len(lines) > MAX_LISTED else []
-    return "; ".join([*lines[:MAX_LISTED], *more])
+        lines = [f"line {line}: '{visible(cell)}'" for line, cell in cells.iloc[:MAX_LISTED].items()]
+        lines += [f"and {len(cells) - MAX_LISTED:,} more lines"] * (len(cells) > MAX_LISTED)
+        raise SmallsetError(f"{table}: {fault}: {'; '.join(lines)}. {fix}")
 
 
 def _find_paths(cells: Sequence[str], paths: Sequence[str]) -> list[list[str]]:
@@ -250,14 +230,14 @@ def _find_paths(cells: Sequence[str], paths: Sequence[str]) -> list[list[str]]:
     """
     if {*cells} <= {*paths}:
         return [[cell] for cell in cells]
-    by_ending: dict[str, list[str]] = {}
+    by_ending = defaultdict[str, list[str]](list)
     for path in paths:
         for spelling in {names.normalize(path), formats.NAMED.sub("", names.normalize(path))}:
-            for ending in (spelling, *(spelling[slash.end() :] for slash in re.finditer("/", spelling))):
-                by_ending.setdefault(ending, []).append(path)
+            parts = spelling.split("/")
+            for start in range(len(parts)):
+                by_ending["/".join(parts[start:])].append(path)
     written = [_split_path(cell) for cell in cells]
-    levels = zip(*(parts[:-1] for parts in written), strict=False)
-    shared = len([*itertools.takewhile(lambda folders: len({*folders}) == 1, levels)])
+    shared = len(os.path.commonprefix([parts[:-1] for parts in written]))  # noqa: RUF071 - of lists
     options = [[_find_path(by_ending, parts[drop:]) for parts in written] for drop in range(shared + 1)]
     return max(options, key=lambda option: sum(map(bool, option)))  # the first of equals
 

@@ -1,11 +1,11 @@
 """All models in one table, the model to use, and the same in words."""
 
 import io
+import itertools
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from smallset.evaluation.metrics import METRICS, measure
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
+HISTORY_COLUMNS = ["last_val_accuracy", "epoch"]  # of models with epochs
 LAST = 10  # epochs whose mean accuracy is `last_val_accuracy`; a book's curve ends there
 NAMES = ["model", "file", "label", "group", "sha256", "actual", "predicted", "given_label", "predicted_label"]
 TEXT = dict.fromkeys(NAMES, str)  # a class may be called 7, or None
@@ -32,26 +33,26 @@ PAIRS_TITLE = "Which saved models differ on the test photos (McNemar's exact tes
 SEEDS_TITLE = "Which ways of training differ on these photos, over seeds (Welch's t-test; p with Holm's correction):"
 
 
-@dataclass(frozen=True)
-class Models:
-    """What the stages have written about each model; `|` combines the models of two pipelines."""
+class Model(NamedTuple):
+    """What the stages have written about a model."""
 
-    metrics: dict[str, dict[str, float]]  # metrics/MODEL.json
-    histories: dict[str, pd.DataFrame]  # epoch, accuracy, loss, val_accuracy, val_loss; only of models with epochs
-    correct: dict[str, pd.Series]  # whether each test photo is right, from `score_photos`
-
-    def __or__(self, other: "Models") -> "Models":
-        return Models(*(mine | theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+    metrics: dict[str, float]  # metrics/MODEL.json
+    history: pd.DataFrame  # epoch, accuracy, loss, val_accuracy, val_loss; empty for a model without epochs
+    correct: pd.Series  # whether each test photo is right, from `score_photos`
 
 
-def read_models(folder: Path, names: Sequence[str]) -> Models:
+Models = Mapping[str, Model]
+
+
+def read_models(folder: Path, names: Sequence[str]) -> dict[str, Model]:
     """Read NAME.json and the tables in NAME/ from a metrics folder, which also has the table of photos."""
-    photos, histories = read_table(folder / "photos.csv"), {name: folder / name / "history.csv" for name in names}
-    return Models(
-        {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names},
-        {name: table for name, path in histories.items() if path.is_file() and len(table := pd.read_csv(path))},
-        {name: score_photos(photos, read_table(folder / name / "predictions.csv")) for name in names},
-    )
+    photos, models = read_table(folder / "photos.csv"), {}
+    for name in names:
+        path = folder / name / "history.csv"
+        metrics = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        correct = score_photos(photos, read_table(folder / name / "predictions.csv"))
+        models[name] = Model(metrics, pd.read_csv(path) if path.is_file() else pd.DataFrame(), correct)
+    return models
 
 
 def read_table(source: Path | io.StringIO) -> pd.DataFrame:
@@ -62,8 +63,8 @@ def read_table(source: Path | io.StringIO) -> pd.DataFrame:
 def score_photos(photos: pd.DataFrame, predictions: pd.DataFrame) -> pd.Series:
     """Whether each predicted photo is right, by its sha256 and label; a photo that is there twice counts once."""
     rows = predictions.merge(photos[["file", "sha256"]], on="file").drop_duplicates(["sha256", "actual"])
-    index = pd.MultiIndex.from_arrays([rows["sha256"], rows["actual"]], names=["sha256", "label"])
-    return pd.Series((rows["actual"] == rows["predicted"]).to_numpy(), index)
+    rows = rows.assign(label=rows["actual"]).set_index(["sha256", "label"])
+    return rows["actual"] == rows["predicted"]
 
 
 def measure_runs(
@@ -78,24 +79,25 @@ def measure_runs(
         if (count := runs.shape[1]) != len(labels):
             file = f"data/seeds/{model}.npy"
             raise SmallsetError(f"{file}: expected {len(labels)} test photos, found {count}. Run: dvc repro")
-        rows.append({"model": model, "seed": seed, **models.metrics[model]})
-        for number, run in enumerate(runs.astype(np.float64), 1):
-            rows.append({"model": model, "seed": seed + number, **measure(labels, run)})
+        rows.append({"model": model, "seed": seed, **models[model].metrics})
+        for number, run in enumerate(runs.astype(np.float64), seed + 1):
+            rows.append({"model": model, "seed": number, **measure(labels, run)})
     return pd.DataFrame(rows, columns=["model", "seed", "accuracy", "loss", "brier", "ece"])
 
 
-def compare_models(models: Models, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+def compare_models(models: Models, runs: pd.DataFrame = NO_RUNS) -> pd.DataFrame:
     """One row per model: its metrics, the accuracy's interval low..high, the kept epoch, mean and sd of the runs."""
-    table = pd.DataFrame([{"model": model, **scores} for model, scores in models.metrics.items()])
-    intervals = [significance.wilson_interval(*row) for row in table[["accuracy", "n"]].to_numpy()]
-    for place, name in enumerate(("low", "high")):
-        table.insert(2 + place, name, [interval[place] for interval in intervals])
-    epochs = {model: int(kept_epoch(history)["epoch"]) for model, history in models.histories.items()}
-    last = {model: history["val_accuracy"].tail(LAST).mean() for model, history in models.histories.items()}
-    table = table.assign(last_val_accuracy=table["model"].map(last), epoch=table["model"].map(epochs))
-    groups = (NO_RUNS if runs is None else runs).groupby("model")["accuracy"]
-    table = table.join(groups.agg(mean="mean", sd="std", seeds="size"), on="model")
-    return table.astype({"seeds": "Int64", "epoch": "Int64"})
+    rows = []
+    for name, (scores, history, _) in models.items():
+        low, high = significance.wilson_interval(scores["accuracy"], scores["n"])
+        row = {"model": name, "accuracy": scores["accuracy"], "low": low, "high": high} | scores
+        if len(history):
+            row["last_val_accuracy"] = history["val_accuracy"].tail(LAST).mean()
+            row["epoch"] = kept_epoch(history)["epoch"]
+        rows.append(row)
+    spread = runs.groupby("model")["accuracy"].agg(mean="mean", sd="std", seeds="size")
+    table = pd.DataFrame(rows, columns=[*dict.fromkeys(itertools.chain(*rows, HISTORY_COLUMNS))])
+    return table.join(spread, on="model").astype({"seeds": "Int64", "epoch": "Int64"})
 
 
 def kept_epoch(history: pd.DataFrame) -> pd.Series:
@@ -103,12 +105,13 @@ def kept_epoch(history: pd.DataFrame) -> pd.Series:
     return history.iloc[int(history["val_loss"].to_numpy().argmin())]
 
 
-def tidy_curves(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def tidy_curves(models: Models) -> pd.DataFrame:
     """The histories in one table: model, split, epoch, accuracy, loss."""
     parts = [
-        history.assign(model=model, split=split, accuracy=history[f"{prefix}accuracy"], loss=history[f"{prefix}loss"])
-        for model, history in histories.items()
+        rows.assign(model=name, split=split, accuracy=rows[f"{prefix}accuracy"], loss=rows[f"{prefix}loss"])
+        for name, (_, rows, _) in models.items()
         for split, prefix in (("training", ""), ("validation", "val_"))
+        if len(rows)
     ]
     return pd.concat(parts)[["model", "split", "epoch", "accuracy", "loss"]]
 
@@ -123,36 +126,30 @@ def describe_choice(table: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     rows, name = {row["model"]: row for row in table.to_dict("records")}, select_model(table)
     best, right = rows[name], {model: round(row["accuracy"] * row["n"]) for model, row in rows.items()}
     reason = "it has the lowest loss on the validation photos" if len(rows) > 1 else "it is the only model"
-    sentences = [
-        f"Use {name}: {reason}.",
-        f"It gets {right[name]:,} of {best['n']:,} test photos right: accuracy {best['accuracy']:.3f}, 95 % interval "
-        f"{best['low']:.3f}–{best['high']:.3f}.",
-    ]
+    interval = f"95 % interval {best['low']:.3f}–{best['high']:.3f}"
+    score = f"It gets {right[name]:,} of {best['n']:,} test photos right: accuracy {best['accuracy']:.3f}, {interval}."
     significant = find_rivals(pairs, name, significant=True)
     better = [
         f"{model} {count - right[name]} more ({'more' if model in significant else 'no more'} than chance)"
         for model, count in right.items()
         if count > right[name]
     ]
-    if better:
-        sentences.append(f"Right on more test photos: {', '.join(better)}. But test photos do not select a model.")
-    return sentences
+    note = f"Right on more test photos: {', '.join(better)}. But test photos do not select a model."
+    return [f"Use {name}: {reason}.", score, *([note] if better else [])]
 
 
 def find_rivals(pairs: pd.DataFrame, name: str, *, significant: bool) -> list[str]:
     """The models that differ from `name` by more than chance, or those that do not."""
-    rows = pairs[
-        ((pairs["p_holm"] < significance.ALPHA) == significant) & (pairs[["model", "other"]] == name).any(axis=1)
-    ]
+    rows = pairs[(pairs["p_holm"] < significance.ALPHA) == significant].query("model == @name or other == @name")
     return [str(row.other if row.model == name else row.model) for row in rows.itertuples()]
 
 
 def format_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
     """A row of `compare_models` in the COLUMNS."""
-    cells = {metric.column: f"{row[name]:{metric.format}}" for name, metric in METRICS.items() if metric.column}
     spread = "–" if pd.isna(row["seeds"]) else f"{row['mean']:.4f} ± {row['sd']:.4f} ({row['seeds']:.0f})"
-    cells |= {"model": row["model"], INTERVAL: f"{row['low']:.3f}–{row['high']:.3f}", SEEDS: spread}
-    return cells | {"validation loss": f"{row['val_loss']:.3f}"}
+    cells = {"model": row["model"], INTERVAL: f"{row['low']:.3f}–{row['high']:.3f}", SEEDS: spread}
+    cells["validation loss"] = f"{row['val_loss']:.3f}"
+    return cells | {metric.column: f"{row[name]:{metric.format}}" for name, metric in METRICS.items() if metric.column}
 
 
 def format_markdown(table: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFrame) -> str:
@@ -167,11 +164,12 @@ def format_markdown(table: pd.DataFrame, pairs: pd.DataFrame, seeds: pd.DataFram
     return "\n\n".join(parts) + "\n"
 
 
-def write_comparison(models: Models, metrics: Path, plots: Path, runs: pd.DataFrame | None = None) -> None:
+def write_comparison(models: Models, metrics: Path, plots: Path, runs: pd.DataFrame = NO_RUNS) -> None:
     """Write compare.csv, model_pairs.csv and compare.md; with runs also runs.csv and seeds.csv."""
-    table, pairs = compare_models(models, runs), significance.compare_pairs(models.correct)
-    seeds = significance.compare_seeds(NO_RUNS if runs is None else runs)
-    tables = {"compare": table, "model_pairs": pairs} | ({} if runs is None else {"runs": runs, "seeds": seeds})
+    table = compare_models(models, runs)
+    pairs = significance.compare_pairs({name: model.correct for name, model in models.items()})
+    tables = {"compare": table, "model_pairs": pairs, "runs": runs, "seeds": significance.compare_seeds(runs)}
     for name, content in tables.items():
-        files.write_csv(metrics / f"{name}.csv", content)
-    files.write_text(plots / "compare.md", format_markdown(table, pairs, seeds))
+        if len(runs) or name in ("compare", "model_pairs"):
+            files.write_csv(metrics / f"{name}.csv", content)
+    files.write_text(plots / "compare.md", format_markdown(table, pairs, tables["seeds"]))

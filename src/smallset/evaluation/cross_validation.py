@@ -2,7 +2,7 @@
 # ruff: noqa: N803 - scikit-learn's C
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,8 @@ def cross_validate(
             right[outside] += hits / REPEATS
     accuracy = float(right.mean())
     low, high = significance.wilson_interval(accuracy, count_effective(accuracies, accuracy, len(rows)))
-    results = {"cv_accuracy": accuracy, "cv_low": low, "cv_high": high}
-    return {name: round(value, 6) for name, value in results.items()} | {"cv_photos": len(rows)}
+    results = {"cv_accuracy": accuracy, "cv_low": low, "cv_high": high, "cv_photos": len(rows)}
+    return {name: round(value, 6) for name, value in results.items()}
 
 
 def split_folds(dataset: Dataset, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -55,10 +55,10 @@ def split_folds(dataset: Dataset, count: int, seed: int) -> list[tuple[NDArray[n
             f"{dataset.classes[int(np.argmin(sizes))]}: expected 2 or more different photos or groups, to predict each "
             f"from the others; found {min(sizes)}. Add photos of this class."
         )
-    settings: dict[str, Any] = {"n_splits": min(count, *sizes), "shuffle": True, "random_state": seed}
-    if len(np.unique(groups)) < len(groups):
-        return list(StratifiedGroupKFold(**settings).split(labels, labels, groups))
-    return list(StratifiedKFold(**settings).split(labels, labels))  # is faster
+    grouped = len(np.unique(groups)) < len(groups)
+    folds = StratifiedGroupKFold if grouped else StratifiedKFold  # is faster
+    splitter = folds(n_splits=min(count, *sizes), shuffle=True, random_state=seed)
+    return list(splitter.split(labels, labels, groups if grouped else None))
 
 
 def count_effective(accuracies: Sequence[float], accuracy: float, photos: int) -> float:

@@ -118,12 +118,6 @@ def _compare_model(name: str, before: pd.Series, now: pd.Series) -> dict[str, An
     p = significance.mcnemar(lost, won)
     verdict = ("better" if won > lost else "worse") if p < significance.ALPHA else "no more than chance"
     counts = f"{won} photos right that were wrong, {lost} wrong that were right, p = {p:.2g}"
-    row = {
-        "model": name,
-        "before": round(float(old), 6),
-        "now": round(float(new), 6),
-        "before_only": lost,
-        "now_only": won,
-    }
     summary = f"{name}: accuracy {old:.4f} before, {new:.4f} now; {verdict} ({counts})."
-    return row | {"p": float(f"{p:.6g}"), "verdict": verdict, "summary": summary}
+    row = {"model": name, "before": round(float(old), 6), "now": round(float(new), 6), "before_only": lost}
+    return row | {"now_only": won, "p": float(f"{p:.6g}"), "verdict": verdict, "summary": summary}

@@ -1,6 +1,7 @@
 """Issues of photos: the same one twice, above all in two splits, and photos that are unlike the others."""
 
 import json
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -54,20 +55,22 @@ def find_issues(dataset: Dataset, features: Features, max_hash_distance: int = M
         One row per photo and kind: file, split, label, kind (see KINDS), score (0..1, lower is worse), suggestion
         (leave out, relabel, keep or review), other_file, other_split and other_label of a duplicate, detail. What more
         than half of the photos are, such as grayscale, is no issue.
+
+    Examples:
+        >>> smallset.find_issues(photos, features).columns[:6].tolist()
+        ['file', 'split', 'label', 'kind', 'score', 'suggestion']
     """
     order = np.argsort([[*SPLITS, ""].index(split) for split in dataset.table["split"]], kind="stable")
     photos = dataset.table.iloc[order].reset_index(drop=True)
     near = _find_near(photos, features.thumbnails[order], max_hash_distance)
-    pairs = _describe_pairs(photos, pd.concat([_find_exact(photos), near], ignore_index=True))
-    unusual = [*_find_unusual(dataset.table), _find_outliers(features)]
-    singles = [rows.assign(suggestion="review") for rows in unusual if 0 < len(rows) <= len(dataset) / 2]
-    names = dataset.table[["file", "split", "label"]]
-    issues = pd.concat([pairs, *(names.join(rows, how="inner") for rows in singles)], ignore_index=True)
+    unusual = [rows for rows in (*_find_unusual(dataset.table), _find_outliers(features)) if len(rows)]
+    singles = [rows.assign(suggestion="review") for rows in unusual if len(rows) <= len(dataset) / 2]
+    singles = [dataset.table[["file", "split", "label"]].join(rows, how="inner") for rows in singles]
+    issues = pd.concat([_describe_pairs(photos, pd.concat([_find_exact(photos), near])), *singles])
     issues = issues.reindex(columns=COLUMNS).fillna(dict.fromkeys(OTHER, ""))
-    issues["rank"] = (
-        issues["kind"].map(KINDS.index).astype(int) - 4 * crosses(issues, "split") - 2 * crosses(issues, "label")
-    )
-    return issues.sort_values(["rank", "score"], kind="stable", ignore_index=True).drop(columns="rank")
+    rank = issues["kind"].map(KINDS.index).astype(int) - 4 * crosses(issues, "split") - 2 * crosses(issues, "label")
+    issues = issues.assign(rank=rank).sort_values(["rank", "score"], kind="stable", ignore_index=True)
+    return issues.drop(columns="rank")
 
 
 def crosses(issues: pd.DataFrame, what: Literal["split", "label"]) -> "pd.Series[bool]":
@@ -87,21 +90,19 @@ def check_leakage(issues: pd.DataFrame, leakage: Literal["error", "warning"]) ->
     leaks = issues[crosses(issues, "split")]
     if leaks.empty:
         return "No photo is in two splits."
-    pairs = [
-        f"- {row['file']} ({row['split']}) and {row['other_file']} ({row['other_split']}): {row['detail']}"
-        for row in leaks.to_dict("records")
-    ]
-    lines = [
+    words = "- {file} ({split}) and {other_file} ({other_split}): {detail}"
+    pairs = [words.format_map(row) for row in leaks.head(NAMED).to_dict("records")]
+    message = [
         f"{text.counted(len(leaks), 'pair')} of duplicate photos in two splits (metrics/issues.csv). Results on photos "
         f"that a model was trained on are too good.",
-        *(pairs if len(pairs) <= NAMED else [*pairs[:NAMED], f"- and {len(pairs) - NAMED} more"]),
+        *pairs,
+        *([f"- and {len(leaks) - NAMED} more"] if len(leaks) > NAMED else []),
         "Leave out one photo of each pair: in params.yaml, below 'split', add these to 'exclude':",
         f"  exclude: {json.dumps([*dict.fromkeys(leaks['file'])], ensure_ascii=False)}",
     ]
-    message = "\n".join(map(text.visible, lines))
     if leakage == "error":
-        raise SmallsetError(f"{message}\nOr accept them: set issues.leakage: warning.")
-    return f"Warning: {message}"
+        raise SmallsetError("\n".join([*map(text.visible, message), "Or accept them: set issues.leakage: warning."]))
+    return "\n".join(map(text.visible, [f"Warning: {message[0]}", *message[1:]]))
 
 
 def _find_exact(photos: pd.DataFrame) -> pd.DataFrame:
@@ -132,12 +133,11 @@ def _compare(
     distances = np.bitwise_count(hashes[number, start : start + CHUNK, None] ^ hashes[0, None, start:])
     first, second = np.nonzero(np.triu(distances <= max_distance, 1))
     pairs = {"first": first + start, "second": second + start, "transform": number}
-    table = pd.DataFrame({**pairs, "distance": distances[first, second].astype(np.int64)})
-    pieces = np.array_split(np.arange(len(table)), len(table) // PIECE + 1)  # to limit memory
-    correlations = [
-        correlate(_transform(thumbnails[first[rows] + start], number), thumbnails[second[rows] + start])
-        for rows in pieces
-    ]
+    table = pd.DataFrame(pairs | {"distance": distances[first, second].astype(np.int64)})
+    correlations = [np.zeros(0, np.float32)]
+    for rows in (table[at : at + PIECE] for at in range(0, len(table), PIECE)):  # to limit memory
+        a, b = (thumbnails[rows[name]] for name in ("first", "second"))
+        correlations.append(correlate(_transform(a, number), b))
     table["correlation"] = np.concatenate(correlations)
     return table[table["correlation"] >= MIN_CORRELATION]
 
@@ -165,38 +165,32 @@ def _transform(thumbnails: Thumbnails, number: int) -> Thumbnails:
 def _describe_pairs(photos: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     names = photos[["file", "split", "label"]]
     first, second = (names.iloc[pairs[key]].reset_index(drop=True) for key in ("first", "second"))
-    kinds = zip(pairs["kind"], pairs["transform"], strict=True)
     issues = first.join(second.add_prefix("other_")).assign(
-        kind=pairs["kind"],
-        score=(1 - pairs["correlation"]).clip(0, 1),
-        detail=[DUPLICATES[kind] + TRANSFORMS[number] for kind, number in kinds],
+        kind=pairs["kind"].to_numpy(),
+        score=(1 - pairs["correlation"]).clip(0, 1).to_numpy(),
+        detail=[DUPLICATES[kind] + TRANSFORMS[number] for kind, number in pairs[["kind", "transform"]].to_numpy()],
     )
     crossing = [crosses(issues, "split"), crosses(issues, "label")]
     return issues.assign(suggestion=np.select(crossing, ["leave out", "relabel"], "keep"))
 
 
-def _find_unusual(table: pd.DataFrame) -> list[pd.DataFrame]:
+def _find_unusual(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """For each kind its rows, by the index of `table`: kind, score, detail."""
     sharpness, brightness = table["sharpness"], table["brightness"]
     deviation = max(MIN_DEVIATION, float(stats.median_abs_deviation(sharpness, scale="normal")))
     least_sharp = min(MAX_SHARPNESS, sharpness.median() - MAX_DEVIATION * deviation)
     shorter, aspect = table[["width", "height"]].min(axis=1), table["width"] / table["height"]
-    size, stretch = (shorter / shorter.median()).clip(upper=1), aspect / aspect.median()
-    words = table["width"].astype(str) + " x " + table["height"].astype(str) + " px"
-    checks = [
-        ("blurry", sharpness, least_sharp, "sharpness " + sharpness.map("{:.2f}".format)),
-        (
-            "dark",
-            brightness,
-            min(MAX_BRIGHTNESS, brightness.median() / 3),
-            "brightness " + brightness.map("{:.2f}".format),
-        ),
+    stretch, size = aspect / aspect.median(), "{width} x {height} px"
+    for kind, score, limit, words in (
+        ("blurry", sharpness, least_sharp, "sharpness {sharpness:.2f}"),
+        ("dark", brightness, min(MAX_BRIGHTNESS, brightness.median() / 3), "brightness {brightness:.2f}"),
         ("grayscale", table["saturation"], MAX_SATURATION, "no colors"),
-        ("odd_size", size, SMALL_SHARE, words),
-        ("odd_aspect_ratio", np.minimum(stretch, 1 / stretch), STRETCHED_SHARE, words),
-    ]
-    tables = [(pd.DataFrame({"kind": a, "score": b, "detail": d}, table.index), b < limit) for a, b, limit, d in checks]
-    return [rows[flagged] for rows, flagged in tables]
+        ("odd_size", (shorter / shorter.median()).clip(upper=1), SMALL_SHARE, size),
+        ("odd_aspect_ratio", np.minimum(stretch, 1 / stretch), STRETCHED_SHARE, size),
+    ):
+        rows = table[score < limit]
+        details = [words.format_map(row) for row in rows.to_dict("records")]
+        yield pd.DataFrame({"kind": kind, "score": score[rows.index], "detail": details}, rows.index)
 
 
 def _find_outliers(features: Features) -> pd.DataFrame:
@@ -204,14 +198,13 @@ def _find_outliers(features: Features) -> pd.DataFrame:
 
     The scores of training photos are out of fold. There are no outliers without training and validation photos.
     """
-    split = features.dataset.table["split"].to_numpy()
     train, validation = features.of("train"), features.of("validation")
     if min(len(train), len(validation)) < 2:
         return pd.DataFrame()
     unused = np.ones((len(validation), 1)), np.zeros(len(validation), np.int64)  # probabilities and labels
     scores = reference.fit_reference(train, validation, *unused)
     ood_scores = scores.ood_score(features.values)
-    ood_scores[split == "train"] = reference.score_out_of_fold(train)
+    ood_scores[features.dataset.table["split"] == "train"] = reference.score_out_of_fold(train)
     details = [f"{score:.2f} from the other photos" for score in ood_scores]
     quotients = scores.threshold() / np.maximum(ood_scores, np.finfo(float).tiny)
     return pd.DataFrame({"kind": "outlier", "score": quotients, "detail": details})[scores.is_unknown(ood_scores)]

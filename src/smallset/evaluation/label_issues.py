@@ -17,7 +17,7 @@ MIN_SHARE = 0.02  # of the photos, likewise
 DOUBTFUL = 0.5  # the label quality below which all photos are listed
 
 
-def find_label_issues(features: Features, seed: int) -> pd.DataFrame:
+def find_label_issues(features: Features, seed: int = 0) -> pd.DataFrame:
     """List the training and validation photos with the lowest label quality, in ascending order.
 
     The label quality is the probability of the given label (self-confidence; Northcutt, Jiang and Chuang 2021,
@@ -26,6 +26,10 @@ def find_label_issues(features: Features, seed: int) -> pd.DataFrame:
 
     Returns:
         file, split, given_label, predicted_label, label_quality.
+
+    Examples:
+        >>> smallset.find_label_issues(features).columns.tolist()
+        ['file', 'split', 'given_label', 'predicted_label', 'label_quality']
     """
     rows = np.flatnonzero(features.dataset.table["split"] != "test")
     dataset, values = features.dataset.take(rows), np.asarray(features.values[rows], np.float32)  # noqa: PD011

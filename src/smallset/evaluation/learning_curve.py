@@ -28,9 +28,7 @@ MAX_VALIDATION = 10_000  # photos; of more, evenly spaced ones
 COLUMNS = ["photos", "per_class", "draws", "error", "sd", "fitted", "low", "high"]
 
 Array = NDArray[np.float64]
-Wrong = Mapping[
-    int, NDArray[np.bool_]
-]  # for each number of training photos (draws, n): which validation photos are wrong
+Wrong = Mapping[int, NDArray[np.bool_]]  # by number of training photos, (draws, n): which validation photos are wrong
 
 
 def learning_curve(features: Features, C: float, class_weight: Literal["balanced"] | None, seed: int) -> pd.DataFrame:

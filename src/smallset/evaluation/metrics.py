@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,11 +41,6 @@ def loss(labels: Labels, probabilities: Probabilities) -> float:
     return -float(np.log(np.clip(probabilities[np.arange(len(labels)), labels], EPSILON, 1 - EPSILON)).mean())
 
 
-def brier(labels: Labels, probabilities: Probabilities) -> float:
-    """Half the mean squared distance between probabilities and labels, 0..1 (Brier 1950)."""
-    return float(np.square(probabilities - np.eye(probabilities.shape[1])[labels]).sum(axis=1).mean() / 2)
-
-
 def ece(labels: Labels, probabilities: Probabilities) -> float:
     """The expected calibration error, 0..1: the mean distance between confidence and accuracy (Naeini et al. 2015)."""
     table = reliability(labels, probabilities)
@@ -72,14 +66,7 @@ def auc(labels: Labels, probabilities: Probabilities) -> float | None:
     return float(np.mean([metrics.roc_auc_score(labels == label, probabilities[:, label]) for label in curves]))
 
 
-def f1(labels: Labels, probabilities: Probabilities) -> float:
-    """The mean of the F1 scores of the classes, 0..1."""
-    classes, predicted = np.arange(probabilities.shape[1]), probabilities.argmax(axis=1)
-    return float(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0))
-
-
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """A number that is reported for every model. Tables for people show the metrics that have a column."""
 
     compute: Callable[[Labels, Probabilities], float | None]
@@ -92,11 +79,13 @@ class Metric:
 METRICS = {
     "accuracy": Metric(accuracy, "accuracy", "share of the test photos that the model gets right", ".4f"),
     "loss": Metric(loss, "loss", "cross-entropy on the test photos"),
-    "brier": Metric(brier),
+    "brier": Metric(  # half the mean squared distance between probabilities and labels, 0..1 (Brier 1950)
+        lambda labels, p: float(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1).mean() / 2)
+    ),
     "ece": Metric(ece, "ECE", "expected calibration error: how far its probabilities are from how often it is right"),
     "ece_null_p95": Metric(ece_null_p95, "ECE by chance", "an ECE below it is no evidence of wrong probabilities"),
     "auc": Metric(auc),
-    "f1": Metric(f1),
+    "f1": Metric(lambda labels, p: float(_score_classes(labels, p)[2].mean())),  # the mean of the classes
 }
 
 
@@ -115,6 +104,10 @@ def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, float | No
     """Measure a classifier on the test photos of a dataset, or on all photos when none is a test photo.
 
     Returns the METRICS, the number of photos `n`, and `unknown`, the share of photos that the classifier does not know.
+
+    Examples:
+        >>> smallset.evaluate(classifier, photos)
+        {'accuracy': ..., 'loss': ..., 'ece': ..., 'unknown': ...}
     """
     test = dataset.test if len(dataset.test) else dataset
     if not len(test):
@@ -144,15 +137,12 @@ def write_evaluation(
     selection = {f"val_{f.__name__}": round(f(*predictions.of("validation")[:2]), 6) for f in (accuracy, loss)}
     results = measure(labels, probabilities) | selection | measure_unknown(ood_scores, reference) | more
     files.write_json(folder / f"{name}.json", results)
-    variants = {"before": _undo(probabilities, temperature), "after": probabilities}
-    if temperature == 1:
-        del variants["before"]
-    rows = {when: measure(labels, values) for when, values in variants.items()}
+    original = special.softmax(temperature * np.log(np.clip(probabilities, EPSILON, 1)), axis=1)
+    variants = ([("before", 1.0, original)] if temperature != 1 else []) + [("after", temperature, probabilities)]
+    calibration = [{"when": when, "temperature": t} | measure(labels, values) for when, t, values in variants]
     tables = {
-        "calibration": pd.DataFrame(
-            {"when": when, "temperature": temperature if when == "after" else 1.0} | row for when, row in rows.items()
-        ),
-        "reliability": pd.concat(reliability(labels, values).assign(when=when) for when, values in variants.items()),
+        "calibration": pd.DataFrame(calibration),
+        "reliability": pd.concat([reliability(labels, values).assign(when=when) for when, _, values in variants]),
         "per_class": per_class(test, probabilities),
         "predictions": list_predictions(test, probabilities),
         "roc": roc(test, probabilities),
@@ -173,9 +163,14 @@ def reliability(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
 
 def per_class(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
     """One row per class: class, precision, recall, f1, and its number of photos n."""
-    predicted, classes = probabilities.argmax(axis=1), range(len(dataset.classes))
-    scores = metrics.precision_recall_fscore_support(dataset.labels, predicted, labels=classes, zero_division=0)
-    return pd.DataFrame({"class": dataset.classes} | dict(zip(["precision", "recall", "f1", "n"], scores, strict=True)))
+    scores = zip(("precision", "recall", "f1", "n"), _score_classes(dataset.labels, probabilities), strict=True)
+    return pd.DataFrame({"class": dataset.classes} | dict(scores))
+
+
+def _score_classes(labels: Labels, probabilities: Probabilities) -> tuple[NDArray[np.float64], ...]:
+    """Precision, recall, F1 score and number of photos of each class."""
+    predicted, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    return metrics.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
 
 
 def list_predictions(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
@@ -189,9 +184,9 @@ def roc(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
     """The corners of each class's ROC curve: class, false_positive_rate, true_positive_rate."""
     parts = []
     for label in _curves(len(dataset.classes)):
-        rates = metrics.roc_curve(dataset.labels == label, probabilities[:, label])[:2]
-        columns = dict(zip(("false_positive_rate", "true_positive_rate"), rates, strict=True))
-        parts.append(pd.DataFrame({"class": dataset.classes[label]} | columns))
+        false, true, _ = metrics.roc_curve(dataset.labels == label, probabilities[:, label])
+        rates = {"false_positive_rate": false, "true_positive_rate": true}
+        parts.append(pd.DataFrame({"class": dataset.classes[label]} | rates))
     return pd.concat(parts)
 
 
@@ -221,7 +216,3 @@ def _bin(confidence: Scores) -> NDArray[np.int64]:
 def _curves(classes: int) -> range:
     """The classes that have a ROC curve. Of two classes only the second: 1 - p rounds small p to the same number."""
     return range(1, 2) if classes == 2 else range(classes)
-
-
-def _undo(probabilities: Probabilities, temperature: float) -> Probabilities:
-    return special.softmax(temperature * np.log(np.clip(probabilities, EPSILON, 1)), axis=1)

@@ -26,13 +26,18 @@ def compare_pairs(correct: Mapping[str, pd.Series]) -> pd.DataFrame:
     """
     rows = []
     for model, other in itertools.combinations(correct, 2):
-        photos = correct[model].index.intersection(correct[other].index)
-        first, second = correct[model][photos], correct[other][photos]
+        first, second = correct[model].align(correct[other], "inner")
         model_only, other_only = int((first & ~second).sum()), int((second & ~first).sum())
         rows.append((model, other, model_only, other_only, mcnemar(model_only, other_only)))
     table = pd.DataFrame(rows, columns=["model", "other", "model_only", "other_only", "p"])
-    table["p_holm"] = holm(table["p"])
-    return table.assign(summary=[_describe_pair(*row) for row in table.itertuples(index=False, name=None)])
+    table["p_holm"], summaries = holm(table["p"]), []
+    for model, other, *counts, _, p in table.itertuples(index=False, name=None):
+        (most, better), (least, worse) = sorted(zip(counts, (model, other), strict=True), reverse=True)
+        words, numbers = f"{model} and {other}: no more than chance", counts
+        if p < ALPHA:
+            words, numbers = f"{better} is better than {worse}", [most, least]
+        summaries.append(f"{words} ({numbers[0]} against {numbers[1]}, p = {p:.2g})")
+    return table.assign(summary=summaries)
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
@@ -81,12 +86,3 @@ def welch(first: pd.Series, second: pd.Series) -> float:
         return float(first.iloc[0] == second.iloc[0])
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # SciPy warns of nearly equal accuracies
         return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
-
-
-def _describe_pair(model: str, other: str, model_only: int, other_only: int, _: float, p: float) -> str:
-    words = f"{model} and {other}: no more than chance"
-    if p < ALPHA:
-        words = f"{model} is better than {other}"
-        if model_only < other_only:
-            return _describe_pair(other, model, other_only, model_only, _, p)
-    return f"{words} ({model_only} against {other_only}, p = {p:.2g})"

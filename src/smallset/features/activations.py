@@ -61,11 +61,9 @@ class Data:
 
 def data(train_folder: Path, photos_folder: Path, dataset: Dataset) -> Data:
     """The training rows in one folder, which may be views, and the validation rows and the pixels in another one."""
-    train, validation = (
-        (train_folder / "train.npy", dataset.train),
-        (photos_folder / "validation.npy", dataset.validation),
-    )
-    return Data(read(*train), read(*validation), np.load(photos_folder / "pixels.npy", allow_pickle=False))
+    train = read(train_folder / "train.npy", dataset.train)
+    validation = read(photos_folder / "validation.npy", dataset.validation)
+    return Data(train, validation, np.load(photos_folder / "pixels.npy", allow_pickle=False))
 
 
 def read(path: Path, dataset: Dataset) -> Cache:
@@ -92,20 +90,14 @@ def load(cache: Cache, batch_size: int, seed: int | None = None, start: int = 0)
     With a seed: endless passes from batch `start` on, each in a different order, with a random view of each row.
     Without: a single pass over the first view, in order.
     """
-    bank, labels = cache.views, cache.dataset.labels
-    views, count, *shape = bank.shape
+    bank = cache.views
 
-    def gather(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = batches.rows(int(number), count, batch_size, seed)
+    def read_rows(rows: NDArray[np.int64], number: int) -> NDArray[np.float32]:
         # The third number separates these draws from those of the orders.
-        view = 0 if seed is None else np.random.default_rng([seed, int(number), 1]).integers(views, size=len(rows))
-        return bank[view, rows].astype(np.float32), labels[rows, None].astype(np.float32)
+        view = 0 if seed is None else np.random.default_rng([seed, number, 1]).integers(len(bank), size=len(rows))
+        return bank[view, rows].astype(np.float32)
 
-    def gather_tensors(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        values, targets = tf.numpy_function(gather, [number], (tf.float32, tf.float32), stateful=False)
-        return tf.ensure_shape(values, (None, *shape)), tf.ensure_shape(targets, (None, 1))
-
-    return batches.numbers(count, batch_size, seed, start).map(gather_tensors).prefetch(2)
+    return batches.gather(read_rows, bank.shape[2:], cache.labels, batch_size, seed, start)
 
 
 def from_photos(network: keras.Model, dataset: Dataset, outputs: Mapping[Path, Views], checkpoint: Checkpoint) -> None:

@@ -5,9 +5,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image
-from ruamel.yaml.error import YAMLError
 
 from smallset.backbones import registry, weights
 from smallset.datasets.dataset import Dataset
@@ -26,17 +25,16 @@ from smallset.features import store
 from smallset.features.store import Array16, Features
 from smallset.images import decoding
 from smallset.models import engine, model_file, precision
-from smallset.pipeline import cluster, params, progress, provenance, stage
+from smallset.pipeline import cluster, files, params, progress, provenance, stage
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 
 SEARCHED = 800  # training photos, and validation photos, by which the image size is selected
-SHARD = 1024  # photos whose features are written at once; a killed run continues after the last shard
+SHARD = 128  # photos whose features are written at once; a killed run continues after the last shard
 REDUCED = 128  # px, of the square that a photo is reduced to before it becomes a thumbnail
 COLUMNS = ["image_size", "C", "val_loss", "val_accuracy"]
 AXES = {"horizontal": (2,), "vertical": (1,), "horizontal_and_vertical": (1, 2)}  # reversed by a flip; of (n, h, w, 3)
 
-Labels = NDArray[np.int64]
 Score = Callable[[Features], Mapping[Any, float]]  # returns val_loss, and perhaps C and val_accuracy
 
 
@@ -65,10 +63,15 @@ def embed(
         image_sizes: The sides in px of the squares that the network may see; `score` selects one of several.
         flip: "none", "horizontal", "vertical" or "horizontal_and_vertical".
         score: Returns a mapping with `val_loss` for the features of some training and validation photos.
+
+    Examples:
+        >>> features = smallset.embed(photos, weights=None, image_sizes=[64])  # without `weights=None`: from ImageNet
+        params.yaml: weights: null: EfficientNetLite0 has random weights, which have not learned anything.
     """
     p = params.FeatureExtraction(backbone=backbone, weights=weights, image_sizes=list(image_sizes))
     with tempfile.TemporaryDirectory() as folder:
-        return search_and_embed(dataset, p, flip, score, Path(folder)).features
+        embedded = search_and_embed(dataset, p, flip, score, Path(folder))
+    return replace(embedded.features, network=embedded.network)
 
 
 def search_and_embed(
@@ -108,14 +111,10 @@ def find_earlier(path: Path = store.FILE) -> Path | None:
 
     None also where the stage depends on smallset's own code, as in smallset's repository: it may have changed.
     """
-    try:
-        locked = stage.parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][stage.stage_name()]
-        md5 = next(output["md5"] for output in locked["outs"] if output["path"] == path.as_posix())
-        depends_on_code = any("src/smallset" in dependency["path"] for dependency in locked["deps"])
-    except (OSError, ValueError, YAMLError, KeyError, TypeError, StopIteration):  # no run yet, or a damaged file
-        return None
-    facts = provenance.read(stage.RECORD).get(stage.stage_name(), {})
-    if depends_on_code or not provenance.facts().items() <= facts.items():
+    locked, facts = stage.read_lock(stage.stage_name()), provenance.read(stage.RECORD).get(stage.stage_name(), {})
+    md5 = locked["outs"].get(path.as_posix())
+    depends_on_code = any("src/smallset" in dependency for dependency in locked["deps"])
+    if not md5 or depends_on_code or not provenance.facts().items() <= facts.items():
         return None
     command = [sys.executable, "-m", "dvc", "cache", "dir"]
     folder = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
@@ -144,7 +143,8 @@ def _search(dataset: Dataset, embedder: "_Embedder", score: Score | None) -> pd.
         return table.assign(selected=True)
     if score is None:
         raise ValueError("Expected `score`, which selects one of several image sizes; found None.")
-    sample = dataset.take(np.concatenate([_spread(dataset, split) for split in ("train", "validation")]))
+    splits = (np.flatnonzero(dataset.table["split"] == split) for split in ("train", "validation"))
+    sample = dataset.take(np.concatenate([rows[store.sample(dataset.labels[rows], SEARCHED)] for rows in splits]))
     embedder.compute(sample, table["image_size"].tolist())
     for row, size in enumerate(table["image_size"]):
         scores = score(embedder.collect(sample, size))
@@ -152,26 +152,14 @@ def _search(dataset: Dataset, embedder: "_Embedder", score: Score | None) -> pd.
     return table.assign(selected=table.index == table["val_loss"].argmin())
 
 
-def _spread(dataset: Dataset, split: str) -> Labels:
-    """Rows of SEARCHED photos of a split with the same share of every class, and of at least one photo of each."""
-    rows = np.flatnonzero(dataset.table["split"] == split)
-    by_class = rows[np.argsort(dataset.labels[rows], kind="stable")]
-    spread = np.linspace(0, len(rows) - 1, min(SEARCHED, len(rows))).astype(np.int64)
-    return np.union1d(by_class[spread], rows[np.unique(dataset.labels[rows], return_index=True)[1]])
-
-
 @dataclass(frozen=True)
 class _Shard:
-    """Photos whose features are computed together; views is 2 with mirror images."""
+    """Photos whose features are computed together."""
 
     photos: Dataset
     image_sizes: tuple[int, ...]
-    views: int
-    flip: str
+    flip: str  # "none": without mirror images
     checkpoint: Checkpoint  # with arrays (n, views, d) by image size, and `thumbnails` (n, 32, 32)
-
-    def __str__(self) -> str:
-        return f"from {self.photos.table['file'][0]} on"
 
 
 class _Embedder:
@@ -189,7 +177,7 @@ class _Embedder:
     def reuse(self, path: Path) -> None:
         """Take the rows of a features file that has the same fingerprint."""
         try:
-            arrays = store.read_arrays(path)
+            arrays = files.read_arrays(path)
         except SmallsetError:
             return
         metadata = json.loads(str(arrays["metadata"]))
@@ -205,20 +193,21 @@ class _Embedder:
         """Compute the missing rows of some photos, in this process or on a cluster."""
         shards = [*self._divide(photos, sizes)]
         with progress.bar(total=sum(len(shard.photos) for shard in shards), what="features", unit=" photos") as bar:
-            if cluster.address():
-                for size in {size for shard in shards for size in shard.image_sizes}:
-                    model_file.save(self.networks[size], self.drafts / f"{size}.keras")
-                worker = partial(_start_worker, precision.again(), self.drafts)
-                results = cluster.results(worker, shards, "shard")
-            else:
-                compile_size = cache(lambda size: engine.compile_network(self.networks[size]))
-                results = map(partial(_compute_shard, compile_size, bar.update), shards)
-            for shard, count in zip(shards, results, strict=True):
-                bar.update(count)
+            for shard, _ in zip(shards, self._start(shards), strict=True):
                 arrays = shard.checkpoint.read()
                 for row, digest in enumerate(shard.photos.sha256):
                     self.thumbnails[digest] = arrays["thumbnails"][row]
                     self.rows |= {(digest, size): arrays[str(size)][row] for size in shard.image_sizes}
+                bar.update(len(shard.photos))
+
+    def _start(self, shards: Sequence[_Shard]) -> Iterable[None]:
+        """Compute one shard after the other while the caller iterates."""
+        if not cluster.address():
+            compile_size = cache(lambda size: engine.compile_network(self.networks[size]))
+            return map(partial(_compute_shard, compile_size), shards)
+        for size in {size for shard in shards for size in shard.image_sizes}:
+            model_file.save(self.networks[size], self.drafts / f"{size}.keras")
+        return cluster.results(partial(_start_worker, precision.again(), self.drafts), shards, "shard")
 
     def collect(self, photos: Dataset, size: int) -> Features:
         """The features of photos whose rows are known."""
@@ -244,22 +233,21 @@ class _Embedder:
                 part = photos.take([*rows.values()][start : start + SHARD])
                 inputs = self.metadata["fingerprint"], provenance.facts(), missing, views, part.sha256
                 key = hashlib.sha256(repr(inputs).encode()).hexdigest()
-                yield _Shard(part, missing, views, self.metadata["flip"], Checkpoint(self.drafts / f"{key}.npz", key))
+                flip = self.metadata["flip"] if views == 2 else "none"
+                yield _Shard(part, missing, flip, Checkpoint(self.drafts / f"{key}.npz", key))
 
 
-def _start_worker(prepare: Callable[[], None], folder: Path) -> Callable[[_Shard], int]:
+def _start_worker(prepare: Callable[[], None], folder: Path) -> Callable[[_Shard], None]:
     """In a process of a cluster: the function that computes a shard with the networks in a folder."""
     prepare()
     compile_size = cache(lambda size: engine.compile_network(model_file.open_network(folder / f"{size}.keras")))
-    return partial(_compute_shard, compile_size, None)
+    return partial(_compute_shard, compile_size)
 
 
-def _compute_shard(
-    compile_size: Callable[[int], engine.Step], update: Callable[[int], object] | None, shard: _Shard
-) -> int:
-    """Write the arrays of a shard, unless they are there; return how many of its photos `update` has not counted."""
+def _compute_shard(compile_size: Callable[[int], engine.Step], shard: _Shard) -> None:
+    """Write the arrays of a shard, unless they are there."""
     if shard.checkpoint.read():
-        return len(shard.photos)
+        return
     parts: dict[str, list[NDArray[np.generic]]] = {}
     with ThreadPoolExecutor(provenance.threads()) as pool:
         for start in range(0, len(shard.photos), engine.BATCH):
@@ -267,13 +255,10 @@ def _compute_shard(
             thumbnails, *pixels = zip(*pool.map(partial(_read_photo, sizes=shard.image_sizes), paths), strict=True)
             parts.setdefault("thumbnails", []).append(np.stack(thumbnails))
             for size, batch in zip(shard.image_sizes, map(np.stack, pixels), strict=True):
-                views = [batch, np.flip(batch, AXES[shard.flip])] if shard.views == 2 else [batch]
+                views = [batch, np.flip(batch, AXES[shard.flip])] if shard.flip in AXES else [batch]
                 values = [store.to_float16(compile_size(size)(view)) for view in views]
                 parts.setdefault(str(size), []).append(np.stack(values, axis=1))
-            if update:
-                update(len(paths))
     shard.checkpoint.write({name: np.concatenate(arrays) for name, arrays in parts.items()})
-    return 0 if update else len(shard.photos)
 
 
 def _read_photo(path: Path, sizes: Sequence[int]) -> tuple[NDArray[np.generic], ...]:

@@ -1,7 +1,6 @@
 """Features: the pooled output of a frozen backbone for every photo of a dataset, kept in one file."""
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,13 @@ class Features:
             None when the features were computed without mirror images.
         thumbnails: (n, 32, 32), uint8: each photo in grey, stretched to a square, for the search for duplicates.
         metadata: What the values depend on beside the photos: `backbone`, `image_size`, `flip`, `fingerprint`.
+        network: The backbone, a keras.Model from pixels to values; None when the features were read from a file.
+
+    Examples:
+        >>> features.values.shape == (len(photos), 4048)
+        True
+        >>> features.of("test").shape == (len(photos.test), 4048)
+        True
     """
 
     dataset: Dataset
@@ -38,6 +44,7 @@ class Features:
     flipped: Array16 | None
     thumbnails: NDArray[np.uint8]
     metadata: dict[str, Any]
+    network: Any = None
 
     @property
     def image_size(self) -> int:
@@ -57,7 +64,7 @@ class Features:
 
     def write(self, path: Path = FILE) -> None:
         """Write one .npz file, whose rows are keyed by the sha256 of their photo."""
-        arrays: dict[str, Any] = {
+        arrays = {
             "sha256": np.array(self.dataset.sha256, "S64"),
             "flipped_sha256": np.array(self.dataset.train.sha256 if self.flipped is not None else [], "S64"),
             "values": self.values,
@@ -65,40 +72,24 @@ class Features:
             "thumbnails": self.thumbnails,
             "metadata": np.array(json.dumps(self.metadata, sort_keys=True)),
         }
-        with files.atomic_write(path) as draft, draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        files.write_arrays(path, arrays)
 
     @classmethod
     def read(cls, path: Path, dataset: Dataset) -> "Features":
         """Read the features of a dataset's photos; SmallsetError when the file lacks one of them or is damaged."""
-        arrays = read_arrays(path)
+        arrays = files.read_arrays(path, "sha256", "flipped_sha256", "values", "flipped", "thumbnails", "metadata")
         metadata = json.loads(str(arrays["metadata"]))
-        rows = locate(path, arrays["sha256"], dataset.sha256)
-        flipped = None
+        rows, flipped = files.find_rows(path, arrays["sha256"], dataset.sha256), None
         if metadata["flip"] != "none":
-            flipped = arrays["flipped"][locate(path, arrays["flipped_sha256"], dataset.train.sha256)]
+            flipped = arrays["flipped"][files.find_rows(path, arrays["flipped_sha256"], dataset.train.sha256)]
         return cls(dataset, arrays["values"][rows], flipped, arrays["thumbnails"][rows], metadata)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a features file; SmallsetError when it is not one."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise SmallsetError(f"{path}: not a complete features file ({error}). Run: smallset check --fix") from None
-
-
-def locate(path: Path, known: NDArray[np.bytes_], wanted: list[str]) -> NDArray[np.int64]:
-    """The row of each wanted digest; SmallsetError when one is missing."""
-    row = {digest.decode(): index for index, digest in enumerate(known.tolist())}
-    missing = [digest for digest in wanted if digest not in row]
-    if missing:
-        raise SmallsetError(
-            f"{path}: expected features of {len(wanted)} photos, found none for {len(missing)} of them, "
-            f"as sha256 {missing[0][:16]}. Run: dvc repro"
-        )
-    return np.array([row[digest] for digest in wanted], np.int64)
+def sample(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """About `count` rows with the same share of every class, and at least one row of each."""
+    by_class = np.argsort(labels, kind="stable")
+    spread = by_class[np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(np.int64)]
+    return np.union1d(spread, np.unique(labels, return_index=True)[1])
 
 
 def to_float16(values: Array32) -> Array16:

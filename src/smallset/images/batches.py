@@ -10,6 +10,8 @@ from smallset.images import augmentation, decoding
 from smallset.images.augmentation import Photos
 from smallset.pipeline import params, provenance
 
+Augment = params.Augmentation | None
+
 
 def passing(count: int, batch_size: int) -> int:
     """The number of batches in one pass over `count` rows."""
@@ -36,12 +38,7 @@ def numbers(count: int, batch_size: int, seed: int | None, start: int) -> tf.dat
 
 
 def load(
-    photos: Photos,
-    image_size: int,
-    batch_size: int,
-    seed: int | None = None,
-    start: int = 0,
-    augment: params.Augmentation | None = None,
+    photos: Photos, image_size: int, batch_size: int, seed: int | None = None, start: int = 0, augment: Augment = None
 ) -> tf.data.Dataset:
     """Batches of pixels (b, image_size, image_size, 3), float32 RGB in 0..255, and of labels (b, 1), float32.
 
@@ -61,6 +58,28 @@ def load(
     return examples.batch(1).rebatch(sizes).apply(cardinality).prefetch(2)
 
 
+def gather(
+    read: Callable[[NDArray[np.int64], int], NDArray[np.float32]],
+    shape: tuple[int, ...],
+    labels: NDArray[np.int64],
+    batch_size: int,
+    seed: int | None = None,
+    start: int = 0,
+) -> tf.data.Dataset:
+    """The same batches for values in memory: read(rows, number) returns those of batch `number`, (b, *shape)."""
+
+    def read_batch(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        batch = rows(int(number), len(labels), batch_size, seed)
+        return read(batch, int(number)), labels[batch, None].astype(np.float32)
+
+    def read_tensors(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values, targets = tf.numpy_function(read_batch, [number], (tf.float32, tf.float32), stateful=False)
+        return tf.ensure_shape(values, (None, *shape)), tf.ensure_shape(targets, (None, 1))
+
+    batches = numbers(len(labels), batch_size, seed, start)
+    return batches.map(read_tensors, num_parallel_calls=provenance.threads()).prefetch(2)
+
+
 def pixels(photos: Photos, image_size: int) -> NDArray[np.float32]:
     """The pixels of a few photos in memory: (n, image_size, image_size, 3), float32 RGB in 0..255."""
     values, _ = next(iter(load(photos, image_size, len(photos.labels))))
@@ -68,7 +87,7 @@ def pixels(photos: Photos, image_size: int) -> NDArray[np.float32]:
 
 
 def _choose_rows(
-    photos: Photos, image_size: int, batch_size: int, seed: int | None, augment: params.Augmentation | None
+    photos: Photos, image_size: int, batch_size: int, seed: int | None, augment: Augment
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """A function for tf.data from the number of a batch to its rows (b,) and transforms (b, 8)."""
     count = len(photos.labels)
@@ -87,7 +106,7 @@ def _choose_rows(
 
 
 def _read_photo(
-    photos: Photos, image_size: int, augment: params.Augmentation | None
+    photos: Photos, image_size: int, augment: Augment
 ) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """A function for tf.data from a row and a transform to pixels (image_size, image_size, 3) and the label (1,)."""
     paths = tf.constant([str(path) for path in photos.paths])

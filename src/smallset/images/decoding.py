@@ -4,10 +4,10 @@ import io
 import math
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,11 @@ LOCK = threading.Lock()  # held while a large photo is decoded
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 DEPTHS = (8, 10, 12, 14, 16)  # bits per color of cameras and scanners
 BITS, REDUCED, DNG = 258, 254, 50706  # TIFF tags: bits per color; 1 for a preview; the version of a DNG file
-HOST = "L" if sys.byteorder == "little" else "B"
-# Pillow's names of 16-bit colors -> the names with the other byte order.
-SWAPPED = {
-    f"{mode};16{order}": f"{mode};16{'B' if (HOST if order == 'N' else order) == 'L' else 'L'}"
-    for mode in ("RGB", "RGBA")
-    for order in "LBN"
-}
+# The last letter of Pillow's names of 16-bit colors is their byte order -> the other order.
+SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 ROWS = 256  # of pixels with more than 8 bits that are converted at once
 
-Source = str | Path | io.BytesIO
-Result = TypeVar("Result")
+Size = tuple[int, int]  # width and height in px
 
 
 def decode(path: str | Path) -> NDArray[np.uint8]:
@@ -47,21 +41,17 @@ def decode(path: str | Path) -> NDArray[np.uint8]:
     a photo of more than LARGE pixels is reduced. Broken metadata are ignored. Pillow's own limit, MAX_IMAGE_PIXELS,
     applies as well, unless `process.prepare` removed it. A SmallsetError says why a file does not decode.
     """
-    return _try_without_metadata(path, _read_pixels)
+    return decode_with_size(path)[0]
 
 
-def size(path: str | Path) -> tuple[int, int]:
-    """Width and height in px from the file's header, before the photo is turned upright; SmallsetError as `decode`."""
-    return _try_without_metadata(path, _read_size)
-
-
-def _try_without_metadata(path: str | Path, read: Callable[[Source, str], Result]) -> Result:
+def decode_with_size(path: str | Path) -> tuple[NDArray[np.uint8], Size]:
+    """Decode a photo as `decode`; also return the size that it has upright and before it is halved or reduced."""
     kind = _identify(path)
     try:
-        return read(path, kind)
+        return _read(path, kind)
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many types for broken bytes
         try:
-            return read(io.BytesIO(metadata.remove(Path(path).read_bytes(), kind)), kind)
+            return _read(io.BytesIO(metadata.remove(Path(path).read_bytes(), kind)), kind)
         except Exception:  # noqa: BLE001 - the first error has the reason
             raise SmallsetError(f"{path}: does not decode as a photo: {_explain(error, kind)}") from error
 
@@ -89,7 +79,7 @@ def _explain(error: Exception, kind: str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _open(source: Source, kind: str) -> Image.Image:
+def _open(source: str | Path | io.BytesIO, kind: str) -> Image.Image:
     if kind == "HEIF":
         import pi_heif  # Pillow cannot read this format
 
@@ -102,20 +92,19 @@ def _open(source: Source, kind: str) -> Image.Image:
     return image
 
 
-def _read_size(source: Source, kind: str) -> tuple[int, int]:
+def _read(source: str | Path | io.BytesIO, kind: str) -> tuple[NDArray[np.uint8], Size]:
     with _open(source, kind) as image:
-        return image.size
-
-
-def _read_pixels(source: Source, kind: str) -> NDArray[np.uint8]:
-    with _open(source, kind) as image, LOCK if _prepare(image, kind) > LARGE else nullcontext():
-        tiles = getattr(image, "tile", None)
-        arguments = tiles[0].args if tiles else ""
-        raw_mode = str(arguments[0] if isinstance(arguments, tuple) else arguments)
-        image.load()
-        turn = _find_turn(image)
-        pixels = _to_rgb(_reduce_depth(image, source, kind, raw_mode))
-        return np.asarray(pixels if turn is None else pixels.transpose(turn))
+        size = image.size
+        with LOCK if _prepare(image, kind) > LARGE else nullcontext():
+            tiles = getattr(image, "tile", None)
+            arguments = tiles[0].args if tiles else ""
+            raw_mode = str(arguments[0] if isinstance(arguments, tuple) else arguments)
+            image.load()
+            orientation = _find_orientation(image)
+            pixels = _to_rgb(_reduce_depth(image, source, kind, raw_mode))
+            if orientation > 1:
+                pixels = pixels.transpose(Image.Transpose[TURNS[orientation - 2]])
+            return np.asarray(pixels), size[::-1] if orientation > 4 else size
 
 
 def _prepare(image: Image.Image, kind: str) -> int:
@@ -123,24 +112,24 @@ def _prepare(image: Image.Image, kind: str) -> int:
     claimed = math.prod(image.size)
     image.draft("RGB", (MIN_SIDE, MIN_SIDE))
     scaled = kind == "JPEG" and not image.info.get("progressive")  # a progressive one is decoded at full size
-    limit, cost = (MAX_SCALED_PIXELS, math.prod(image.size)) if scaled else (MAX_PIXELS, claimed)
-    if claimed > limit or cost > MAX_PIXELS:
-        limit = min(limit, MAX_PIXELS) if cost > MAX_PIXELS else limit
+    cost = math.prod(image.size) if scaled else claimed
+    limit = MAX_PIXELS if cost > MAX_PIXELS else MAX_SCALED_PIXELS
+    if claimed > limit:
         raise ValueError(f"it has {claimed:,} pixels, and at most {limit:,} are decoded")
     return cost
 
 
-def _find_turn(image: Image.Image) -> Image.Transpose | None:
+def _find_orientation(image: Image.Image) -> int:
+    """Exif's number, 1..8; 1 for an upright photo."""
     try:
-        number = image.getexif().get(metadata.ORIENTATION)
+        number: Any = image.getexif().get(metadata.ORIENTATION)
     except Exception:  # noqa: BLE001 - any of its tags may be broken
         number = None
-    exif = image.info.get("exif") or b""  # None in a HEIC without Exif
-    number = number or metadata.orientation(exif) or 1
-    return Image.Transpose[TURNS[number - 2]] if 2 <= number <= 8 else None
+    number = number or metadata.find_orientation(image.info.get("exif") or b"")  # None in a HEIC without Exif
+    return number if number in range(1, 9) else 1
 
 
-def _reduce_depth(image: Image.Image, source: Source, kind: str, raw_mode: str) -> Image.Image:
+def _reduce_depth(image: Image.Image, source: str | Path | io.BytesIO, kind: str, raw_mode: str) -> Image.Image:
     """The image with 8 bits per color.
 
     Pillow keeps the upper 8 of 16 bits of colors, which leaves 12-bit colors almost black. For these the lower 8 bits
@@ -151,11 +140,11 @@ def _reduce_depth(image: Image.Image, source: Source, kind: str, raw_mode: str) 
         white = (1 << bits) - 1 if bits == 12 else None
         return Image.fromarray(_to_eight_bits(np.asarray(image), [] if image.mode.startswith("I;16") else [1], white))
     upper = np.asarray(image)
-    if raw_mode not in SWAPPED or upper[..., :3].max() >= 1 << DEPTHS[-2] - 8:
+    if raw_mode[:-1] not in ("RGB;16", "RGBA;16") or upper[..., :3].max() >= 1 << DEPTHS[-2] - 8:
         return image
     swapped: Any
     with Image.open(source, formats=[kind]) as swapped:
-        mode = SWAPPED[raw_mode]
+        mode = raw_mode[:-1] + SWAPPED[raw_mode[-1]]
         arguments = [(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode for tile in swapped.tile]
         swapped.tile = [tile._replace(args=args) for tile, args in zip(swapped.tile, arguments, strict=True)]
         values = upper.astype(np.uint16) << 8 | np.asarray(swapped)

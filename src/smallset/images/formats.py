@@ -31,13 +31,6 @@ RAW = re.compile(
     re.IGNORECASE,
 )
 NO_RAW = "a RAW file, in which only a small preview can be read: export it as a JPEG"
-SPECIAL = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
-}
 
 
 def identify(head: bytes) -> str | None:
@@ -46,10 +39,9 @@ def identify(head: bytes) -> str | None:
 
 
 def head(path: str | Path) -> bytes:
-    """The first bytes of a file; OSError for a pipe or a device, which is never opened."""
-    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - a path may contain bytes that are not UTF-8
-    if kind in SPECIAL:
-        raise OSError(f"{SPECIAL[kind]}, which is never opened")
+    """The first bytes of a file; OSError for a folder, a pipe or a device, which is never opened."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path may contain bytes that are not UTF-8
+        raise OSError("not a regular file, so it is never opened")
     with open(path, "rb") as file:  # noqa: PTH123
         return file.read(HEAD)
 

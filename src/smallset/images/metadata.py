@@ -9,7 +9,7 @@ CHUNKS = {b"tRNS", b"eXIf"}  # chunks of a PNG that are kept: transparency and o
 SEGMENTS = {0xE0, 0xEE}  # application segments of a JPEG that are kept: JFIF's and Adobe's define its colors
 
 
-def orientation(exif: bytes) -> int | None:
+def find_orientation(exif: bytes) -> int | None:
     """Exif's number for the orientation, read without its other tags; None if there is none."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = ">" if tiff[:2] == b"MM" else "<"
@@ -23,15 +23,13 @@ def orientation(exif: bytes) -> int | None:
 
 
 def remove(content: bytes, kind: str) -> bytes:
-    """A JPEG or PNG without its metadata; struct.error, IndexError or ValueError when its structure is broken."""
-    if kind not in ("JPEG", "PNG"):
-        raise ValueError(f"{kind}: not supported")
-    return content[:8] + b"".join(_chunks(content)) if kind == "PNG" else content[:2] + b"".join(_segments(content))
+    """A JPEG or PNG without its metadata; struct.error, LookupError or ValueError for broken or other files."""
+    start, split = {"PNG": (8, _chunks), "JPEG": (2, _segments)}[kind]
+    return content[:start] + b"".join(split(content, start))
 
 
-def _chunks(content: bytes) -> Iterator[bytes]:
+def _chunks(content: bytes, at: int) -> Iterator[bytes]:
     """The critical chunks of a PNG, and the intact ones of CHUNKS."""
-    at = 8
     while at + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, at)
         chunk = content[at : at + 12 + length]
@@ -41,17 +39,15 @@ def _chunks(content: bytes) -> Iterator[bytes]:
         at += 12 + length
 
 
-def _segments(content: bytes) -> Iterator[bytes]:
+def _segments(content: bytes, at: int) -> Iterator[bytes]:
     """The segments of a JPEG, of application segments and comments only those of SEGMENTS; then its pixels."""
-    at = 2
-    while content[at + 1] != 0xDA:  # start of scan
+    while (marker := content[at + 1]) != 0xDA:  # start of scan
         if content[at] != 0xFF:
             raise ValueError("not a segment")
-        if content[at + 1] == 0xFF:  # padding
+        if marker == 0xFF:  # padding
             at += 1
             continue
         (length,) = struct.unpack_from(">H", content, at + 2)
-        marker = content[at + 1]
         if marker in SEGMENTS or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             yield content[at : at + 2 + length]
         at += 2 + length

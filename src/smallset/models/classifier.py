@@ -1,14 +1,14 @@
 """The classifier: what training saves, and what predicts in notebooks, commands, pages and stages."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import overload
+from typing import TypeVar, overload
 
 import keras
 import numpy as np
@@ -27,13 +27,19 @@ DIGITS = 16  # of a sha256 that model files keep: two of a million photos agree 
 NO_ERRORS: Mapping[str, str] = MappingProxyType({})
 
 Photo = str | Path | NDArray[np.uint8]  # a file, or RGB pixels (height, width, 3)
+T = TypeVar("T", bound=Photo)
 Pixels = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a classifier says about one photo. With an `error` all other values except `file` are empty."""
+    """What a classifier says about one photo. With an `error` all other values except `file` are empty.
+
+    Examples:
+        >>> classifier.predict("pets/cat/cat.0.jpg")
+        Prediction(label=..., probability=0..., prediction_set=(...), ood_score=..., unknown=..., file=..., error='')
+    """
 
     label: str = ""  # the most probable class
     probability: float = math.nan  # P(label)
@@ -48,20 +54,34 @@ class Prediction:
 
 @dataclass(eq=False)
 class Classifier:
-    """A network with its class names, and with the reference scores of its validation photos."""
+    """A network with its class names, and with the reference scores of its validation photos.
+
+    Examples:
+        >>> classifier.classes, classifier.image_size
+        (('cat', 'dog'), 64)
+        >>> [prediction.label in classifier.classes for prediction in classifier.predict(photos.test.paths[:2])]
+        [True, True]
+    """
 
     network: keras.Model  # pixels (n, size, size, 3), RGB in 0..255, to (n, 1) P(second class), or (n, classes)
     classes: tuple[str, ...]  # in the order of the outputs
     temperature: float = 1.0  # what the logits have been divided by
-    seen: frozenset[str] = frozenset()  # sha256, cut to 16 digits, of the photos for training and model selection
-    reference: Reference | None = None  # None for a network that does not recognize unknown photos
+    # The sha256, cut to 16 digits, of the photos for training and model selection.
+    seen: frozenset[str] = field(default=frozenset(), repr=False)
+    # None for a network that does not recognize unknown photos.
+    reference: Reference | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.classes, self.seen = tuple(self.classes), frozenset(digest[:DIGITS] for digest in self.seen)
 
     @classmethod
     def load(cls, path: str | Path) -> "Classifier":
-        """Open a model file; SmallsetError when it is damaged, unsafe, or not a classifier of photos."""
+        """Open a model file; SmallsetError when it is damaged, unsafe, or not a classifier of photos.
+
+        Examples:
+            >>> smallset.load("pets.keras").classes
+            ('cat', 'dog')
+        """
         network, metadata, arrays = model_file.open_model(Path(path))
         with model_file.one_error(Path(path)):
             reference = Reference.from_arrays(arrays)
@@ -99,11 +119,7 @@ class Classifier:
         """
         if isinstance(photos, str | Path | np.ndarray):
             return self.predict([photos], coverage, ood_rate)[0]
-        predictions: list[Prediction] = []
-        for start in range(0, len(photos), engine.BATCH):
-            batch = photos[start : start + engine.BATCH]
-            predictions += self._predict(batch, [self.resize(photo) for photo in batch], coverage, ood_rate)
-        return predictions
+        return [*self._predict(photos, self.resize, coverage, ood_rate)]
 
     def predict_paths(
         self,
@@ -124,10 +140,7 @@ class Classifier:
             except SmallsetError as error:
                 return str(error).removeprefix(f"{path}: ")
 
-        remaining = iter(paths)
-        with ThreadPoolExecutor(provenance.threads()) as pool:
-            while batch := list(islice(remaining, batch_size)):
-                yield from self._predict(batch, [*pool.map(read, batch)], coverage, ood_rate)
+        return self._predict(paths, read, coverage, ood_rate, batch_size)
 
     def predict_dataset(self, dataset: Dataset) -> Predictions:
         """Predict all photos of a dataset; SmallsetError when its classes are not those of the classifier."""
@@ -161,18 +174,26 @@ class Classifier:
         return probabilities, self.reference.ood_score(features), self.reference.coordinates(features)
 
     def _predict(
-        self, photos: Sequence[Photo], contents: Sequence[Pixels | str], coverage: float, ood_rate: float
-    ) -> list[Prediction]:
-        """Predict photos from their pixels, or from the reason why they have none."""
-        names = ["" if isinstance(photo, np.ndarray) else str(photo) for photo in photos]
-        pixels = [content for content in contents if not isinstance(content, str)]
-        values = zip(*self._infer(np.stack(pixels)), strict=True) if pixels else iter(())
-        return [
-            Prediction(file=name, error=content)
-            if isinstance(content, str)
-            else self._describe(name, *next(values), coverage, ood_rate)
-            for name, content in zip(names, contents, strict=True)
-        ]
+        self,
+        photos: Iterable[T],
+        read: Callable[[T], Pixels | str],
+        coverage: float,
+        ood_rate: float,
+        batch_size: int = engine.BATCH,
+    ) -> Iterator[Prediction]:
+        """Predict photos from what `read` returns for them: their pixels, or the reason why they have none."""
+        remaining = iter(photos)
+        with ThreadPoolExecutor(provenance.threads()) as pool:
+            while batch := list(islice(remaining, batch_size)):
+                contents = [*pool.map(read, batch)]
+                pixels = [content for content in contents if not isinstance(content, str)]
+                values = zip(*self._infer(np.stack(pixels)), strict=True) if pixels else iter(())
+                for photo, content in zip(batch, contents, strict=True):
+                    name = "" if isinstance(photo, np.ndarray) else str(photo)
+                    if isinstance(content, str):
+                        yield Prediction(file=name, error=content)
+                    else:
+                        yield self._describe(name, *next(values), coverage, ood_rate)
 
     def _describe(
         self, file: str, probabilities: Values, ood_score: float, coordinates: Values, coverage: float, ood_rate: float

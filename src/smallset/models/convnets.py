@@ -53,11 +53,14 @@ def probability_layer(classes: int) -> layers.Layer:
     return layers.Dense(1, activation="sigmoid") if classes == 2 else layers.Dense(classes, activation="softmax")
 
 
-def join(parts: Sequence[keras.Model], name: str) -> keras.Model:
-    """Apply the parts one after the other. The model shares their weights, and each part is a layer of it."""
+def join(parts: Sequence[keras.Model], name: str, frozen: int = 0) -> keras.Model:
+    """Apply the parts one after the other. The model shares their weights, and each part is a layer of it.
+
+    The first `frozen` parts always run as in inference: otherwise EfficientNet would drop some of its blocks.
+    """
     inputs = x = keras.Input(parts[0].input_shape[1:])
-    for part in parts:
-        x = part(x)
+    for number, part in enumerate(parts):
+        x = part(x, training=False) if number < frozen else part(x)
     return keras.Model(inputs, x, name=name)
 
 

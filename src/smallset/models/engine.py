@@ -3,8 +3,9 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -38,9 +39,12 @@ def compile_network(network: keras.Model) -> Step:
 
     if not tf.config.list_physical_devices("GPU"):
         try:
-            return _compile_with_openvino(step.get_concrete_function())
-        except Exception as error:  # noqa: BLE001 - OpenVINO and the conversion raise errors of many types
-            reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[-1][:200]
+            # In a thread of its own: OpenVINO replaces the stack for signals of the thread in which it compiles, and
+            # frees it with the network. The next SIGTERM or Ctrl-C would crash the process.
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(_compile_with_openvino, step.get_concrete_function()).result()
+        except Exception as error:  # noqa: BLE001 - OpenVINO's import and conversion raise errors of many types
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1][:200]
             print(f"{network.name}: TensorFlow runs this network, because OpenVINO failed: {reason}", file=sys.stderr)
     return lambda rows: step(rows).numpy()
 
@@ -54,25 +58,16 @@ def predict_batches(step: Callable[[Array], T], dataset: Dataset, image_size: in
 
 
 def _compile_with_openvino(graph: tf.types.experimental.ConcreteFunction) -> Step:
-    """Compile a graph for this processor, and try it: some networks, such as Swin, fail only when they run.
-
-    OpenVINO reads the graph from a file with frozen weights. Its Python frontend fails on Python 3.13, takes twice as
-    long, and adds outputs to networks such as EfficientNet.
-    """
+    """Compile a graph for this processor, and try it: some networks, such as Swin, fail only when they run."""
     import openvino
 
-    frozen = convert_variables_to_constants_v2(graph, lower_control_flow=False)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.pb"
-        path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
-        model = openvino.Core().read_model(path)
     hints = {
         "ENABLE_CPU_PINNING": False,  # otherwise two processes compete for the same first cores
         "INFERENCE_NUM_THREADS": provenance.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if precision.in_bfloat16() else "f32",
         "PERFORMANCE_HINT": "THROUGHPUT",  # a few threads for each piece, and several pieces at once
     }
-    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", hints))
+    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(_convert(graph), "CPU", hints))
     outputs: dict[int, Array] = {}
     queue.set_callback(lambda request, start: outputs.update({start: request.get_output_tensor().data.copy()}))
 
@@ -85,3 +80,17 @@ def _compile_with_openvino(graph: tf.types.experimental.ConcreteFunction) -> Ste
 
     run(np.zeros((3, *graph.inputs[0].shape[1:]), np.float32))
     return run
+
+
+def _convert(graph: tf.types.experimental.ConcreteFunction) -> Any:  # noqa: ANN401 - an openvino.Model
+    """Let OpenVINO read the graph from a file with frozen weights.
+
+    Its Python frontend fails on Python 3.13, takes twice as long, and adds outputs to networks such as EfficientNet.
+    """
+    import openvino
+
+    frozen = convert_variables_to_constants_v2(graph, lower_control_flow=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.pb"
+        path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+        return openvino.Core().read_model(path)

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallset.datasets import names
-from smallset.pipeline import files
+from smallset.pipeline import files, install
 from smallset.pipeline.errors import SmallsetError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -36,14 +36,6 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 Network = Any  # a keras.Model; this module imports Keras only to open one
 Metadata = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
-
-
-class OpenedModel(NamedTuple):
-    """The checked content of a classifier's file."""
-
-    network: Network
-    metadata: Metadata
-    arrays: Arrays
 
 
 def save(
@@ -64,8 +56,8 @@ def save(
                     np.save(member, values, allow_pickle=False)
 
 
-def open_model(path: Path) -> OpenedModel:
-    """Open a classifier's file and check all of it once.
+def open_model(path: Path) -> tuple[Network, Metadata, Arrays]:
+    """Open a classifier's file: its network, its metadata and the arrays beside it. All of it is checked once.
 
     SmallsetError when it is damaged, contains code (Keras's safe mode refuses it), needs more memory than its size
     explains, or is not a network that maps photos to probabilities of its classes.
@@ -73,7 +65,7 @@ def open_model(path: Path) -> OpenedModel:
     metadata, network, arrays = read_metadata(path), open_network(path), read_arrays(path)
     with one_error(path):
         _check_classifier(network, metadata["classes"])
-    return OpenedModel(network, metadata, arrays)
+    return network, metadata, arrays
 
 
 def open_network(path: Path) -> Network:
@@ -118,7 +110,7 @@ def one_error(path: Path) -> Iterator[None]:
         if isinstance(error, SmallsetError) and str(error).startswith(f"{path}: "):
             raise
         if "keras_hub" in str(error) and importlib.util.find_spec("keras_hub") is None:
-            message = 'this model needs keras-hub, which is not installed. Run: pip install "smallset[hub]"'
+            message = str(install.missing_extra("this model", "keras-hub", "hub"))
         else:
             words = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:MAX_WORDS]
             message = f"not a complete model file: {(words or type(error).__name__).rstrip('.')}. {_fix(path)}"

@@ -1,7 +1,7 @@
 """How TensorFlow computes: reproducible results, and bfloat16 convolutions on processors that have them."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import tensorflow as tf
 from smallset.pipeline import provenance
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
+FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that have bfloat16 in hardware
 _settings: dict[str, Any] = {}  # the arguments of `prepare`, and whether it enabled bfloat16
 
 
@@ -21,8 +22,8 @@ def prepare(seed: int, precision: str) -> None:
     twice as fast, with the same accuracy. Other CPUs would emulate them slowly, so they use float32, like GPUs. Dense
     layers always use float32: between 1/2 and 1 bfloat16 has only 128 values, too few for probabilities.
     """
-    on_cpu = not tf.config.list_physical_devices("GPU")
-    bfloat16 = precision == "auto" and on_cpu and has_bfloat16(provenance.processor_flags())
+    in_hardware = not tf.config.list_physical_devices("GPU") and not FLAGS.isdisjoint(provenance.processor_flags())
+    bfloat16 = precision == "auto" and in_hardware
     _settings.update(seed=seed, precision=precision, bfloat16=bfloat16)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -45,8 +46,3 @@ def suit(network: keras.Model) -> None:
     """Enable bfloat16 to train a network, except one with depthwise convolutions: float32 is faster for those."""
     depthwise = any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in network._flatten_layers())
     tf.config.optimizer.set_experimental_options({BFLOAT16: in_bfloat16() and not depthwise})
-
-
-def has_bfloat16(flags: Collection[str]) -> bool:
-    """Whether a processor with these flags has AVX512-BF16 or AMX-BF16."""
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)

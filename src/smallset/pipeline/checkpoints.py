@@ -1,7 +1,6 @@
 """Intermediate results of a long run, from which a run with the same inputs continues after a kill."""
 
 import glob
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallset.pipeline import files
+from smallset.pipeline.errors import SmallsetError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -25,18 +25,15 @@ class Checkpoint:
 
     def write(self, arrays: Arrays) -> None:
         """Replace the arrays."""
-        with files.atomic_write(self.path, durable=False) as draft, draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays, fingerprint=np.array(self.fingerprint))
+        files.write_arrays(self.path, {**arrays, "fingerprint": np.array(self.fingerprint)}, durable=False)
 
     def read(self) -> Arrays:
         """The arrays of the last `write`; empty when they have another fingerprint or are damaged."""
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                if str(arrays["fingerprint"]) != self.fingerprint:
-                    return {}
-                return {name: arrays[name] for name in arrays.files if name != "fingerprint"}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = files.read_arrays(self.path)
+        except SmallsetError:
             return {}
+        return arrays if str(arrays.pop("fingerprint", "")) == self.fingerprint else {}
 
     def beside(self, kind: str) -> "Checkpoint":
         """Another checkpoint of the same run."""

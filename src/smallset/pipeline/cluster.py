@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from smallset.pipeline import process, provenance
+from smallset.pipeline import install, process, provenance
 from smallset.pipeline.errors import SmallsetError
 
 VARIABLE = "SMALLSET_RAY_ADDRESS"  # auto, host:port or ray://host:port
@@ -63,7 +63,8 @@ def results(setup: Setup, items: Sequence[Any], what: str, option: str | None = 
     task = ray.remote(_compute).options(scheduling_strategy="SPREAD", **options)
     calls: deque[Any] = deque()  # of the items from the current one on
     for number, item in enumerate(items):
-        calls.extend(task.remote(job, later) for later in items[number + len(calls) : number + _ahead(ray)])
+        ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 0)) // provenance.threads())  # two for each worker
+        calls.extend(task.remote(job, later) for later in items[number + len(calls) : number + ahead])
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 host, worker, result = _get(ray, calls[0])
@@ -74,11 +75,6 @@ def results(setup: Setup, items: Sequence[Any], what: str, option: str | None = 
         _hosts.setdefault(host, set()).add(worker)
         calls.popleft()
         yield result
-
-
-def _ahead(ray: ModuleType) -> int:
-    """How many items are under way: two for each worker that the nodes have CPUs for."""
-    return 2 * max(1, int(ray.cluster_resources().get("CPU", 0)) // provenance.threads())
 
 
 def _compute(job: tuple[str, str, str, provenance.Facts, Setup], item: object) -> tuple[str, int, object]:
@@ -134,7 +130,7 @@ def _connect(where: str) -> ModuleType:
     try:
         import ray
     except ImportError:
-        raise SmallsetError(f'{where}: a cluster needs Ray. Run: pip install "smallset[ray]"') from None
+        raise install.missing_extra(f"{where}: a cluster", "Ray", "ray") from None
     if ray.is_initialized():
         return ray
     on_sigterm = signal.getsignal(signal.SIGTERM)

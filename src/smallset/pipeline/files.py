@@ -6,13 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smallset.pipeline.errors import SmallsetError
+
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -113,3 +118,35 @@ def write_text(path: Path, content: str) -> None:
     """Write UTF-8."""
     with atomic_write(path) as draft:
         draft.write_bytes(content.encode())
+
+
+def write_arrays(path: Path, arrays: "Mapping[str, NDArray[Any]]", durable: bool = True) -> None:
+    """Write an .npz file: equal arrays give equal bytes. durable: as in `atomic_write`."""
+    import numpy as np
+
+    with atomic_write(path, durable) as draft, draft.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path, *names: str) -> "dict[str, NDArray[Any]]":
+    """Read these arrays of an .npz file, or all; SmallsetError when the file lacks one of them or is damaged."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in names or content.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise SmallsetError(
+            f"{path}: not a complete file ({error}). Run: smallset check --fix, then: dvc repro"
+        ) from None
+
+
+def find_rows(path: Path, stored: "NDArray[np.bytes_]", wanted: Sequence[str]) -> list[int]:
+    """The row of each wanted sha256 among the `stored` ones of a file; SmallsetError when one is missing."""
+    row = {digest.decode(): number for number, digest in enumerate(stored.tolist())}
+    if missing := [digest for digest in wanted if digest not in row]:
+        raise SmallsetError(
+            f"{path}: expected rows of {len(wanted)} photos, found none for {len(missing)} of them, "
+            f"as sha256 {missing[0][:16]}. Run: dvc repro"
+        )
+    return [row[digest] for digest in wanted]

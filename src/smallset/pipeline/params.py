@@ -217,6 +217,11 @@ def read(path: Path) -> Params:
     return parse(load(path), path.name)
 
 
+def new_project() -> Params:
+    """The params of a new project, which are the defaults in notebooks."""
+    return read(Path(__file__).parents[1] / "project/params.yaml")
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read YAML 1.2, as DVC does: `dvc exp run -S` writes 5e-06, which YAML 1.1 reads as text."""
     try:

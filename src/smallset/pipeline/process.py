@@ -16,7 +16,8 @@ def prepare() -> None:
     _open_standard_streams()
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
+    # TensorFlow warns when a process trains several models, as each seed does.
+    logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())
     import pandas as pd
     from PIL import Image
 
@@ -64,8 +65,3 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
-
-
-def _is_not_about_retracing(record: logging.LogRecord) -> bool:
-    """False for the warning that a process trains several models, as each seed does."""
-    return "tf.function retracing" not in record.getMessage()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import import_module, metadata
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -70,7 +71,7 @@ def check_version() -> None:
     if pinned != installed:
         raise SmallsetError(
             f"params.yaml pins smallset {pinned}, but smallset {installed} is installed. "
-            f"Run: pip install smallset=={pinned}, or move the project to {installed}: smallset upgrade"
+            f"Run: pip install -r requirements.txt, or move the project to {installed}: smallset upgrade"
         )
 
 
@@ -84,6 +85,15 @@ def graph() -> dict[str, dict[str, Any]]:
 def parse_yaml(document: str) -> dict[str, Any]:
     """Parse YAML 1.2, as DVC does."""
     return YAML(typ="safe").load(document)
+
+
+def read_lock(name: str) -> dict[str, dict[str, str]]:
+    """The MD5 digests that dvc.lock has of a stage's `deps` and `outs`, by path; none before the stage's first run."""
+    try:
+        entry = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]
+        return {kind: {item["path"]: item.get("md5", "") for item in entry.get(kind, [])} for kind in ("deps", "outs")}
+    except (OSError, ValueError, YAMLError, KeyError, TypeError, AttributeError):  # no run yet, or a damaged file
+        return {"deps": {}, "outs": {}}
 
 
 def stage_name() -> str:
@@ -128,7 +138,8 @@ def checkpoint(output: Path) -> Checkpoint:
 def list_outputs(declaration: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The paths of a stage's outputs with their settings, as {"cache": False}."""
     entries = [entry for kind in OUTPUT_KINDS for entry in declaration.get(kind, [])]
-    return dict((entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in entries)
+    items = [(entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in entries]
+    return {normpath(path): settings for path, settings in items}
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -154,10 +165,7 @@ def _run_and_record(main: Callable[[], None], name: str) -> None:
 
 def _restore_hint(name: str) -> str:
     """How to get back earlier outputs, which DVC removes before a run; "" when nothing is missing."""
-    try:
-        lock = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]["outs"]
-        cached = {path for path, settings in list_outputs(declaration(name)).items() if settings.get("cache", True)}
-    except (OSError, YAMLError, KeyError, TypeError):
-        return ""
-    missing = [entry["path"] for entry in lock if entry["path"] in cached and not Path(entry["path"]).exists()]
+    missing = [path for path in read_lock(name)["outs"] if not Path(path).exists()]
+    outputs = list_outputs(declaration(name)) if missing else {}
+    missing = [path for path in missing if outputs.get(path, {"cache": False}).get("cache", True)]
     return f"\nDVC's cache has its last outputs. Run: dvc checkout {shlex.join(missing)}" if missing else ""

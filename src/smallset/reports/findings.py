@@ -1,6 +1,6 @@
 """What people should look at in the photos, from issues.csv and label_issues.csv: the numbers, and a few photos."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import pandas as pd
 from smallset.evaluation import issues, label_issues
 from smallset.pipeline.text import counted
 from smallset.reports import thumbnails
-from smallset.reports.thumbnails import Figure, Row
 
 MAX_FIGURES = 12  # photos or pairs that are shown of each kind
 NOUNS = {  # for the kinds in issues.csv that concern single photos
@@ -20,6 +19,7 @@ NOUNS = {  # for the kinds in issues.csv that concern single photos
     "odd_size": "much smaller photo",
     "odd_aspect_ratio": "much longer photo",
 }
+LABEL_ISSUE = "labeled {given_label}, looks like {predicted_label}: label quality {label_quality:.4f}"
 
 
 @dataclass(frozen=True)
@@ -28,34 +28,22 @@ class Finding:
 
     key: str
     count: str
-    figures: Sequence[Figure]
+    figures: Sequence[thumbnails.Figure]
 
 
-def list_findings(photo_issues: pd.DataFrame, labels: pd.DataFrame, root: Path) -> list[Finding]:
+def list_findings(photo_issues: pd.DataFrame, labels: pd.DataFrame, root: Path) -> Iterator[Finding]:
     """The findings in issues.csv and label_issues.csv, the gravest first; `root` is the folder of the files."""
-
-    def show_label(row: Row) -> Figure:
-        words = f"labeled {row['given_label']}, looks like {row['predicted_label']}"
-        words += f": label quality {row['label_quality']:.4f} ({row['split']})"
-        return thumbnails.show_file(row["file"], root, words)
-
-    def show_photo(row: Row) -> Figure:
-        return thumbnails.show_file(row["file"], root, f"{row['label']}, {row['detail']} ({row['split']})")
-
-    found: list[tuple[str, str, pd.DataFrame, Callable[[Row], Figure]]] = []
-    for key, words, rows in group_pairs(photo_issues):
-        count = f"{counted(len(rows), 'pair')} of duplicates {words}"
-        found.append((key, count, rows, lambda row: thumbnails.show_pair(row, root)))
-    rows = label_issues.select_issues(labels)
-    found.append(("label-issues", counted(len(rows), "label issue"), rows, show_label))
-    for kind, noun in NOUNS.items():
-        rows = photo_issues[photo_issues["kind"] == kind]
-        found.append((kind, counted(len(rows), noun), rows, show_photo))
-    return [
-        Finding(key, count, [show(row) for row in rows.head(MAX_FIGURES).to_dict("records")])
-        for key, count, rows, show in found
-        if len(rows)
+    labels, kinds = label_issues.select_issues(labels), photo_issues["kind"]
+    groups = [
+        *((key, "pair", f" of duplicates {place}", rows, "{detail}") for key, place, rows in group_pairs(photo_issues)),
+        ("label-issues", "label issue", "", labels, LABEL_ISSUE),
+        *((kind, noun, "", photo_issues[kinds == kind], "{label}, {detail}") for kind, noun in NOUNS.items()),
     ]
+    for key, noun, more, rows, words in groups:
+        if len(rows):
+            first = rows.head(MAX_FIGURES).to_dict("records")
+            figures = [thumbnails.show_files(row, words.format_map(row), root) for row in first]
+            yield Finding(key, f"{counted(len(rows), noun)}{more}", figures)
 
 
 def group_pairs(photo_issues: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:

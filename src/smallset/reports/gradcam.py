@@ -1,8 +1,9 @@
 """Heat maps: where in a photo a network sees evidence for a class (Chollet 2021, section 9.4.3)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -35,8 +36,7 @@ METHODS: Mapping[str, Callable[[Array, Array], Array]] = {  # feature map and gr
 }
 
 
-@dataclass(frozen=True)
-class Heatmap:
+class Heatmap(NamedTuple):
     """The evidence for a class at each position, (h, w) in 0..1, and the method; NO_EVIDENCE if all values are 0."""
 
     values: Array
@@ -116,14 +116,11 @@ def _differentiate(network: keras.Model, pixels: tf.Tensor, label: int) -> tuple
 def _trace(model: keras.Model, calls: list[Call], *inputs: tf.Tensor) -> tf.Tensor:
     """Run a model layer by layer, also inside of models that are its layers, and record every call."""
 
-    def record(layer: keras.layers.Layer) -> Callable[..., tf.Tensor]:
-        def call(*args: tf.Tensor, **kwargs: object) -> tf.Tensor:
-            if hasattr(layer, "_run_through_graph"):
-                return _trace(layer, calls, *args)
-            output = layer(*args, **kwargs)
-            calls.append((layer, args[0] if args else None, output))
-            return output
+    def call(layer: keras.layers.Layer, *args: tf.Tensor, **kwargs: object) -> tf.Tensor:
+        if hasattr(layer, "_run_through_graph"):
+            return _trace(layer, calls, *args)
+        output = layer(*args, **kwargs)
+        calls.append((layer, args[0] if args else None, output))
+        return output
 
-        return call
-
-    return model._run_through_graph(inputs, record)
+    return model._run_through_graph(inputs, lambda layer: partial(call, layer))

@@ -22,10 +22,9 @@ def render(package: str, template: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"enumerated": _enumerate, "plain": text.plain, "counted": text.counted}
+
+    def enumerate_words(words: Sequence[str]) -> str:  # as "a, b and c"
+        return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+    environment.filters |= {"enumerated": enumerate_words, "plain": text.plain, "counted": text.counted}
     return environment.get_template(template).render(**values)
-
-
-def _enumerate(words: Sequence[str]) -> str:
-    """Join words as "a, b and c"."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from smallset.datasets.dataset import SPLITS
 from smallset.evaluation import comparison
 from smallset.pipeline import files, params, provenance, text
-from smallset.reports import charts, findings, insights, rendering, results, thumbnails
+from smallset.reports import charts, findings, rendering, results, thumbnails
 
 PAGE, CARD = Path("plots/report.html"), Path("plots/model-card.md")
 AUGMENTED = Path("plots/augmented.png")  # of the chapter
@@ -31,95 +31,56 @@ def write(p: params.Params, folder: Path = Path()) -> str:
     from smallset.models.classifier import Classifier
     from smallset.reports import gradcam
 
-    found = results.Results(folder)
-    classifier = Classifier.load(folder / f"models/{found.best}.keras")
-    issues = findings.list_findings(found.issues, found.table("label_issues"), folder)
-    context, predictions, augmented = build_context(found, issues), found.of_models("predictions"), folder / AUGMENTED
-    examples, alt = thumbnails.select_examples(predictions[found.best]), "One training photo, augmented nine times"
+    run = results.Results(folder)
+    classifier, context = Classifier.load(folder / f"models/{run.best}.keras"), build_context(run)
+    predictions, augmented, settings = run.of_models("predictions"), folder / AUGMENTED, io.StringIO()
+    examples, alt = thumbnails.select_examples(predictions[run.best]), "One training photo, augmented nine times"
     gallery = {
-        "mistakes": thumbnails.show_mistakes(predictions, found.best, folder),
-        "heatmaps": gradcam.show_heatmaps(classifier, found.best, examples, folder),
-        "augmented": thumbnails.load(augmented, alt) if augmented.is_file() else None,
+        "mistakes": thumbnails.show_mistakes(predictions, run.best, folder),
+        "heatmaps": gradcam.show_heatmaps(classifier, run.best, examples, folder),
+        "augmented": thumbnails.encode(thumbnails.shrink(augmented), alt) if augmented.is_file() else None,
     }
-    size, weights = classifier.image_size, classifier.network.count_params()
-    files.write_text(folder / PAGE, render_page(context, gallery, format_params(p)))
-    files.write_text(folder / CARD, render_card(context, size, weights))
-    return summarize(context, (folder / PAGE).absolute())
+    YAML().dump(p.model_dump(exclude_unset=True), settings)
+    context |= {"gallery": gallery, "params": settings.getvalue(), "page": str((folder / PAGE).absolute())}
+    context |= {"image_size": classifier.image_size, "weights": classifier.network.count_params()}
+    for template, path in (("report.html", PAGE), ("model-card.md", CARD)):
+        files.write_text(folder / path, rendering.render("smallset.reports", template, **context))
+    return rendering.render("smallset.reports", "summary.txt", **context).rstrip()
 
 
-def build_context(found: results.Results, issues: Sequence[findings.Finding]) -> dict[str, Any]:
-    """The values that the report, the model card and the summary have in common."""
-    models, pairs, table = found.models, found.table("model_pairs"), found.dataset.table
-    rows, calibration = models.to_dict("records"), found.of_models("calibration").get(found.best, pd.DataFrame())
-    best, download = next(row for row in rows if row["model"] == found.best), found.record("download")
+def build_context(run: results.Results) -> dict[str, Any]:
+    """What the templates of the report, the model card and the summary have in common.
+
+    `write` adds the params, the size of the model, and the photos `gallery`: `mistakes` of each model, `heatmaps` of
+    the best one, and `augmented` or None.
+    """
+    rows, pairs, table = run.models.to_dict("records"), run.table("model_pairs"), run.dataset.table
+    calibration = run.of_models("calibration").get(run.best, pd.DataFrame())
+    best, download = next(row for row in rows if row["model"] == run.best), run.record("download")
     return {
-        "name": text.project(found.folder.absolute()),
-        "found": found,
-        "classes": found.dataset.classes,
+        "name": text.project(run.folder.absolute()),
+        "run": run,
+        "classes": run.dataset.classes,
         "counts": {split: table.loc[table["split"] == split, "label"].value_counts().to_dict() for split in SPLITS},
         "best": best,
         "right": round(best["accuracy"] * best["n"]),
         "unknown": None if pd.isna(best.get("unknown")) else best["unknown"],
         "models": rows,
-        "choice": comparison.describe_choice(models, pairs),
-        "worse": comparison.find_rivals(pairs, found.best, significant=True),
-        "equal": comparison.find_rivals(pairs, found.best, significant=False),
-        "cross_validation": " ".join(filter(None, map(insights.describe_cross_validation, rows))),
-        "more_photos": insights.describe_learning_curve(found.table("linear_probe/learning_curve")),
+        "choice": comparison.describe_choice(run.models, pairs),
+        "worse": comparison.find_rivals(pairs, run.best, significant=True),
+        "equal": comparison.find_rivals(pairs, run.best, significant=False),
+        "learning": run.table("linear_probe/learning_curve"),
         "calibrated": len(calibration) == 2,  # before and after the temperature
-        "sets": found.of_models("prediction_sets").get(found.best, pd.DataFrame()).to_dict("records"),
-        "findings": issues,
-        "checked": len(found.record("issues")) > 0,
+        "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
+        "findings": [*findings.list_findings(run.issues, run.table("label_issues"), run.folder)],
+        "checked": len(run.record("issues")) > 0,
         "download": download,
+        "charts": charts,
+        "comparison": comparison,
+        "count_confusions": count_confusions,
+        "group_machines": group_machines,
         "source": SOURCES.get(download.get("source", "").partition(":")[0], OWN),
     }
-
-
-def render_page(context: dict[str, Any], gallery: dict[str, Any], p: str) -> str:
-    """The report: one HTML document that contains all it shows and loads nothing.
-
-    gallery: the photos `mistakes` of each model, `heatmaps` of the best model, and `augmented` or None. p: the params.
-    """
-    found: results.Results = context["found"]
-    return rendering.render(
-        "smallset.reports",
-        "report.html",
-        **context,
-        auc=found.models.set_index("model")["auc"],
-        charts=charts,
-        columns=comparison.COLUMNS.items(),
-        corrections=insights.describe_corrections(found.splits["corrections"]),
-        count_confusions=count_confusions,
-        format_row=comparison.format_row,
-        gallery=gallery,
-        machines=group_machines(found.record("provenance")),
-        params=p,
-    )
-
-
-def render_card(context: dict[str, Any], image_size: int, weights: int) -> str:
-    """The model card of the best model in Markdown (Mitchell et al. 2019), with the sections of Hugging Face.
-
-    Equal runs give equal cards. weights: how many numbers the model has.
-    """
-    return rendering.render("smallset.reports", "model-card.md", **context, image_size=image_size, weights=weights)
-
-
-def summarize(context: dict[str, Any], page: Path) -> str:
-    """The result in a few lines for the terminal."""
-    choice, *lines = context["choice"]
-    if context["more_photos"]:
-        lines.append(context["more_photos"])
-    if context["checked"]:
-        lines.append(f"Issues in the photos: {', '.join(finding.count for finding in context['findings']) or 'none'}.")
-    return "\n".join(map(text.visible, [f"{context['name']}: {choice}", *lines, f"The report: {page}"]))
-
-
-def format_params(p: params.Params) -> str:
-    """The params that a stage sees, as YAML."""
-    stream = io.StringIO()
-    YAML().dump(p.model_dump(exclude_unset=True), stream)
-    return stream.getvalue()
 
 
 def count_confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

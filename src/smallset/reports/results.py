@@ -61,11 +61,6 @@ class Results:
         return Dataset.read(self.folder / "metrics/photos.csv", self.folder)
 
     @cached_property
-    def sha256(self) -> dict[str, str]:
-        """The sha256 of each photo by its file."""
-        return dict(zip(self.dataset.table["file"], self.dataset.sha256, strict=True))
-
-    @cached_property
     def issues(self) -> pd.DataFrame:
         """The table issues.csv, as `issues.find_issues` returns it."""
         return self.table("issues").reindex(columns=issues.COLUMNS)

@@ -3,9 +3,8 @@
 import base64
 import io
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,7 @@ Row = Mapping[Hashable, Any]  # of a table
 Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture as a data URI, with its size in px and a description."""
 
     uri: str
@@ -34,8 +32,7 @@ class Picture:
     alt: str
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """One or two pictures with a caption: a file name and a line about it."""
 
     pictures: tuple[Picture, ...]
@@ -57,29 +54,19 @@ def encode(pixels: Pixels, alt: str) -> Picture:
     return Picture(uri, pixels.shape[1], pixels.shape[0], alt)
 
 
-def shrink(photo: Pixels, size: int = SIZE) -> Pixels:
-    """The photo with at most `size` px on its longer side."""
-    image = Image.fromarray(photo)
+def shrink(photo: Pixels | Path, size: int = SIZE) -> Pixels:
+    """A photo, or that of a file, with at most `size` px on its longer side."""
+    image = Image.fromarray(decoding.decode(photo) if isinstance(photo, Path) else photo)
     image.thumbnail((size, size))
     return np.asarray(image)
 
 
-def load(path: Path, alt: str) -> Picture:
-    """The thumbnail of a photo file."""
-    return encode(shrink(decoding.decode(path)), alt)
-
-
-def show_file(file: str, root: Path, description: str) -> Figure:
-    """One photo of the dataset."""
-    return Figure((load(root / file, f"Photo {file}: {description}"),), file, description)
-
-
-def show_pair(row: Row, root: Path) -> Figure:
-    """The two photos of a duplicate in issues.csv."""
-    files, splits = (row["file"], row["other_file"]), (row["split"], row["other_split"])
-    pictures = tuple(load(root / file, f"Photo {file}, one of two duplicates") for file in files)
-    places = " and ".join(dict.fromkeys(filter(None, splits)))
-    return Figure(pictures, " and ".join(files), f"{row['detail']} ({places})")
+def show_files(row: Row, words: str, root: Path) -> Figure:
+    """The photo of a row of issues.csv or label_issues.csv, or the two photos of a duplicate."""
+    names, splits = ([*filter(None, (row[key], row.get(f"other_{key}")))] for key in ("file", "split"))
+    description = f"{words} ({' and '.join(dict.fromkeys(splits))})"
+    pictures = tuple(encode(shrink(root / name), f"Photo {name}: {description}") for name in names)
+    return Figure(pictures, " and ".join(names), description)
 
 
 def show_prediction(model: str, row: Row, photo: Pixels, overlay: Picture | None = None, method: str = "") -> Figure:
@@ -95,19 +82,19 @@ def show_prediction(model: str, row: Row, photo: Pixels, overlay: Picture | None
 
 def show_mistakes(predictions: Mapping[str, pd.DataFrame], best: str, root: Path) -> dict[str, list[Figure]]:
     """The most confident mistakes of each model, and more of them for the best one."""
-    shown = {}
-    for model, table in predictions.items():
-        rows = sort_mistakes(table).head(MISTAKES if model == best else MISTAKES // 2).to_dict("records")
-        shown[model] = [show_prediction(model, row, shrink(decoding.decode(root / row["file"]))) for row in rows]
-    return shown
+    counts = {model: MISTAKES if model == best else MISTAKES // 2 for model in predictions}
+    rows = {model: sort_mistakes(table).head(counts[model]) for model, table in predictions.items()}
+    return {
+        model: [show_prediction(model, row, shrink(root / row["file"])) for row in table.to_dict("records")]
+        for model, table in rows.items()
+    }
 
 
 def sort_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
     """The rows of predictions.csv with a wrong prediction, the most confident first; equal ones alternate by class."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    rank = wrong.groupby("actual").cumcount()
-    order = wrong.assign(rank=rank).sort_values(["probability", "rank", "actual"], ascending=[False, True, True])
-    return order.drop(columns="rank")
+    wrong = wrong.assign(rank=wrong.groupby("actual").cumcount())
+    return wrong.sort_values(["probability", "rank", "actual"], ascending=[False, True, True]).drop(columns="rank")
 
 
 def select_examples(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -19,8 +19,7 @@ def main() -> None:
     precision.prepare(p.seed, p.precision)
 
     def score(features: Features) -> dict[Any, float]:
-        probe, labels = LinearProbe(**dict(p.linear_probe)), features.dataset.validation.labels
-        search = probe.fit(*features.training(), features.of("validation"), labels).search_
+        search = LinearProbe(**dict(p.linear_probe)).fit(features).search_
         return search[search["selected"]].iloc[0].to_dict()
 
     earlier = embedding.find_earlier()

@@ -17,7 +17,8 @@ from smallset.images import augmentation, batches
 from smallset.models import engine, reference
 from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
-from smallset.pipeline import params, progress, provenance
+from smallset.pipeline import params, progress
+from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting, transfer
 
@@ -40,9 +41,9 @@ class FineTuned:
 def fine_tune(
     probe: Classifier,
     dataset: Dataset,
-    p: params.FineTuning,
-    augment: params.Augmentation,
-    run: fitting.Run,
+    p: params.FineTuning | None = None,
+    augment: params.Augmentation | None = None,
+    run: fitting.Run | None = None,
     predictions: Predictions | None = None,
 ) -> FineTuned:
     """Train a copy of the probe's network on the training photos; the validation photos decide whether it is better.
@@ -51,11 +52,27 @@ def fine_tune(
         probe: A classifier from `LinearProbe.to_classifier`.
         dataset: All photos. Each is decoded once, into a temporary file, unless that would exceed MAX_CACHE bytes.
         p: p.trainable is `all` layers, the `last_block`, the name of the last layer that stays frozen, or `auto`: `all`
-            for at most MAX_WEIGHTS and an error rate of the probe above MIN_ERROR_RATE, else `last_block`.
-        augment: How the training photos vary from epoch to epoch.
-        run: The seed, the checkpoint, beside which the temporary file is, and the history file.
+            for at most MAX_WEIGHTS and an error rate of the probe above MIN_ERROR_RATE, else `last_block`. The default
+            is that of a new project, `params.new_project().fine_tune`.
+        augment: How the training photos vary from epoch to epoch; by default as in a new project.
+        run: The seed, the checkpoint, beside which the temporary file is, and the history file; by default seed 0, and
+            no file stays.
         predictions: Those of the probe, if they are known.
+
+    Examples:
+        >>> tuned = smallset.fine_tune(classifier, photos)
+        3,354,049 trainable weights
+        Epoch 1/6
+        ...
+        >>> tuned.search["trainable"].tolist()
+        ['frozen', 'all']
+        >>> tuned.classifier.save("pets.keras")
     """
+    if run is None:
+        with tempfile.TemporaryDirectory() as folder:
+            run = fitting.Run(0, Checkpoint(Path(folder, "checkpoint.npz"), ""))
+            return fine_tune(probe, dataset, p, augment, run, predictions)
+    p, augment = p or params.new_project().fine_tune, augment or params.new_project().augmentation
     predictions = predictions or probe.predict_dataset(dataset)
     labels, before, _ = predictions.of("validation")
     network = keras.models.clone_model(probe.network)
@@ -98,35 +115,33 @@ def compare(
 
 def _make_loader(dataset: Dataset, image_size: int, augment: params.Augmentation, folder: Path) -> fitting.Load:
     """A function like batches.load for parts of the dataset, whose photos have been decoded and resized to uint8."""
-    shape = (len(dataset), image_size, image_size, 3)
-    if np.prod(shape, dtype=np.int64) > MAX_CACHE:
+    if len(dataset) * image_size**2 * 3 > MAX_CACHE:
         print(f"The {len(dataset):,} photos do not fit in the cache of pixels. Each epoch decodes them again.")
         return partial(batches.load, image_size=image_size, augment=augment)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(prefix=".part.", dir=folder) as file:  # it has no name, and vanishes with the process
-        for pixels in engine.predict_batches(lambda pixels: pixels, dataset, image_size, "decoding"):
-            file.write(np.rint(pixels).astype(np.uint8).data)
-        file.flush()
-        cached = np.memmap(file, np.uint8, "r", shape=shape)
+    cached = _cache_pixels(dataset, image_size, folder)
     row_of = {digest: row for row, digest in enumerate(dataset.sha256)}
 
     def load(part: Dataset, batch_size: int, seed: int | None = None, start: int = 0) -> tf.data.Dataset:
-        def read(number: np.int64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            epoch = int(number) // batches.passing(len(part), batch_size)
-            photos = part.take(batches.rows(int(number), len(part), batch_size, seed))
+        def read(rows: NDArray[np.int64], number: int) -> NDArray[np.float32]:
+            photos, epoch = part.take(rows), number // batches.passing(len(part), batch_size)
             pixels = cached[[row_of[digest] for digest in photos.sha256]].astype(np.float32)
             if seed is not None:
                 pixels = augmentation.view(augment, image_size, seed, epoch)(pixels, photos)
-            return np.asarray(pixels), photos.labels[:, None].astype(np.float32)
+            return np.asarray(pixels)
 
-        def prepare(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            pixels, labels = tf.numpy_function(read, [number], (tf.float32, tf.float32), stateful=False)
-            return tf.ensure_shape(pixels, (None, *shape[1:])), tf.ensure_shape(labels, (None, 1))
-
-        numbers = batches.numbers(len(part), batch_size, seed, start)
-        return numbers.map(prepare, num_parallel_calls=provenance.threads()).prefetch(2)
+        return batches.gather(read, cached.shape[1:], part.labels, batch_size, seed, start)
 
     return load
+
+
+def _cache_pixels(dataset: Dataset, image_size: int, folder: Path) -> NDArray[np.uint8]:
+    """The pixels of all photos, (n, image_size, image_size, 3), in a file without a name that ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(prefix=".part.", dir=folder) as file:
+        for pixels in engine.predict_batches(lambda pixels: pixels, dataset, image_size, "decoding"):
+            file.write(np.rint(pixels).astype(np.uint8).data)
+        file.flush()
+        return np.memmap(file, np.uint8, "r", shape=(len(dataset), image_size, image_size, 3))
 
 
 def _infer(

@@ -11,8 +11,10 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from smallset.datasets.dataset import Dataset
 from smallset.images import batches
 from smallset.models import calibration, precision
+from smallset.models.classifier import Classifier
 from smallset.pipeline import files, params, progress
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
@@ -87,6 +89,13 @@ def fit(
     network.set_weights(keeper.best)
     temperature = calibration.calibrate(network, validation_batches, validation.labels) if p.calibrate else 1.0
     return Fitted(temperature, history)
+
+
+def save(network: keras.Model, fitted: Fitted, dataset: Dataset, run: Run, output: Path) -> None:
+    """Write the trained network as a classifier that knows its photos, and remove the checkpoint."""
+    seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
+    Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
+    run.checkpoint.remove()
 
 
 def schedule(p: params.Training, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -13,8 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from smallset.datasets.dataset import Dataset
-from smallset.features.store import Features
+from smallset.features.store import Features, sample
 from smallset.models import calibration, reference
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 50_000  # training rows in memory; of more, it takes a stratified sample and prints one line
 MAX_ITERATIONS = 1000
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # for notebooks; pipelines have C in their params
 CHECKED = 32  # validation photos for which the network on pixels is compared with the features
 
 Rows = NDArray[np.floating]
@@ -45,15 +45,38 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         C_: The selected C.
         temperature_: What the logits, coef_ and intercept_ have been divided by; 1 without calibration.
         search_: One row per C: C, val_loss and val_accuracy (before the temperature), selected.
+
+    Examples:
+        >>> probe = smallset.LinearProbe().fit(features)
+        >>> probe.predict_proba(features.of("test")).shape == (len(photos.test), 2)
+        True
+        >>> classifier = probe.to_classifier(features)
+        The features from pixels and those from cached values differ by ...
     """
 
-    def __init__(self, C: float | Sequence[float], class_weight: Literal["balanced"] | None, calibrate: bool) -> None:
+    def __init__(
+        self,
+        C: float | Sequence[float] = STRENGTHS,
+        class_weight: Literal["balanced"] | None = "balanced",
+        calibrate: bool = True,
+    ) -> None:
         self.C, self.class_weight, self.calibrate = C, class_weight, calibrate
 
     def fit(
-        self, X: Rows, y: Labels, X_validation: Rows | None = None, y_validation: Labels | None = None
+        self,
+        X: Rows | Features,
+        y: Labels | None = None,
+        X_validation: Rows | None = None,
+        y_validation: Labels | None = None,
     ) -> "LinearProbe":
-        """Fit features X (n, d) and labels y (n,); ValueError when validation photos are needed and missing."""
+        """Fit features X (n, d) and labels y (n,), or `Features`, which contain training and validation photos.
+
+        ValueError when validation photos are needed and missing.
+        """
+        if isinstance(X, Features):
+            return self.fit(*X.training(), X.of("validation"), X.dataset.validation.labels)
+        if y is None:
+            raise ValueError("Expected the labels y of the rows X, found None.")
         candidates = np.atleast_1d(np.asarray(self.C, np.float64))
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.search_ = pd.DataFrame({"C": candidates, "val_loss": np.nan, "val_accuracy": np.nan, "selected": True})
@@ -80,10 +103,10 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         """The most probable label for features (n, d), (n,)."""
         return self.classes_[_logits(X, self.coef_, self.intercept_).argmax(axis=1)]
 
-    def to_classifier(self, backbone: "keras.Model", dataset: Dataset, features: Features) -> "Classifier":
+    def to_classifier(self, features: Features, backbone: "keras.Model | None" = None) -> "Classifier":
         """Put the probe on its backbone: one network from pixels to probabilities, with reference scores.
 
-        SmallsetError when the backbone does not return the features, which are those of the dataset, for a few photos.
+        backbone: `features.network` by default. SmallsetError when it does not return the features of a few photos.
         """
         import keras  # here, because it imports TensorFlow
 
@@ -95,6 +118,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         inputs = keras.Input(self.coef_.shape[1:], name="features")
         head = keras.Model(inputs, convnets.probability_layer(len(self.classes_))(inputs), name="head")
         head.layers[-1].set_weights([self.coef_.T, self.intercept_])
+        backbone, dataset = backbone or features.network, features.dataset
         network = transfer.compose([backbone], [head])
         validation, values = dataset.validation, features.of("validation")
         probabilities, rows = self.predict_proba(values), validation.spread(CHECKED)
@@ -113,7 +137,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
 def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None) -> list[tuple[Array, Array]]:
     """Coefficients (k, d) and intercept (k,) for each C; each solution starts from the one before."""
     if len(labels) > MAX_ROWS:
-        rows = _sample(labels)
+        rows = sample(labels, MAX_ROWS)
         print(f"The linear probe uses a stratified sample of {len(rows):,} of {len(labels):,} training rows")
         X, labels = X[rows], labels[rows]
     scaler = StandardScaler()
@@ -125,13 +149,6 @@ def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None)
         coefficients = regression.coef_ / scaler.scale_
         solutions.append((coefficients, regression.intercept_ - coefficients @ scaler.mean_))
     return solutions
-
-
-def _sample(labels: Labels) -> Labels:
-    """About MAX_ROWS rows with the same share of every class, and at least one row of each."""
-    by_class = np.argsort(labels, kind="stable")
-    spread = by_class[np.linspace(0, len(labels) - 1, MAX_ROWS).astype(np.int64)]
-    return np.union1d(spread, np.unique(labels, return_index=True)[1])
 
 
 def _logits(X: Rows, coefficients: Array, intercept: Array) -> Array:

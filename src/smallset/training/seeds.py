@@ -25,8 +25,7 @@ class Plan:
 
 def head_plan(data: activations.Data, p: params.Head) -> Plan:
     """Train the book's head on cached features."""
-    shape, classes = data.train.views.shape[2:], len(data.train.dataset.classes)
-    return Plan(lambda _: convnets.book_head(shape, classes, p.dense_units, p.dropout), data, p)
+    return Plan(lambda _: transfer.build_head(data, p), data, p)
 
 
 def fine_tune_plan(

@@ -12,7 +12,6 @@ from smallset.images import batches
 from smallset.models import convnets
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
-from smallset.pipeline.params import Augmentation
 from smallset.training import fitting
 
 TOLERANCE = 0.05  # float16 storage and bfloat16 products cause about 0.01; exchanged colors cause 0.3 or more
@@ -21,8 +20,27 @@ Parts = Sequence[keras.Model]
 Result = tuple[keras.Model, fitting.Fitted]
 
 
-def fit(frozen: Parts, trainable: Parts, data: activations.Data, p: params.Training, run: fitting.Run) -> Result:
-    """Train on cached outputs, and return the network from pixels on; SmallsetError when they are not of `frozen`."""
+def build_head(data: activations.Data, p: params.Head) -> keras.Model:
+    """Build the book's head for cached features."""
+    return convnets.book_head(data.train.views.shape[2:], len(data.train.dataset.classes), p.dense_units, p.dropout)
+
+
+def fit(
+    frozen: Parts,
+    trainable: Parts,
+    data: activations.Data,
+    p: params.Training,
+    run: fitting.Run,
+    augment: params.Augmentation | None = None,
+) -> Result:
+    """Train on cached outputs, and return the network from pixels on; SmallsetError when they are not of `frozen`.
+
+    Without cached views it trains from pixels, on new views in each epoch, as in the book.
+    """
+    if not len(data.train.views):
+        network = compose(frozen, trainable)
+        load = partial(batches.load, image_size=network.input_shape[1], augment=augment)
+        return network, fitting.fit(network, load, data.train.dataset, data.validation.dataset, p, run)
     part, network = convnets.join(trainable, "trainable"), compose(frozen, trainable)
     rows, pixels = data.checked
     cached = data.validation.views[0, rows].astype(np.float32)
@@ -32,28 +50,12 @@ def fit(frozen: Parts, trainable: Parts, data: activations.Data, p: params.Train
     return network, fitted
 
 
-def fit_views(
-    frozen: Parts, trainable: Parts, data: activations.Data, p: params.Training, run: fitting.Run, augment: Augmentation
-) -> Result:
-    """Train on cached augmented views; without any, train from pixels on new views in each epoch, as in the book."""
-    if len(data.train.views):
-        return fit(frozen, trainable, data, p, run)
-    network = compose(frozen, trainable)
-    load = partial(batches.load, image_size=network.input_shape[1], augment=augment)
-    return network, fitting.fit(network, load, data.train.dataset, data.validation.dataset, p, run)
-
-
 def compose(frozen: Parts, trainable: Parts) -> keras.Model:
     """Join all parts into one network, in which only the weights of `trainable` can change."""
     for part in frozen:
         part.trainable = False
     unfreeze(trainable)
-    inputs = x = keras.Input([*frozen, *trainable][0].input_shape[1:])
-    for part in frozen:
-        x = part(x, training=False)  # otherwise EfficientNet would drop some of its blocks
-    for part in trainable:
-        x = part(x)
-    return keras.Model(inputs, x, name="smallset")
+    return convnets.join([*frozen, *trainable], "smallset", frozen=len(frozen))
 
 
 def unfreeze(parts: Parts) -> None:

@@ -1,31 +1,30 @@
 """A page for this machine to try a model: its predictions, where it sees evidence, and whether a photo is unknown."""
 
 import base64
+import contextlib
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from smallset.images import decoding, formats
 from smallset.models.classifier import Classifier
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
 from smallset.reports import gradcam, thumbnails
-from smallset.web import server, static_page  # server comes before Starlette: it says how to install it
-
-from starlette.concurrency import run_in_threadpool  # isort: skip
-from starlette.requests import Request  # isort: skip
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response  # isort: skip
-from starlette.routing import Route  # isort: skip
+from smallset.web import server, static_page
 
 MAX_BYTES = 200_000_000  # of a file; photos of phones have 2 to 20 million
 SIZE = 480  # px, at most, of the pictures in an answer
 PRIVACY = "The photo stays on this machine."
-
-Pixels = NDArray[np.uint8]  # (height, width, 3)
 
 
 def make_routes(name: str, classifier: Classifier) -> list[Route]:
@@ -46,7 +45,12 @@ def make_routes(name: str, classifier: Classifier) -> list[Route]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"photo{raw[0] if raw else ''}"
             try:
-                await _receive(request, path)
+                with path.open("wb") as file:
+                    async for part in request.stream():
+                        if file.tell() + len(part) > MAX_BYTES:
+                            limit = f"This file is too large: expected at most {MAX_BYTES // 10**6} MB."
+                            return PlainTextResponse(limit, 422)
+                        file.write(part)
                 return JSONResponse(await run_in_threadpool(predict, path))
             except SmallsetError as error:
                 return PlainTextResponse(text.lines(str(error).removeprefix(f"{path}: ")), 422)
@@ -54,46 +58,31 @@ def make_routes(name: str, classifier: Classifier) -> list[Route]:
     return [Route("/", page), Route("/answer", answer, methods=["POST"])]
 
 
-async def _receive(request: Request, path: Path) -> None:
-    """Write the body of a request to a file; SmallsetError when it has more than MAX_BYTES."""
-    size = 0
-    with path.open("wb") as file:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BYTES:
-                raise SmallsetError(f"This file is too large: expected at most {MAX_BYTES // 10**6} MB.")
-            file.write(part)
-
-
-def describe(classifier: Classifier, photo: Pixels) -> dict[str, Any]:
-    """The prediction for a photo, as page.js shows it."""
+def describe(classifier: Classifier, photo: NDArray[np.uint8]) -> dict[str, Any]:
+    """The prediction for a photo (height, width, 3), as page.js shows it."""
     prediction, reference = classifier.predict(photo), classifier.reference
     order = np.argsort(-prediction.probabilities, kind="stable").tolist()
-    labels = [(classifier.classes[label], float(prediction.probabilities[label])) for label in order]
+    probabilities = prediction.probabilities.tolist()
     return {
-        "labels": [{"name": name, "probability": probability} for name, probability in labels],
+        "labels": [{"name": classifier.classes[label], "probability": probabilities[label]} for label in order],
         "ood_score": prediction.ood_score / reference.threshold() if reference else None,
         "unknown": prediction.unknown if reference else None,
         "prediction_set": prediction.prediction_set if reference else None,
-        "pictures": draw_pictures(classifier, photo, order[0]),
+        "pictures": [*draw_pictures(classifier, photo, order[0])],
     }
 
 
-def draw_pictures(classifier: Classifier, photo: Pixels, label: int) -> list[dict[str, str]]:
+def draw_pictures(classifier: Classifier, photo: NDArray[np.uint8], label: int) -> Iterator[dict[str, str]]:
     """The photo, and beside it the photo under the heat map for a label, if the network allows one."""
     small = thumbnails.shrink(photo, SIZE)
     pictures = [(small, "the photo", "")]
-    try:
+    with contextlib.suppress(SmallsetError):
         heatmap = gradcam.compute_heatmap(classifier.network, classifier.resize(photo), label)
         evidence = f"evidence for {text.visible(classifier.classes[label])}"
         caption = f"{heatmap.method}: red is the strongest {evidence}" if heatmap.values.any() else heatmap.method
         pictures.append((gradcam.blend(small, heatmap.values), f"heat map of the {evidence}", caption))
-    except SmallsetError:
-        pass
-    return [
-        {"jpeg": base64.b64encode(thumbnails.encode_jpeg(pixels)).decode(), "alt": alt, "caption": caption}
-        for pixels, alt, caption in pictures
-    ]
+    for pixels, alt, caption in pictures:
+        yield {"jpeg": base64.b64encode(thumbnails.encode_jpeg(pixels)).decode(), "alt": alt, "caption": caption}
 
 
 def run(path: Path, browser: bool) -> None:

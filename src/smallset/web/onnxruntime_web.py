@@ -22,7 +22,7 @@ FILES = {  # in dist/, with their sha256: WebAssembly only, without threads and 
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-NPM = "npm"
+NPM, PACK = "npm", ["npm", "pack", f"onnxruntime-web@{VERSION}"]
 MIRRORS = (
     f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist",
     f"https://unpkg.com/onnxruntime-web@{VERSION}/dist",
@@ -62,19 +62,16 @@ def _fetch(draft: Path) -> None:
         except (SmallsetError, OSError, gdown.exceptions.DownloadError) as error:
             errors.append(f"- {source}: {' '.join(str(error).split())[:300]}")
     title = f"onnxruntime-web {VERSION}, which runs the model in a browser, cannot be downloaded. Tried:"
-    command = f"npm pack onnxruntime-web@{VERSION}"
-    advice = f"Run {command} on another machine, and name its archive here: {VARIABLE}=/path/of/the.tgz"
+    advice = f"Run {' '.join(PACK)} on another machine, and name its archive here: {VARIABLE}=/path/of/the.tgz"
     raise SmallsetError("\n".join([title, *errors, advice]))
 
 
 def _fetch_with_npm(draft: Path) -> None:
-    npm = shutil.which(NPM)
-    if npm is None:
+    if shutil.which(NPM) is None:
         raise SmallsetError("it is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--pack-destination", folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        archives = list(Path(folder).glob("*.tgz"))
+        done = subprocess.run(PACK, cwd=folder, capture_output=True, text=True, check=False)
+        archives = [*Path(folder).glob("*.tgz")]
         if done.returncode or not archives:
             raise SmallsetError(done.stderr.strip() or "it wrote no archive")
         _copy(archives[0], draft)
@@ -90,8 +87,8 @@ def _copy(source: Path, draft: Path) -> None:
         else:
             with tarfile.open(source) as archive:
                 for name in FILES:
-                    content = archive.extractfile(f"package/dist/{name}")
-                    (draft / name).write_bytes(content.read() if content else b"")
+                    member = archive.getmember(f"package/dist/{name}").replace(name=name)
+                    archive.extract(member, draft, filter="data")
     except (OSError, KeyError, tarfile.TarError) as error:
         expected = f"expected onnxruntime-web-{VERSION}.tgz from npm, or a folder with its files"
         raise SmallsetError(f"{source}: {expected}: {error}") from None

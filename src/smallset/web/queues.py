@@ -1,9 +1,8 @@
 """What people should check in the photos, from the tables of a pipeline: queues of photos, the most useful first."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,7 +14,6 @@ from smallset.reports.results import Results
 
 LEFT_OUT, DECIDED, CLASS = "left-out", "decided", "class:"  # keys of queues that also show decided photos
 QUALITY = ("dark", "blurry")  # kinds of issues
-Row = dict[Any, Any]
 
 
 class Photo(NamedTuple):
@@ -43,8 +41,7 @@ class Queue(NamedTuple):
     items: list[Item]
 
 
-@dataclass(frozen=True)
-class Album:
+class Album(NamedTuple):
     """All photos of a pipeline and what its models predict for them, by sha256; and the queues that are not empty."""
 
     photos: dict[str, Photo]
@@ -73,62 +70,60 @@ def read_album(folder: Path) -> Album:
     results = Results(folder)
     records = results.dataset.table.drop_duplicates("sha256").to_dict("records")
     photos = {row["sha256"]: Photo(row["file"], row["label"], row["split"]) for row in records}
-    left_out = []
+    predictions = results.of_models("predictions") if len(results.table("compare")) else {}
+    left_out = Queue(LEFT_OUT, "Left out, with the reason", [])
     for file, reason in results.splits["left_out"].items():
         if (folder / file).is_file():
-            left_out.append(Item(files.sha256(folder / file), reason))
-            photos.setdefault(left_out[-1].sha256, Photo(file, Path(file).parent.name, ""))
-    predictions = results.of_models("predictions") if len(results.table("compare")) else {}
-    queues = [*_list_queues(results, predictions), Queue(LEFT_OUT, "Left out, with the reason", left_out)]
+            left_out.items.append(Item(files.sha256(folder / file), reason))
+            photos.setdefault(left_out.items[-1].sha256, Photo(file, Path(file).parent.name, ""))
+    quality = "P({given_label}) {label_quality:.3f} by a model that was not trained on this photo"
+    words = {quality: results.table("label_issues")}
+    words |= {f"{model}: {{predicted}} {{probability:.3f}}": table for model, table in predictions.items()}
     described: dict[str, list[str]] = {}
-    for row in _locate(results, results.table("label_issues")):
-        words = f"P({row['given_label']}) {row['label_quality']:.3f} by the labels of the other photos"
-        described.setdefault(row["sha256"], []).append(words)
-    for model, table in predictions.items():
-        for row in _locate(results, table):
-            words = f"{model}: {row['predicted']} {row['probability']:.3f}"
-            described.setdefault(row["sha256"], []).append(words)
-    return Album(photos, described, [queue for queue in queues if queue.items])
+    for line, table in words.items():
+        for item in _make_items(_locate(results, table), line):
+            described.setdefault(item.sha256, []).append(item.reason)
+    shown = [*_list_queues(results, predictions), left_out]
+    return Album(photos, described, [queue for queue in shown if queue.items])
 
 
-def _locate(results: Results, table: pd.DataFrame) -> list[Row]:
-    """The rows of a table with the sha256 of their photo, without photos that the dataset no longer contains."""
-    sha256 = results.sha256
-    return [row | {"sha256": sha256[row["file"]]} for row in table.to_dict("records") if row["file"] in sha256]
+def _locate(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the sha256 of its photos, without photos that the dataset no longer contains."""
+    if "file" not in table:
+        return table
+    sha256 = results.dataset.table.set_index("file")["sha256"]
+    return table.assign(sha256=table["file"].map(sha256)).dropna(subset="sha256")
+
+
+def _make_items(rows: pd.DataFrame, words: str, suggestion: str = "") -> list[Item]:
+    """An item for each row; `words` has names of columns in braces, and `suggestion` is one."""
+    records = rows.to_dict("records")
+    return [Item(row["sha256"], words.format_map(row), row.get(suggestion, "")) for row in records]
 
 
 def _list_queues(results: Results, predictions: Mapping[str, pd.DataFrame]) -> Iterator[Queue]:
-    found = results.issues
-    words, rows = (
-        "A model that was not trained on it predicts",
-        label_issues.select_issues(results.table("label_issues")),
-    )
-    yield Queue("label-issues", "Label issues", _suggest(words, "predicted_label", _locate(results, rows)))
-    for key, place, pairs in findings.group_pairs(found):
-        yield Queue(key, f"Duplicates {place}", [*_compare(results.sha256, _locate(results, pairs))])
-    outliers = {
-        row["sha256"]: Item(row["sha256"], f"It is an outlier: {row['detail']}.")
-        for row in _locate(results, found[found["kind"] == "outlier"])
-    }
-    unknown = results.of_models("unknown").get(results.best, pd.DataFrame()) if predictions else pd.DataFrame()
-    for row in _locate(results, unknown.sort_values("ood_score", ascending=False) if len(unknown) else unknown):
-        if row["unknown"]:
-            outliers.setdefault(row["sha256"], Item(row["sha256"], "The best model flags it as unknown."))
-    yield Queue("unknown", "Outliers and unknown photos", [*outliers.values()])
-    yield Queue("quality", "Dark or blurry", _list_quality(_locate(results, found[found["kind"].isin(QUALITY)])))
+    issues, doubtful = _locate(results, results.issues), label_issues.select_issues(results.table("label_issues"))
+    words = "A model that was not trained on it predicts {predicted_label}."
+    yield Queue("label-issues", "Label issues", _make_items(_locate(results, doubtful), words, "predicted_label"))
+    for key, place, pairs in findings.group_pairs(issues):
+        yield Queue(key, f"Duplicates {place}", [*_compare(results, pairs)])
+    unusual = _make_items(issues[issues["kind"] == "outlier"], "It is an outlier: {detail}.")
+    if predictions and results.best in (unknown := results.of_models("unknown")):
+        table = unknown[results.best].query("unknown").sort_values("ood_score", ascending=False)
+        items = _make_items(_locate(results, table), "The best model flags it as unknown.")
+        unusual += [item for item in items if item.sha256 not in {outlier.sha256 for outlier in unusual}]
+    yield Queue("unknown", "Outliers and unknown photos", unusual)
+    yield Queue("quality", "Dark or blurry", _list_quality(issues[issues["kind"].isin(QUALITY)]))
     if predictions:
-        rows = thumbnails.sort_mistakes(predictions[results.best])
-        mistakes = _suggest("The best model predicts", "predicted", _locate(results, rows))
-        yield Queue("mistakes", "Confident mistakes", mistakes)
+        mistakes = _locate(results, thumbnails.sort_mistakes(predictions[results.best]))
+        words = "The best model predicts {predicted}."
+        yield Queue("mistakes", "Confident mistakes", _make_items(mistakes, words, "predicted"))
 
 
-def _suggest(words: str, column: str, rows: Sequence[Row]) -> list[Item]:
-    return [Item(row["sha256"], f"{words} {row[column]}.", row[column]) for row in rows]
-
-
-def _compare(sha256: Mapping[str, str], pairs: Sequence[Row]) -> Iterator[Item]:
+def _compare(results: Results, pairs: pd.DataFrame) -> Iterator[Item]:
     """Both photos of each pair, each beside the other one."""
-    for row in pairs:
+    sha256 = results.dataset.table.set_index("file")["sha256"]
+    for row in pairs.to_dict("records"):
         first, second = row["sha256"], sha256.get(row["other_file"])
         if second == first:
             yield Item(first, f"The same file as {row['other_file']}: a decision holds for both.")
@@ -137,12 +132,8 @@ def _compare(sha256: Mapping[str, str], pairs: Sequence[Row]) -> Iterator[Item]:
             yield Item(second, f"{row['detail']}: {row['file']} ({row['split']})", other=first)
 
 
-def _list_quality(rows: Sequence[Row]) -> list[Item]:
+def _list_quality(rows: pd.DataFrame) -> list[Item]:
     """The darkest and the blurriest photos first; the rows of each kind are sorted."""
-    kinds: dict[str, list[str]] = {}
-    ranks: dict[str, int] = {}
-    for kind in QUALITY:
-        for rank, row in enumerate(row for row in rows if row["kind"] == kind):
-            kinds.setdefault(row["sha256"], []).append(kind)
-            ranks[row["sha256"]] = min(rank, ranks.get(row["sha256"], rank))
-    return [Item(sha256, f"It is {' and '.join(kinds[sha256])}.") for sha256 in sorted(ranks, key=lambda s: ranks[s])]
+    rows = rows.assign(rank=rows.groupby("kind").cumcount()).sort_values(["rank", "kind"], ascending=[True, False])
+    kinds = rows.groupby("sha256", sort=False)["kind"].agg(lambda kinds: " and ".join(sorted({*kinds}, reverse=True)))
+    return [Item(str(sha256), f"It is {words}.") for sha256, words in kinds.items()]

@@ -1,27 +1,36 @@
 """A page for this machine to check the photos of a pipeline: every decision is written to corrections.csv at once."""
 
+import contextlib
+import functools
 import json
+import os
+import threading
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
 from smallset.datasets import corrections, names
 from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.web import queues, server  # server comes before Starlette: it says how to install it
-from smallset.web.thumbnails import LARGE, Thumbnails, load_jpeg
-
-from filelock import FileLock  # isort: skip
-from starlette.concurrency import run_in_threadpool  # isort: skip
-from starlette.requests import Request  # isort: skip
-from starlette.responses import JSONResponse, PlainTextResponse, Response  # isort: skip
-from starlette.routing import Route  # isort: skip
+from smallset.reports import rendering, thumbnails
+from smallset.web import queues, server
 
 FOLDER = Path("data/review")  # thumbnails, the position and a lock, which nothing else uses
-POSITION = FOLDER / "position.json"
-TABLES = ("photos.csv", "split.json", "subset.json", "issues.csv", "label_issues.csv", "compare.csv")
+POSITION, THUMBNAILS = FOLDER / "position.json", FOLDER / "thumbnails"
+NAMES = ("photos.csv", "split.json", "subset.json", "issues.csv", "label_issues.csv", "compare.csv")
+TABLES = [Path("metrics") / name for name in NAMES]
+SMALL, LARGE = 256, 1600  # px, at most, of a thumbnail and of a large picture
+MAX_BYTES = 500_000_000  # of thumbnails that are kept from one start of the page to the next
+DECODERS = threading.Semaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))  # each photo takes tens of megabytes
+KEEPING = threading.Lock()  # a thumbnail has one draft
 DIGITS = "0123456789"
 UNDECIDED = ""  # takes a decision back
 DECISIONS = (UNDECIDED, corrections.KEEP, corrections.RELABEL, corrections.LEAVE_OUT)
@@ -36,24 +45,18 @@ class Review:
     def __init__(self) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(FOLDER / "corrections.lock")
-        self.thumbnails = Thumbnails(FOLDER / "thumbnails")
-        self.version, self.album = [_stat(Path("metrics") / name) for name in TABLES], queues.read_album(Path())
-        self._cached: tuple[Any, corrections.Corrections] = (None, {})
+        self.album = _read_album(_stat(*TABLES))
+        remove_thumbnails()
         for row in self.corrections().values():  # reports a broken file before there is a page
             corrections.line(row)  # fills the cache, so that the first decision does not have to wait
 
     def corrections(self) -> corrections.Corrections:
         """All decisions by sha256, including those of other programs."""
-        cached, version = self._cached, _stat(corrections.FILE)  # read once: another thread may replace it
-        if cached[0] != version:
-            cached = self._cached = (version, corrections.read(corrections.FILE))
-        return cached[1]
+        return _read_corrections(_stat(corrections.FILE))
 
     def overview(self) -> dict[str, Any]:
         """What the page shows first: the queues with their sizes, the classes with their keys, and the position."""
-        version = [_stat(Path("metrics") / name) for name in TABLES]
-        if version != self.version:  # a stage has run
-            self.version, self.album = version, queues.read_album(Path())
+        self.album = _read_album(_stat(*TABLES))  # again if a stage has run
         shown = [*((queue.key, queue.title) for queue in self.album.queues), (queues.DECIDED, "Decided")]
         decided, classes = self.corrections(), self.album.classes
         return {
@@ -66,16 +69,12 @@ class Review:
     def describe(self, sha256s: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What the page shows about photos."""
         decided = self.corrections()
-        return {
-            sha256: photo._asdict()
-            | {
-                "file": text.visible(photo.file),
-                "predictions": self.album.predictions.get(sha256, []),
-                "decision": decided[sha256]._asdict() if sha256 in decided else None,
-            }
-            for sha256 in sha256s
-            if (photo := self.album.photos.get(sha256))
-        }
+        photos = {sha256: self.album.photos[sha256]._asdict() for sha256 in sha256s if sha256 in self.album.photos}
+        for sha256, photo in photos.items():
+            photo["file"] = text.visible(photo["file"])
+            photo["predictions"] = self.album.predictions.get(sha256, [])
+            photo["decision"] = decided[sha256]._asdict() if sha256 in decided else None
+        return photos
 
     def decide(self, queue: str, decisions: Sequence[Decision]) -> list[Decision]:
         """Write decisions; return the ones that they replace, with which `decide` can undo them."""
@@ -94,21 +93,55 @@ class Review:
                     rows[sha256] = corrections.Correction(**values)
             corrections.check(rows, self.album.classes)
             corrections.write(corrections.FILE, rows)
-            self._cached = (_stat(corrections.FILE), rows)
         return previous
 
+    def read_picture(self, sha256: str, size: int) -> bytes:
+        """A photo with at most `size` px, as a JPEG: its bytes can be anything, so they are decoded first.
 
-def _stat(path: Path) -> tuple[int, ...]:
+        A thumbnail is kept. KeyError for an unknown photo, SmallsetError for a file that does not decode.
+        """
+        path, kept = Path(self.album.photos[sha256].file), THUMBNAILS / sha256[:2] / f"{sha256}.jpg"
+        if size == SMALL and kept.is_file():
+            return kept.read_bytes()
+        with DECODERS:
+            content = thumbnails.encode_jpeg(thumbnails.shrink(path, size))
+        if size == SMALL:
+            with KEEPING, contextlib.suppress(OSError), files.atomic_write(kept, durable=False) as draft:
+                draft.write_bytes(content)  # not on a full disk
+        return content
+
+
+def _stat(*paths: Path) -> tuple[Any, ...]:
     """Numbers that change when a file is written."""
-    stat = path.stat() if path.is_file() else None
-    return (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat else ()
+    stats = [path.stat() if path.is_file() else None for path in paths]
+    return tuple(stat and (stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+
+@functools.lru_cache(1)
+def _read_album(_: tuple[Any, ...]) -> queues.Album:
+    return queues.read_album(Path())
+
+
+@functools.lru_cache(1)
+def _read_corrections(_: tuple[Any, ...]) -> corrections.Corrections:
+    return corrections.read(corrections.FILE)
+
+
+def remove_thumbnails() -> None:
+    """Remove the oldest thumbnails until the others take MAX_BYTES or less."""
+    kept = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in THUMBNAILS.rglob("*.jpg"))
+    excess = sum(size for _, size, _ in kept) - MAX_BYTES
+    for _, size, path in kept:
+        if excess > 0:
+            path.unlink(missing_ok=True)
+            excess -= size
 
 
 def check_decision(decision: Decision) -> Decision:
     """A decision that the page sent, with a normalized label; SmallsetError when it is not valid."""
     kind, label = decision.get("decision"), unicodedata.normalize("NFC", decision.get("label", ""))
-    known = {"sha256", "decision"} <= set(decision) <= {*corrections.Correction._fields} and kind in DECISIONS
-    if not known or (kind == corrections.RELABEL) != bool(label):
+    valid = {"sha256", "decision"} <= set(decision) <= {*corrections.Correction._fields} and kind in DECISIONS
+    if not valid or (kind == corrections.RELABEL) != bool(label):
         raise SmallsetError(INVALID)
     if label and not names.is_usable_label(label):
         raise SmallsetError(
@@ -136,30 +169,24 @@ def read_position() -> dict[str, str]:
 def make_routes(review: Review, name: str) -> list[Route]:
     """The page, and what its script requests. Photos are named by their sha256, so that no path comes from outside."""
 
+    page = rendering.render("smallset.web", "review.html", name=name)
+
     def show_queue(request: Request) -> Response:
         return JSONResponse(review.album.list_items(request.query_params.get("key", ""), review.corrections()))
 
     def show_photo(request: Request) -> Response:
-        sha256, large = request.path_params["sha256"], request.url.path.startswith("/photo/")
-        photo = review.album.photos.get(sha256)
-        if photo is None:
+        sha256, size = request.path_params["sha256"], LARGE if request.url.path.startswith("/photo/") else SMALL
+        if sha256 not in review.album.photos:
             return PlainTextResponse("no such photo\n", 404)
-        path = Path(photo.file)  # its bytes can be anything, so the server decodes it and sends a JPEG
-        content = load_jpeg(path, LARGE) if large else review.thumbnails.read(sha256, path)
+        content = review.read_picture(sha256, size)
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     async def decide(request: Request) -> Response:
         body = await _read_body(request)
         return JSONResponse(await run_in_threadpool(review.decide, body["queue"], body.get("decisions", [])))
 
-    async def save_position(request: Request) -> Response:
-        body = await _read_body(request)
-        with files.atomic_write(POSITION, durable=False) as draft:
-            draft.write_text(json.dumps({"queue": body["queue"], "sha256": str(body.get("sha256", ""))}))
-        return Response(status_code=204)
-
     return [
-        Route("/", lambda _: server.page("review.html", name=name)),
+        Route("/", lambda _: HTMLResponse(page)),
         Route("/album", lambda _: JSONResponse(review.overview())),
         Route("/queue", show_queue),
         Route("/photos", lambda request: JSONResponse(review.describe(request.query_params.get("of", "").split(",")))),
@@ -168,6 +195,14 @@ def make_routes(review: Review, name: str) -> list[Route]:
         Route("/decide", decide, methods=["POST"]),
         Route("/position", save_position, methods=["POST"]),
     ]
+
+
+async def save_position(request: Request) -> Response:
+    """Keep the queue and the photo that the page shows."""
+    body = await _read_body(request)
+    with files.atomic_write(POSITION, durable=False) as draft:
+        draft.write_text(json.dumps({"queue": body["queue"], "sha256": str(body.get("sha256", ""))}))
+    return Response(status_code=204)
 
 
 async def _read_body(request: Request) -> dict[str, Any]:

@@ -14,21 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request, cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
-from smallset.reports import rendering
-
-try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.datastructures import Headers, MutableHeaders
-    from starlette.requests import Request, cookie_parser
-    from starlette.responses import HTMLResponse, PlainTextResponse, Response
-    from starlette.routing import BaseRoute, Mount
-    from starlette.staticfiles import StaticFiles
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-except ModuleNotFoundError as error:
-    raise SmallsetError(f'{error.name} is not installed. Run: pip install "smallset[web]"') from None
 
 HOST = "127.0.0.1"
 STATIC = Path(__file__).parent / "static"
@@ -78,16 +74,14 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        answer = self._intercept(scope) or self.app
-        await answer(scope, receive, send_with_headers)
+        await (self._intercept(scope) or self.app)(scope, receive, send_with_headers)
 
     def _intercept(self, scope: Scope) -> Response | None:
         """The answer in place of the app's: a refusal, or ENTRY with the cookie."""
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        same_origin = origin in {f"http://{host}" for host in self.hosts}
-        reads = scope["method"] in ("GET", "HEAD")
-        if headers.get("host") not in self.hosts or not (same_origin or (reads and origin is None)):
+        headers, origins = Headers(scope=scope), {f"http://{host}" for host in self.hosts}
+        if scope["method"] in ("GET", "HEAD"):
+            origins.add("")  # browsers send no origin then
+        if headers.get("host") not in self.hosts or headers.get("origin", "") not in origins:
             return PlainTextResponse(OTHER_ORIGIN, 403)
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         if scope["path"] == "/" and len(tokens) == 1 and self._is_token(tokens[0]):
@@ -104,18 +98,12 @@ class Guard:
 
 def make_app(routes: Sequence[BaseRoute], port: int, token: str) -> ASGIApp:
     """The routes, and the files of /static, behind a Guard. A SmallsetError or OSError is answered with its message."""
-    handlers: dict[Any, Any] = dict.fromkeys((SmallsetError, OSError), _answer_error)
+
+    def answer(_: Request, error: Exception) -> Response:
+        return PlainTextResponse(text.lines(error), 409)
+
     static = Mount("/static", StaticFiles(directory=STATIC))
-    return Guard(Starlette(routes=[*routes, static], exception_handlers=handlers), port, token)
-
-
-def _answer_error(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(text.lines(error), 409)
-
-
-def page(template: str, **values: object) -> HTMLResponse:
-    """A filled template of this package."""
-    return HTMLResponse(rendering.render("smallset.web", template, **values))
+    return Guard(Starlette(False, [*routes, static], None, {SmallsetError: answer, OSError: answer}), port, token)
 
 
 def serve(routes: Sequence[BaseRoute], title: str, browser: bool) -> None:

@@ -28,10 +28,7 @@ LOADING = (
 
 
 def write(folder: Path, name: str, classifier: Classifier) -> None:
-    """Write the page, onnxruntime-web with its licenses, and model.json to a folder that contains model.onnx.
-
-    name: of the model.
-    """
+    """Write the page, onnxruntime-web with its licenses, and model.json beside model.onnx; name: the model's."""
     for file in FILES:
         shutil.copyfile(STATIC / file, folder / file)
     runtime, source = folder / "onnxruntime-web", onnxruntime_web.find_folder()
@@ -40,12 +37,8 @@ def write(folder: Path, name: str, classifier: Classifier) -> None:
         shutil.copyfile(source / file, runtime / file.replace(".mjs", ".js"))
     for file in ("LICENSE", "ThirdPartyNotices.txt"):  # npm's package lacks them, the one for Python has them
         (runtime / file).write_bytes(resources.files("onnxruntime").joinpath(file).read_bytes())
-    classes, reference = classifier.classes, classifier.reference
-    model = {
-        "classes": classes,
-        "image_size": classifier.image_size,
-        "threshold": reference and find_threshold(reference),
-    }
+    threshold = classifier.reference and find_threshold(classifier.reference)
+    model = {"classes": classifier.classes, "image_size": classifier.image_size, "threshold": threshold}
     files.write_json(folder / "model.json", model)
     values = {"policy": POLICY, "static": "", "script": "app.js", "privacy": PRIVACY, "loading": LOADING}
     files.write_text(folder / "index.html", render_page(name, classifier, **values))
