@@ -57,7 +57,7 @@ def build_context(run: results.Results) -> dict[str, Any]:
     rows, pairs, table = run.models.to_dict("records"), run.table("model_pairs"), run.dataset.table
     calibration = run.of_models("calibration").get(run.best, pd.DataFrame())
     best, download = next(row for row in rows if row["model"] == run.best), run.record("download")
-    return {
+    return TOOLS | {
         "name": text.project(run.folder.absolute()),
         "run": run,
         "classes": run.dataset.classes,
@@ -75,10 +75,6 @@ def build_context(run: results.Results) -> dict[str, Any]:
         "findings": [*findings.list_findings(run.issues, run.table("label_issues"), run.folder)],
         "checked": len(run.record("issues")) > 0,
         "download": download,
-        "charts": charts,
-        "comparison": comparison,
-        "count_confusions": count_confusions,
-        "group_machines": group_machines,
         "source": SOURCES.get(download.get("source", "").partition(":")[0], OWN),
     }
 
@@ -103,3 +99,7 @@ def group_machines(stages: provenance.Record) -> list[tuple[list[str], provenanc
         if name != SELF:  # it has not finished
             groups.setdefault(repr(facts), ([], facts))[0].append(name)
     return list(groups.values())
+
+
+TOOLS: dict[str, Any] = {"charts": charts, "comparison": comparison}  # that the templates use
+TOOLS |= {"count_confusions": count_confusions, "group_machines": group_machines}

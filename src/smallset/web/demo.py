@@ -29,16 +29,13 @@ PRIVACY = "The photo stays on this machine."
 
 def make_routes(name: str, classifier: Classifier) -> list[Route]:
     """The page, and POST /answer with the bytes of a photo."""
-    lock = threading.Lock()
+    values = {"policy": "", "static": "/static/", "script": "demo.js", "privacy": PRIVACY, "loading": ""}
+    page, lock = static_page.render_page(name, classifier, **values), threading.Lock()
 
     def predict(path: Path) -> dict[str, Any]:
         photo = decoding.decode(path)
         with lock:  # one prediction uses all cores
             return describe(classifier, photo)
-
-    def page(_: Request) -> Response:
-        values = {"policy": "", "static": "/static/", "script": "demo.js", "privacy": PRIVACY, "loading": ""}
-        return HTMLResponse(static_page.render_page(name, classifier, **values))
 
     async def answer(request: Request) -> Response:
         raw = formats.RAW.search(request.query_params.get("name", ""))  # the decoder knows RAW files by their ending
@@ -55,7 +52,7 @@ def make_routes(name: str, classifier: Classifier) -> list[Route]:
             except SmallsetError as error:
                 return PlainTextResponse(text.lines(str(error).removeprefix(f"{path}: ")), 422)
 
-    return [Route("/", page), Route("/answer", answer, methods=["POST"])]
+    return [Route("/", lambda _: HTMLResponse(page)), Route("/answer", answer, methods=["POST"])]
 
 
 def describe(classifier: Classifier, photo: NDArray[np.uint8]) -> dict[str, Any]:

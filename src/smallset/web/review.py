@@ -95,20 +95,25 @@ class Review:
             corrections.write(corrections.FILE, rows)
         return previous
 
-    def read_picture(self, sha256: str, size: int) -> bytes:
-        """A photo with at most `size` px, as a JPEG: its bytes can be anything, so they are decoded first.
+    def show_queue(self, request: Request) -> Response:
+        """The items of a queue."""
+        return JSONResponse(self.album.list_items(request.query_params.get("key", ""), self.corrections()))
 
-        A thumbnail is kept. KeyError for an unknown photo, SmallsetError for a file that does not decode.
-        """
+    def show_photo(self, request: Request) -> Response:
+        """A photo as a JPEG: its bytes can be anything, so they are decoded first. A thumbnail is kept."""
+        sha256, large = request.path_params["sha256"], request.url.path.startswith("/photo/")
+        if sha256 not in self.album.photos:
+            return PlainTextResponse("no such photo\n", 404)
         path, kept = Path(self.album.photos[sha256].file), THUMBNAILS / sha256[:2] / f"{sha256}.jpg"
-        if size == SMALL and kept.is_file():
-            return kept.read_bytes()
-        with DECODERS:
-            content = thumbnails.encode_jpeg(thumbnails.shrink(path, size))
-        if size == SMALL:
-            with KEEPING, contextlib.suppress(OSError), files.atomic_write(kept, durable=False) as draft:
-                draft.write_bytes(content)  # not on a full disk
-        return content
+        if not large and kept.is_file():
+            content = kept.read_bytes()
+        else:
+            with DECODERS:
+                content = thumbnails.encode_jpeg(thumbnails.shrink(path, LARGE if large else SMALL))
+            if not large:
+                with KEEPING, contextlib.suppress(OSError), files.atomic_write(kept, durable=False) as draft:
+                    draft.write_bytes(content)  # not on a full disk
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
 def _stat(*paths: Path) -> tuple[Any, ...]:
@@ -168,18 +173,7 @@ def read_position() -> dict[str, str]:
 
 def make_routes(review: Review, name: str) -> list[Route]:
     """The page, and what its script requests. Photos are named by their sha256, so that no path comes from outside."""
-
     page = rendering.render("smallset.web", "review.html", name=name)
-
-    def show_queue(request: Request) -> Response:
-        return JSONResponse(review.album.list_items(request.query_params.get("key", ""), review.corrections()))
-
-    def show_photo(request: Request) -> Response:
-        sha256, size = request.path_params["sha256"], LARGE if request.url.path.startswith("/photo/") else SMALL
-        if sha256 not in review.album.photos:
-            return PlainTextResponse("no such photo\n", 404)
-        content = review.read_picture(sha256, size)
-        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
     async def decide(request: Request) -> Response:
         body = await _read_body(request)
@@ -188,10 +182,10 @@ def make_routes(review: Review, name: str) -> list[Route]:
     return [
         Route("/", lambda _: HTMLResponse(page)),
         Route("/album", lambda _: JSONResponse(review.overview())),
-        Route("/queue", show_queue),
+        Route("/queue", review.show_queue),
         Route("/photos", lambda request: JSONResponse(review.describe(request.query_params.get("of", "").split(",")))),
-        Route("/thumbnail/{sha256}", show_photo),
-        Route("/photo/{sha256}", show_photo),
+        Route("/thumbnail/{sha256}", review.show_photo),
+        Route("/photo/{sha256}", review.show_photo),
         Route("/decide", decide, methods=["POST"]),
         Route("/position", save_position, methods=["POST"]),
     ]
