@@ -105,10 +105,13 @@ def _label_by_folder(photos: "PhotoList", classes: list[str]) -> list[str]:
 
 def _predict(model: Path, photos: "PhotoList", labels: list[str], batch_size: int) -> pd.DataFrame:
     """The file, label, error, probabilities and ood_score of each photo in a class folder."""
-    classifier, path = console.load_classifier(model), photos.location.path
+    classifier, folder = console.load_classifier(model), Path(photos.location.name)
     console.print_notes(photos.notes)
     labeled = [(file, label) for file, label in zip(photos.files, labels, strict=True) if label]
-    paths, errors = [path(file) for file, _ in labeled], {path(file): why for file, why in photos.errors.items()}
+    paths, errors = (
+        [str(folder / file) for file, _ in labeled],
+        {str(folder / f): why for f, why in photos.errors.items()},
+    )
     predictions = [*console.follow(classifier.predict_paths(paths, errors, batch_size=batch_size), paths)]
     seen = classifier.has_seen(files.sha256(Path(answer.file)) for answer in predictions if not answer.error)
     if any(seen):

@@ -5,13 +5,15 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
-from smallset.models.classifier import Prediction
 from smallset.pipeline.text import visible
+
+if TYPE_CHECKING:
+    from smallset.models.classifier import Prediction  # imports TensorFlow, which commands do without its messages
 
 Format = Literal["table", "csv", "jsonl"]
 
@@ -35,7 +37,7 @@ class Formatter:
             return format_csv(["file", *labels, *self.extras, "error"])
         return self._align([("label", "probability")] * self.top, self.extras, "file") if self.format == "table" else ""
 
-    def line(self, prediction: Prediction) -> str:
+    def line(self, prediction: "Prediction") -> str:
         """One prediction; a table leaves out files that cannot be read."""
         labels, extras = self._labels(prediction), self._extras(prediction)
         if self.format == "csv":
@@ -49,17 +51,17 @@ class Formatter:
         row = {"file": prediction.file, "label": label, "probability": probability, "probabilities": dict(labels)}
         return json.dumps(row | extras | {"error": prediction.error or None}, ensure_ascii=False) + "\n"
 
-    def cells(self, prediction: Prediction) -> list[object]:
+    def cells(self, prediction: "Prediction") -> list[object]:
         """One prediction as cells of CSV: the file, labels and probabilities, the extras, and the error."""
         labels = [cell for pair in self._labels(prediction) for cell in pair] or [""] * 2 * self.top
         extras = map(to_cell, self._extras(prediction).values())
         return [without_formula(prediction.file), *labels, *extras, prediction.error]
 
-    def _labels(self, prediction: Prediction) -> list[tuple[str, float]]:
+    def _labels(self, prediction: "Prediction") -> list[tuple[str, float]]:
         order = [] if prediction.error else np.argsort(-prediction.probabilities, kind="stable")[: self.top].tolist()
         return [(self.classes[label], to_plain(prediction.probabilities[label])) for label in order]
 
-    def _extras(self, prediction: Prediction) -> dict[str, Any]:
+    def _extras(self, prediction: "Prediction") -> dict[str, Any]:
         return {name: None if prediction.error else to_plain(getattr(prediction, name)) for name in self.extras}
 
     def _align(self, labels: Sequence[tuple[str, str]], extras: Sequence[str], file: str) -> str:
