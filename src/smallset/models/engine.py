@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,10 +39,7 @@ def compile_network(network: keras.Model) -> Step:
 
     if not tf.config.list_physical_devices("GPU"):
         try:
-            # In a thread of its own: OpenVINO replaces the stack for signals of the thread in which it compiles, and
-            # frees it with the network. The next SIGTERM or Ctrl-C would crash the process.
-            with ThreadPoolExecutor(1) as pool:
-                return pool.submit(_compile_with_openvino, step.get_concrete_function()).result()
+            return _compile_with_openvino(step.get_concrete_function())
         except Exception as error:  # noqa: BLE001 - OpenVINO's import and conversion raise errors of many types
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[-1][:200]
             print(f"{network.name}: TensorFlow runs this network, because OpenVINO failed: {reason}", file=sys.stderr)
@@ -67,7 +64,7 @@ def _compile_with_openvino(graph: tf.types.experimental.ConcreteFunction) -> Ste
         "INFERENCE_PRECISION_HINT": "bf16" if precision.in_bfloat16() else "f32",
         "PERFORMANCE_HINT": "THROUGHPUT",  # a few threads for each piece, and several pieces at once
     }
-    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(_convert(graph), "CPU", hints))
+    queue = openvino.AsyncInferQueue(_open_core().compile_model(_convert(graph), "CPU", hints))
     outputs: dict[int, Array] = {}
     queue.set_callback(lambda request, start: outputs.update({start: request.get_output_tensor().data.copy()}))
 
@@ -82,15 +79,24 @@ def _compile_with_openvino(graph: tf.types.experimental.ConcreteFunction) -> Ste
     return run
 
 
+@cache
+def _open_core() -> Any:  # noqa: ANN401 - an openvino.Core
+    """The only one of the process: each other one would free a stack for signals that this thread still uses.
+
+    The next SIGTERM or Ctrl-C would then be a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _convert(graph: tf.types.experimental.ConcreteFunction) -> Any:  # noqa: ANN401 - an openvino.Model
     """Let OpenVINO read the graph from a file with frozen weights.
 
     Its Python frontend fails on Python 3.13, takes twice as long, and adds outputs to networks such as EfficientNet.
     """
-    import openvino
-
     frozen = convert_variables_to_constants_v2(graph, lower_control_flow=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.pb"
         path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
-        return openvino.Core().read_model(path)
+        return _open_core().read_model(path)

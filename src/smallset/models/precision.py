@@ -27,9 +27,8 @@ def prepare(seed: int, precision: str) -> None:
     _settings.update(seed=seed, precision=precision, bfloat16=bfloat16)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    if bfloat16:
-        os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_ALLOWLIST_REMOVE"] = "MatMul"
-        tf.config.optimizer.set_experimental_options({BFLOAT16: True})
+    os.environ["TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_ALLOWLIST_REMOVE"] = "MatMul"
+    tf.config.optimizer.set_experimental_options({BFLOAT16: bfloat16})
 
 
 def again() -> Callable[[], None]:
