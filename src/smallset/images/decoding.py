@@ -2,9 +2,11 @@
 
 import io
 import math
+import re
+import struct
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from smallset.images import formats, metadata
+from smallset.images import color, formats, metadata, tiff
 from smallset.pipeline.errors import SmallsetError
 
 MIN_SIDE = 1024  # px: a JPEG is not scaled below this while it is decoded; no network here takes more
@@ -25,10 +27,14 @@ LOCK = threading.Lock()  # held while a large photo is decoded
 # By Exif's number of the orientation, from 2 on.
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 DEPTHS = (8, 10, 12, 14, 16)  # bits per color of cameras and scanners
-BITS, REDUCED, DNG = 258, 254, 50706  # TIFF tags: bits per color; 1 for a preview; the version of a DNG file
-# The last letter of Pillow's names of 16-bit colors is their byte order -> the other order.
+# Of a TIFF: (sample format, bits) -> how many of the bits may be used; with 1 bit, white is 1.
+USED = {(1, 12): (12,), (2, 16): (*DEPTHS[:-1], 15), (1, 32): (*DEPTHS, 32), (2, 32): (*DEPTHS, 31), (3, 32): (1, *DEPTHS)}
+COLORS_16 = re.compile("(RGB|RGBA|RGBX|[RGBA]);16[BLN]")  # Pillow's names of colors of which it keeps the upper 8 bits
+# The last letter of these names is the byte order -> the other order.
 SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 ROWS = 256  # of pixels with more than 8 bits that are converted at once
+OVERSHOOT, OUTLIERS = 0.25, 0.001  # of floats: resampling exceeds the range, and some pixels are defects
+DARK = 16  # a range is doubtful if no value reaches this part of it
 
 Size = tuple[int, int]  # width and height in px
 
@@ -53,7 +59,7 @@ def decode_with_size(path: str | Path) -> tuple[NDArray[np.uint8], Size]:
         try:
             return _read(io.BytesIO(metadata.remove(Path(path).read_bytes(), kind)), kind)
         except Exception:  # noqa: BLE001 - the first error has the reason
-            raise SmallsetError(f"{path}: does not decode as a photo: {_explain(error, kind)}") from error
+            raise SmallsetError(f"{path}: does not decode as a photo: {_explain(error, kind, path)}") from error
 
 
 def _identify(path: str | Path) -> str:
@@ -71,37 +77,73 @@ def _identify(path: str | Path) -> str:
     return kind
 
 
-def _explain(error: Exception, kind: str) -> str:
+def _explain(error: Exception, kind: str, path: str | Path) -> str:
     if isinstance(error, ImportError):
         return f"{kind} needs pi-heif: pip install pi-heif"
     if isinstance(error, UnidentifiedImageError):
-        return f"a {kind} with a broken header"
+        return _explain_header(kind, path)
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _open(source: str | Path | io.BytesIO, kind: str) -> Image.Image:
+def _explain_header(kind: str, path: str | Path) -> str:
+    """Whether the header of a file that Pillow refuses is broken, or describes a variant that it does not read."""
+    broken = f"a {kind} with a broken header"
+    try:
+        if kind == "TIFF":
+            return f"a variant of TIFF that Pillow does not read: {tiff.describe(path)}"
+        with Path(path).open("rb") as file:  # Pillow's own reason, which Image.open hides
+            Image.OPEN[kind][0](file, str(path)).close()
+    except SyntaxError as error:
+        parsing = isinstance(error.__cause__, (IndexError, TypeError, KeyError, EOFError, struct.error))
+        return broken if parsing else f"a {kind} that Pillow does not read: {error}"
+    except Exception:  # noqa: BLE001 - broken bytes raise many types
+        return broken
+    return broken
+
+
+def _open(source: str | Path | io.BytesIO, kind: str) -> Any:
     if kind == "HEIF":
         import pi_heif  # Pillow cannot read this format
 
         pi_heif.register_heif_opener()
-    image = Image.open(source, formats=[kind])
-    tags: Any = getattr(image, "tag_v2", {})
-    if DNG in tags or tags.get(REDUCED) == 1:
+    image: Any = Image.open(source, formats=[kind])
+    try:
+        if kind == "TIFF":
+            tiff.correct(image)
+        elif kind == "PPM" and image.mode == "RGB" and _find_ppm_maximum(image) == 65535:
+            if image.tile[0].codec_name == "ppm":  # Pillow would keep the upper 8 bits; so it can read the lower 8
+                image.tile = [image.tile[0]._replace(codec_name="raw", args=("RGB;16B", 0, 1))]
+        elif kind == "PNG" and _get_raw_mode(image) == "LA;16B":  # these are read as bytes
+            image._mode = "RGBA"
+            image.tile = [tile._replace(args="RGBA") for tile in image.tile]
+            image.info["bytes"] = True
+    except BaseException:
         image.close()
-        raise ValueError(formats.NO_RAW)
+        raise
     return image
+
+
+def _get_raw_mode(image: Any) -> str:
+    """Pillow's name of how the pixels are stored."""
+    arguments = tiles[0].args if (tiles := getattr(image, "tile", None)) else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _find_ppm_maximum(image: Any) -> int | None:
+    """The value of white of a PPM that Pillow scales."""
+    scaled = image.tile and image.tile[0].codec_name.startswith("ppm")
+    return int(np.ravel(image.tile[0].args)[-1]) if scaled and image.mode != "1" else None
 
 
 def _read(source: str | Path | io.BytesIO, kind: str) -> tuple[NDArray[np.uint8], Size]:
     with _open(source, kind) as image:
         size = image.size
         with LOCK if _prepare(image, kind) > LARGE else nullcontext():
-            tiles = getattr(image, "tile", None)
-            arguments = tiles[0].args if tiles else ""
-            raw_mode = str(arguments[0] if isinstance(arguments, tuple) else arguments)
+            depth = _Depth(image, kind)
             image.load()
             orientation = _find_orientation(image)
-            pixels = _to_rgb(_reduce_depth(image, source, kind, raw_mode))
+            reduced = _drop_alpha(_reduce_depth(image, source, depth), kind, getattr(image, "tag_v2", {}))
+            pixels = _to_rgb(reduced, image.info)
             if orientation > 1:
                 pixels = pixels.transpose(Image.Transpose[TURNS[orientation - 2]])
             return np.asarray(pixels), size[::-1] if orientation > 4 else size
@@ -129,49 +171,113 @@ def _find_orientation(image: Image.Image) -> int:
     return number if number in range(1, 9) else 1
 
 
-def _reduce_depth(image: Image.Image, source: str | Path | io.BytesIO, kind: str, raw_mode: str) -> Image.Image:
+class _Depth:
+    """How an image with more than 8 bits per color is stored, which Pillow forgets when it is loaded."""
+
+    def __init__(self, image: Any, kind: str) -> None:
+        self.kind, self.raw_mode, self.tags = kind, _get_raw_mode(image), getattr(image, "tag_v2", {})
+        self.maximum = _find_ppm_maximum(image) if kind == "PPM" else None
+        # libtiff's planes are always read in the order of the file
+        self.hidden = tiff.is_compressed(image) and self.tags.get(tiff.PLANES) == 2
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Sample format and bits of a TIFF."""
+        return self.tags.get(tiff.FORMAT, (1,))[0], self.tags.get(tiff.BITS, (0,))[0]
+
+    def find_used(self, values: NDArray[Any]) -> Sequence[int]:
+        """How many of the bits may be used."""
+        scaled = self.maximum not in (None, 65535) or (self.kind == "JPEG2000" and not (values & 3).any())
+        return DEPTHS[-1:] if scaled else USED.get(self.stored, DEPTHS)  # Pillow has scaled fewer bits to 16
+
+
+def _reduce_depth(image: Any, source: str | Path | io.BytesIO, depth: _Depth) -> Image.Image:
     """The image with 8 bits per color.
 
     Pillow keeps the upper 8 of 16 bits of colors, which leaves 12-bit colors almost black. For these the lower 8 bits
     are read as well, by swapping the bytes.
     """
     if image.mode == "F" or image.mode.startswith("I"):
-        bits = getattr(image, "tag_v2", {}).get(BITS, (0,))[0]
-        white = (1 << bits) - 1 if bits == 12 else None
-        return Image.fromarray(_to_eight_bits(np.asarray(image), [] if image.mode.startswith("I;16") else [1], white))
-    upper = np.asarray(image)
-    if raw_mode[:-1] not in ("RGB;16", "RGBA;16") or upper[..., :3].max() >= 1 << DEPTHS[-2] - 8:
+        values = np.asarray(image)
+        values = values.view(np.uint32) if depth.stored == (1, 32) else values  # Pillow has no mode for these
+        gray = _to_eight_bits(values, depth.find_used(values))
+        return Image.fromarray(255 - gray if depth.tags.get(tiff.PHOTOMETRIC) == 0 else gray)
+    if image.info.pop("bytes", False):
+        return _reduce_bands(np.asarray(image).view(">u2"), "LA")
+    deep = ";16" in depth.raw_mode or (depth.maximum or 0) == 65535 or depth.hidden
+    if not deep or (upper := np.asarray(image))[..., :3].max() >= 1 << DEPTHS[-2] - 8:
         return image
-    swapped: Any
-    with Image.open(source, formats=[kind]) as swapped:
-        mode = raw_mode[:-1] + SWAPPED[raw_mode[-1]]
-        arguments = [(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode for tile in swapped.tile]
-        swapped.tile = [tile._replace(args=args) for tile, args in zip(swapped.tile, arguments, strict=True)]
+    if depth.hidden or not COLORS_16.fullmatch(depth.raw_mode):
+        if depth.hidden and depth.stored[1] != 16:
+            return image
+        raise ValueError("its 16-bit colors are all dark, and Pillow reads only their upper 8 bits")
+    with _open(source, depth.kind) as swapped:
+        tiff.change_raw_modes(swapped, lambda mode: mode[:-1] + SWAPPED[mode[-1]])
         values = upper.astype(np.uint16) << 8 | np.asarray(swapped)
-    bands = [values[..., :3], values[..., 3:]][: 1 + (image.mode == "RGBA")]
-    return Image.fromarray(np.concatenate([_to_eight_bits(band, []) for band in bands], -1), image.mode)
+    return _reduce_bands(values, image.mode)
 
 
-def _to_eight_bits(values: NDArray[Any], ranges: Sequence[float], white: float | None = None) -> NDArray[np.uint8]:
-    """Scale integers of 16 or 32 bits or floats, which Pillow would clip, to 0..255.
+def _reduce_bands(values: NDArray[np.uint16], mode: str) -> Image.Image:
+    """An image of 16-bit colors, with or without alpha."""
+    colors = len(mode.removesuffix("A"))
+    bands = [_to_eight_bits(band, DEPTHS) for band in (values[..., :colors], values[..., colors:]) if band.size]
+    return Image.fromarray(np.concatenate(bands, -1), mode)
 
-    Unless `white` is known, it is the end of the smallest usual range that contains all values: of `ranges`, or of
-    DEPTHS, because cameras write 10, 12 or 14 bits to files of 16.
-    """
-    blocks = [values[at : at + ROWS] for at in range(0, len(values), ROWS)]  # as floats, all would take gigabytes
-    highest = max(float(np.nan_to_num(rows.astype(np.float64)).max()) for rows in blocks)
-    ends = [*ranges, *(2**bits - 1 for bits in DEPTHS), highest]
-    limit = white or next(end for end in ends if highest <= end)
-    shares = (np.clip(np.nan_to_num(rows.astype(np.float64)) / limit, 0, 1) for rows in blocks)
+
+def _to_eight_bits(values: NDArray[Any], depths: Sequence[int]) -> NDArray[np.uint8]:
+    """Scale integers of 16 or 32 bits or floats, which Pillow would clip, to 0..255."""
+    white = _find_white(values, depths)
+    shares = (np.clip(np.nan_to_num(rows.astype(np.float64)) / white, 0, 1) for rows in _split(values))
     return np.concatenate([np.rint(rows * 255).astype(np.uint8) for rows in shares])
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Reduce a large image, and put transparent pixels on white."""
+def _split(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Blocks of rows; as floats, all would take gigabytes."""
+    return (values[at : at + ROWS] for at in range(0, len(values), ROWS))
+
+
+def _find_white(values: NDArray[Any], depths: Sequence[int]) -> int:
+    """The end of the smallest usual range with all values, because cameras write 10, 12 or 14 bits to files of 16.
+
+    Of floats, a few values may be outside, and others by a little. ValueError if the range is doubtful.
+    """
+    overshoot, outliers = (OVERSHOOT, int(OUTLIERS * values.size)) if values.dtype.kind == "f" else (0, 0)
+
+    def exceed(limit: float) -> bool:
+        return sum(int((rows > limit).sum()) for rows in _split(values)) > outliers
+
+    ends = [(1 << bits) - 1 for bits in depths]
+    place = next((place for place, end in enumerate(ends) if not exceed(end * (1 + overshoot))), None)
+    if place is None:
+        raise ValueError(f"its values exceed {ends[-1]:,}, so it is unclear which is white")
+    white, smaller = ends[place], ends[place - 1] if place else ends[place]
+    fractions = smaller == 1 and place and float(((values > 0) & (values < 1)).mean()) > OVERSHOOT
+    if fractions or (white > DARK * smaller and not exceed(white / DARK)):
+        raise ValueError(f"its values exceed {smaller:,} but are far from {white:,}, so it is unclear which is white")
+    if sum(int((rows < -overshoot * white).sum()) for rows in _split(values)) > outliers:
+        raise ValueError("it has negative values, so it is unclear which is black")
+    return white
+
+
+def _drop_alpha(image: Image.Image, kind: str, tags: Any) -> Image.Image:
+    """Without a fourth band that is not transparency: unused in a BMP, or of an unspecified kind in a TIFF."""
+    if image.mode != "RGBA" or kind not in ("BMP", "TIFF"):
+        return image
+    unused = image.getchannel("A").getextrema() == (0, 0) if kind == "BMP" else not any(tags.get(tiff.EXTRA, ()))
+    return image.convert("RGB") if unused else image
+
+
+def _to_rgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """Reduce a large image, convert its colors to sRGB, and put transparent pixels on white."""
+    profile = info.get("icc_profile")
+    image = color.to_srgb(image, profile) if image.mode == "CMYK" else image
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if (factor := math.ceil(math.sqrt(math.prod(image.size) / LARGE))) > 1:
         image = image.reduce(factor)
+    image = color.to_srgb(image, profile)
+    if "gamma" in info and not profile and "srgb" not in info:
+        image = color.correct_gamma(image, info["gamma"])
     if mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
