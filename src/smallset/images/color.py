@@ -7,16 +7,21 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # mode -> its name in a profile
+EXACT = 256  # flag of ImageCms: without a table, which is up to 31 levels off for CIE L*a*b*
 SAME = 2  # levels: a profile that changes no color by more is one of the many versions of sRGB
 SRGB_GAMMA = 1 / 2.2  # as in the chunk gAMA of a PNG
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert an image of mode L, RGB, RGBA or CMYK; the same image without a profile, with sRGB's or a broken one.
+    """Convert an image of mode L, RGB, RGBA, CMYK or LAB; the same image without a profile, with sRGB's or a broken one.
 
     An image in the profile of another color space, for example in gray with a profile for RGB, is converted to that
     space, except from or to CMYK.
     """
+    if image.mode == "LAB":
+        return ImageCms.profileToProfile(
+            image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB", flags=EXACT
+        )
     space = _read_space(profile) if profile else None
     if not profile or space is None or (space == "CMYK") != (image.mode == "CMYK"):
         return image

@@ -270,7 +270,8 @@ def _drop_alpha(image: Image.Image, kind: str, tags: Any) -> Image.Image:
 def _to_rgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
     """Reduce a large image, convert its colors to sRGB, and put transparent pixels on white."""
     profile = info.get("icc_profile")
-    image = color.to_srgb(image, profile) if image.mode == "CMYK" else image
+    image = color.to_srgb(image, profile) if image.mode in ("CMYK", "LAB") else image
+    image = image.convert("LA") if image.mode == "La" else image  # the only mode to which Pillow converts it
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode == "L" else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if (factor := math.ceil(math.sqrt(math.prod(image.size) / LARGE))) > 1:

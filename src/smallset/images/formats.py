@@ -23,6 +23,24 @@ STARTS = {
 }
 PATTERNS = {name: re.compile(start, re.DOTALL) for name, start in STARTS.items()}
 
+# Formats that are not read -> how their files start.
+FOREIGN = {
+    "a JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "a JPEG XR": rb"II\xbc",
+    "a Photoshop document": rb"8BPS",
+    "an OpenEXR picture": rb"v/1\x01",
+    "a Radiance picture": rb"#\?(RADIANCE|RGBE)",
+    "a portable float map": rb"P[Ff]\s",
+    "a portable arbitrary map": rb"P7\s",
+    "a QOI picture": rb"qoif",
+    "an icon": rb"\0\0[\1\2]\0",
+    "an SVG drawing": rb"\s*(<\?xml|<svg)",
+    "a web page": rb"(?i)\s*<(!doctype html|html)",
+    "a PDF document": rb"%PDF",
+    "a video": rb".{4}ftyp(isom|iso\d|mp4\d|avc1|M4V |qt  |3gp\d)",
+    "a RAW file": rb"FUJIFILMCCD-RAW|.{4}ftypcrx |II(RO|RS|U)|.{8}CR\x02",
+}
+
 NAMED = re.compile(
     r"\.(jpe?g|jfif|jpe|png|gif|bmp|dib|tiff?|webp|jp2|j2k|jpx|p[bgnp]m|avif|hei[cf]|hif)$", re.IGNORECASE
 )
@@ -48,5 +66,8 @@ def head(path: str | Path) -> bytes:
 
 def explain(head: bytes) -> str:
     """Why a file is not a photo although it has the name of one."""
+    for name, pattern in FOREIGN.items():
+        if re.match(pattern, head, re.DOTALL):
+            return f"does not decode as a photo: it is {name}, which is not read: export it as a JPEG or PNG"
     start = f"it starts with {head[:12]!r}, unlike any format of photos" if head else "it is empty"
     return f"does not decode as a photo: {start}"

@@ -19,7 +19,7 @@ SUBSAMPLING, BLACK_WHITE, DNG = 530, 532, 50706
 PREVIEW = 0b101  # bits of SUBFILE: a reduced page or a mask
 FULL_RANGE = ((0, 255, 128, 255, 128, 255), None)  # values of BLACK_WHITE with which YCbCr is read
 NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}  # libtiff has swapped the bytes already
-IN_PLANES = {("RGB", 8), ("RGBA", 8), ("CMYK", 8), ("LAB", 8), ("RGB", 16), ("RGBA", 16)}  # uncompressed modes
+IN_PLANES = ("L", "P", "RGB", "RGBA", "CMYK")  # modes that may be stored as one plane per color
 DESCRIBED = {
     COMPRESSION: "compression",
     PHOTOMETRIC: "photometric interpretation",
@@ -88,7 +88,8 @@ def _find_obstacle(image: Any, tags: Any) -> str | None:
     """Why Pillow would read other colors than those in the file; None if it would not."""
     bits, packed = tags.get(BITS, (1,))[0], not is_compressed(image)
     letters = "".join(tile.args[0] for tile in image.tile) if packed else ""
-    in_planes = packed and tags.get(PLANES) == 2
+    unread = packed and (tags.get(FILL_ORDER, 1) != 1 or not (letters.isalpha() and letters.isupper()))
+    unread = unread or image.mode not in IN_PLANES or (image.mode == "RGBA" and EXTRA not in tags)
     ycbcr = packed and image.mode == "YCbCr"
     obstacles = {
         "it does not say whether 0 is black or white": PHOTOMETRIC not in tags,
@@ -96,8 +97,7 @@ def _find_obstacle(image: Any, tags: Any) -> str | None:
         "its inks are not those of CMYK": image.mode == "CMYK" and tags.get(INKS, 1) != 1,
         "it is uncompressed YCbCr with fewer colors than pixels": ycbcr and tags.get(SUBSAMPLING, (2, 2)) != (1, 1),
         "it is uncompressed YCbCr in a limited range": ycbcr and tags.get(BLACK_WHITE) not in FULL_RANGE,
-        "its planes are uncompressed and of a kind that Pillow does not read": in_planes
-        and ((image.mode, bits) not in IN_PLANES or tags.get(FILL_ORDER, 1) != 1 or not letters.isupper()),
+        "its colors are stored in planes that Pillow does not read": tags.get(PLANES) == 2 and unread,
     }
     return next((reason for reason, applies in obstacles.items() if applies), None)
 

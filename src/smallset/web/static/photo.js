@@ -1,5 +1,5 @@
 // The pixels of a photo exactly as smallset's decoder gives them (images/decoding.py): upright, on white where it is
-// transparent, without its color profile, and a large one reduced first; then resized as TensorFlow does it: bilinear,
+// transparent, converted to sRGB, and a large one reduced first; then resized as TensorFlow does it: bilinear,
 // without antialiasing, and without keeping the aspect ratio. A canvas resizes differently, and predictions would change.
 
 const ENOUGH = 1024; // px: a JPEG is divided by 2, 4 or 8 as long as its shorter side keeps this length
@@ -7,6 +7,7 @@ const LARGE = 25e6; // pixels; other photos with more are divided by the smalles
 const MOST = 90e6; // pixels that are decoded
 const EXIF = 0xe1;
 const COLOR_SEGMENTS = [0xe0, 0xee]; // JFIF and Adobe, which define the colors of a JPEG
+const COLOR_CHUNKS = ["tRNS", "iCCP", "sRGB", "gAMA"]; // transparency and colors of a PNG, as in images/color.py
 
 // (size * size * 3) floats, RGB in 0..255, row by row. Throws an Error for a file that this browser cannot read.
 export async function readPixels(blob, size) {
@@ -22,7 +23,7 @@ export async function readPixels(blob, size) {
 async function decode(blob) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+    bitmap = await createImageBitmap(blob, { colorSpaceConversion: "default" });
   } catch {
     throw new Error("This browser cannot read the file as a photo. Use JPEG, PNG or WebP.");
   }
@@ -33,7 +34,7 @@ async function decode(blob) {
   return bitmap;
 }
 
-// The parts of a JPEG or PNG that are needed to decode it, and its orientation as in Exif. For other formats, the
+// The parts of a JPEG or PNG that are needed to decode it, with its colors, and its orientation as in Exif. For other formats, the
 // browser handles both.
 function removeMetadata(bytes) {
   try {
@@ -56,7 +57,8 @@ function readSegments(bytes) {
     const text = marker === EXIF ? toText(segment) : "";
     if (text.startsWith("Exif\0\0", 4)) exif ||= readOrientation(segment.subarray(10));
     xmp ||= Number(/tiff:Orientation(?:="|>)([0-9])/.exec(text)?.[1] ?? 0);
-    if (COLOR_SEGMENTS.includes(marker) || !((marker >= 0xe0 && marker <= 0xef) || marker === 0xfe)) parts.push(segment);
+    const profile = marker === 0xe2 && toText(segment.subarray(4, 16)) === "ICC_PROFILE\0";
+    if (profile || COLOR_SEGMENTS.includes(marker) || !((marker >= 0xe0 && marker <= 0xef) || marker === 0xfe)) parts.push(segment);
     start += segment.length;
   }
   parts.push(bytes.subarray(start));
@@ -71,7 +73,7 @@ function readChunks(bytes) {
     const chunk = bytes.subarray(start, start + 12 + view.getUint32(start));
     const name = toText(chunk.subarray(4, 8));
     if (name === "eXIf") orientation = readOrientation(chunk.subarray(8)) || 1;
-    if (!(chunk[4] & 0x20) || name === "tRNS") parts.push(chunk); // an upper-case first letter marks what is needed
+    if (!(chunk[4] & 0x20) || COLOR_CHUNKS.includes(name)) parts.push(chunk); // an upper-case first letter marks what is needed
     start += chunk.length;
   }
   return { parts, orientation };
