@@ -3,11 +3,11 @@
 `python tests/test_formats.py` writes the table again.
 """
 
+import functools
 import io
 import itertools
 import re
 import struct
-import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class Row(NamedTuple):
     variant: str
     files: Sequence[tuple[bytes, Pixels, int]]  # content, pixels, orientation
     scaled: bool = False
-    turned: bool = False
+    lossy: bool = False
 
 
 def scale(values: Pixels, bits: int, kind: type[np.generic] = np.uint16) -> Pixels:
@@ -88,7 +88,9 @@ def write_page(samples: Pixels, offset: int, order: str, tags: Mapping[int, Sequ
     lengths = list(map(len, parts))
     where = {322: [tile], 323: [tile], 324: places, 325: lengths} if tile else {273: places, 278: [rows], 279: lengths}
     needed = {256: [width], 257: [height], 258: [bits] * bands, 259: [layout["compression"]], 277: [bands]}
-    return b"".join(parts) + write_tags({**needed, 284: [layout["planes"]], **where, **tags}, offset + sum(lengths), order)
+    return b"".join(parts) + write_tags(
+        {**needed, 284: [layout["planes"]], **where, **tags}, offset + sum(lengths), order
+    )
 
 
 def write_tags(tags: Mapping[int, Sequence[int]], offset: int, order: str) -> bytes:
@@ -102,7 +104,7 @@ def write_tags(tags: Mapping[int, Sequence[int]], offset: int, order: str) -> by
     return struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + beyond
 
 
-def make_tiff(*pages: tuple[Pixels, dict[int, Sequence[int]]], order: str = "<", **layout: int) -> bytes:
+def make_tiff(*pages: tuple[Pixels, Mapping[int, Sequence[int]]], order: str = "<", **layout: int) -> bytes:
     content = bytearray({"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 0))
     link = 4
     for samples, tags in pages:
@@ -130,10 +132,12 @@ def write_tiffs(
     numbers = {262: [photometric], **{known[name]: values for name, values in tags.items()}}
     layouts: list[dict[str, int]] = [{}, {"rows": 7}, {"tile": 16}]
     files = []
-    for order, plane, compression, layout, turn in itertools.product(orders, planes, compressions, layouts, TURNED):
+    turns = itertools.cycle(range(2, 9))
+    for order, plane, compression, layout in itertools.product(orders, planes, compressions, layouts):
         shape = {**layout, "planes": plane, "compression": compression, **({"bits": bits} if bits else {})}
-        page = (samples, {**numbers, **({274: [turn]} if turn > 1 else {})})
-        files.append((make_tiff(page, order=order, **shape), pixels, turn))
+        for turn in (1, next(turns)):
+            page = (samples, {**numbers, **({274: [turn]} if turn > 1 else {})})
+            files.append((make_tiff(page, order=order, **shape), pixels, turn))
     return files
 
 
@@ -141,11 +145,13 @@ def list_tiffs() -> Iterator[Row]:
     """The rows about TIFF."""
 
     def row(variant: str, *files: Any, scaled: bool = False) -> Row:
-        return Row("TIFF", variant, list(itertools.chain(*files)), scaled=scaled, turned=True)
+        return Row("TIFF", variant, list(itertools.chain(*files)), scaled=scaled)
 
     gray = np.repeat(GRAY, 3, -1)
     inks = np.dstack([255 - RGB, UNUSED])
-    yield row("gray, 8 bits", write_tiffs(GRAY, gray, 1, planes=(1, 2)), write_tiffs(255 - GRAY, gray, 0, planes=(1, 2)))
+    yield row(
+        "gray, 8 bits", write_tiffs(GRAY, gray, 1, planes=(1, 2)), write_tiffs(255 - GRAY, gray, 0, planes=(1, 2))
+    )
     for bits in (1, 2, 4):
         few = GRAY >> 8 - bits
         wide = np.repeat(few.astype(int) * 255 // (2**bits - 1), 3, -1)
@@ -160,7 +166,11 @@ def list_tiffs() -> Iterator[Row]:
     yield row("gray, 12 bits, II", write_tiffs(scale(GRAY, 12), gray, 1, "<", both, bits=12), scaled=True)
     yield row("gray, 12 bits, MM", write_tiffs(scale(GRAY, 12), gray, 1, ">", bits=12))
     yield row("gray, 10 bits", write_tiffs(scale(GRAY, 10), gray, 1, bits=10))
-    yield row("gray, 32 bits, II", *(write_tiffs(scale(GRAY, bits, np.uint32), gray, 1, "<", both) for bits in (12, 16, 32)), scaled=True)
+    yield row(
+        "gray, 32 bits, II",
+        *(write_tiffs(scale(GRAY, bits, np.uint32), gray, 1, "<", both) for bits in (12, 16, 32)),
+        scaled=True,
+    )
     yield row("gray, 32 bits, MM", write_tiffs(scale(GRAY, 32, np.uint32), gray, 1, ">"))
     for bits, kind in ((16, np.int16), (32, np.int32)):
         signed = (write_tiffs(scale(GRAY, used, kind), gray, 1, planes=both, format=[2]) for used in (12, bits - 1))
@@ -181,8 +191,15 @@ def list_tiffs() -> Iterator[Row]:
     bright = np.where(GRAY > 200, 9, GRAY / 255).astype(np.float32)
     yield row("gray, 32-bit floats, many a little above 1", write_tiffs(bright, gray, 1, format=[3]))
     yield row("gray, 32-bit floats, -1..1", write_tiffs(np.float32(GRAY / 127.5 - 1), gray, 1, format=[3]))
-    others = [write_tiffs(GRAY / 255, gray, 1, format=[3]), write_tiffs((GRAY / 255).astype(np.float16), gray, 1, format=[3])]
-    yield row("gray, floats of 16 or 64 bits; colors, floats", *others, write_tiffs(np.float32(RGB / 255), RGB, 2, format=[3] * 3))
+    others = [
+        write_tiffs(GRAY / 255, gray, 1, format=[3]),
+        write_tiffs((GRAY / 255).astype(np.float16), gray, 1, format=[3]),
+    ]
+    yield row(
+        "gray, floats of 16 or 64 bits; colors, floats",
+        *others,
+        write_tiffs(np.float32(RGB / 255), RGB, 2, format=[3] * 3),
+    )
     with_alpha = [np.dstack([GRAY, ALPHA]), np.dstack([np.rint(GRAY * (ALPHA / 255)).astype(np.uint8), ALPHA])]
     files = [write_tiffs(with_alpha[kind == 1], on_white(gray), 1, extra=[kind]) for kind in (1, 2)]
     yield row("gray and alpha, 8 bits", *files, write_tiffs(np.dstack([GRAY, UNUSED]), gray, 1, extra=[0]))
@@ -190,14 +207,16 @@ def list_tiffs() -> Iterator[Row]:
     for bits in (1, 2, 4, 8):
         few = GRAY >> 8 - bits
         maps = [(PALETTE[: 2**bits].T * factor).ravel() for factor in (1, 256, 257)]
-        files = [write_tiffs(few, PALETTE[few[..., 0]], 3, planes=both, bits=bits, palette=part) for part in maps]
+        files = [write_tiffs(few, PALETTE[few[..., 0]], 3, planes=both, bits=bits, palette=part.tolist()) for part in maps]
         yield row(f"palette, {bits} bits, colors 0..255 or 0..65535", *files)
     for bits in (8, 10, 12, 14, 16):
         used, kind = (lambda part, bits=bits: part if bits == 8 else scale(part, bits)), 8 if bits == 8 else 16
         opaque = scale(ALPHA, 16) if bits > 8 else ALPHA
         files = [write_tiffs(used(RGB), RGB, 2), write_tiffs(used(RGB), RGB, 2, planes=(2,), compressions=(1,))]
         files += [write_tiffs(np.dstack([used(RGB), opaque]), on_white(RGB), 2, extra=[2])]
-        files += [write_tiffs(np.dstack([used(RGB), opaque]), on_white(RGB), 2, planes=(2,), compressions=(1,), extra=[2])]
+        files += [
+            write_tiffs(np.dstack([used(RGB), opaque]), on_white(RGB), 2, planes=(2,), compressions=(1,), extra=[2])
+        ]
         files += [write_tiffs(np.dstack([used(RGB), 0 * opaque]), RGB, 2, extra=extra) for extra in ([0],)]
         files += [write_tiffs(np.dstack([used(RGB), 0 * opaque]), RGB, 2)]
         name = f"colors, with or without alpha, {kind} bits" if bits in (8, 16) else f"colors, {bits} bits stored in 16"
@@ -206,7 +225,10 @@ def list_tiffs() -> Iterator[Row]:
     yield row("colors, 12 or 32 bits", *packed, write_tiffs(scale(RGB, 15).astype(np.int16), RGB, 2, format=[2] * 3))
     packed = [write_tiffs(used, RGB, 2, planes=(2,), compressions=(8,)) for used in (RGB, scale(RGB, 16))]
     yield row("colors in planes, 8 or 16 bits, compressed", *packed, scaled=True)
-    yield row("colors in planes, 12 bits stored in 16, compressed", write_tiffs(scale(RGB, 12), RGB, 2, planes=(2,), compressions=(8,)))
+    yield row(
+        "colors in planes, 12 bits stored in 16, compressed",
+        write_tiffs(scale(RGB, 12), RGB, 2, planes=(2,), compressions=(8,)),
+    )
     faded = np.dstack([scale(RGB * (ALPHA / 255), 16), scale(ALPHA, 16)])
     yield row("colors multiplied by alpha, 16 bits", write_tiffs(faded, on_white(RGB), 2, extra=[1]), scaled=True)
     yield row("CMYK, 8 or 16 bits", write_tiffs(inks, RGB, 5), write_tiffs(scale(inks, 16), RGB, 5), scaled=True)
@@ -217,12 +239,24 @@ def list_tiffs() -> Iterator[Row]:
     yield row("YCbCr, all pixels have colors", write_tiffs(brightness, pixels, 6, subsampling=[1, 1]))
     yield row("YCbCr, uncompressed, fewer colors", write_tiffs(brightness, pixels, 6, compressions=(1,)))
     yield row("L*a*b*, 8 bits", write_tiffs(*make_lab(), 8))
+    compressed = [encode(RGB, "TIFF", compression=name) for name in ("tiff_lzw", "packbits", "zstd", "lzma")]
+    compressed += [encode(RGB, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})]
+    yield row("other compressions without loss", [(content, RGB, 1) for content in compressed])
+    fax = [encode(GRAY[..., 0] > 127, "TIFF", compression=name) for name in ("group3", "group4", "tiff_ccitt")]
+    yield row("fax", [(content, (gray > 127) * 255, 1) for content in fax])
+    jpeg = (encode(RGB, "TIFF", compression="jpeg", quality=100), RGB, 1)
+    yield Row("TIFF", "JPEG inside", [jpeg], lossy=True)
     yield row("no photometric interpretation", [(make_tiff((GRAY, {})), gray, 1)])
     yield row("reversed order of bits", write_tiffs(reverse_bits(RGB), RGB, 2, compressions=(1,), fill=[2]))
     preview = (GRAY[::4, ::4], {254: [1], 262: [1]})
     mask = (GRAY >> 7, {254: [4], 262: [4]})
     photo = (RGB, {254: [0], 262: [2]})
-    yield row("a preview or mask before the photo", [(make_tiff(first, photo), RGB, 1) for first in (preview, mask)])
+    yield row(
+        "a preview before the photo",
+        [(make_tiff(preview, photo), RGB, 1), (make_tiff(preview, mask, preview, photo), RGB, 1)],
+    )
+    yield row("a mask before the photo", [(make_tiff(mask, photo), RGB, 1)])
+    yield row("only a preview", [(make_tiff(preview), gray[::4, ::4], 1)])
     yield row("several photos: the first", [(make_tiff(photo, (255 - RGB, photo[1])), RGB, 1)])
     raw = (GRAY[::4, ::4], {254: [1], 262: [1], 330: [8]})
     yield row("RAW: a preview, and the photo elsewhere", [(make_tiff(raw), gray, 1)])
@@ -251,14 +285,22 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def make_png(samples: Pixels, extra: bytes = b"") -> bytes:
-    """A PNG with 8 or 16 bits per sample."""
+def make_png(samples: Pixels, extra: bytes = b"", bits: int = 0) -> bytes:
+    """A PNG with up to 16 bits per sample."""
     height, width, bands = samples.shape
-    bits = samples.dtype.itemsize * 8
+    bits = bits or samples.dtype.itemsize * 8
     header = struct.pack(">IIBBBBB", width, height, bits, {1: 0, 2: 4, 3: 2, 4: 6}[bands], 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in samples)
+    rows = b"".join(b"\0" + pack(row[None], bits, ">") for row in samples)
     chunks = [make_chunk(b"IHDR", header) + extra, make_chunk(b"IDAT", zlib.compress(rows)), make_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def make_transparent(samples: Pixels, bits: int, used: int = 0) -> tuple[bytes, Pixels, int]:
+    """A PNG in which the color of one pixel is transparent."""
+    key = samples[9, 9].astype(np.uint16)
+    content = make_png(samples, make_chunk(b"tRNS", key.astype(">u2").tobytes()), bits)
+    pixels = samples * (255 / (2 ** (used or bits) - 1)) * np.ones(3)
+    return content, np.where((samples == key).all(-1, keepdims=True), 255, pixels), 1
 
 
 def make_bmp(values: Pixels, bits: int, masks: Sequence[int] = ()) -> bytes:
@@ -327,7 +369,7 @@ def list_others() -> Iterator[Row]:
     turns = list(TURNED)
     plain = [(encode(RGB, "JPEG", quality=100, subsampling=0, exif=make_exif(turn)), RGB, turn) for turn in turns]
     plain += [(encode(GRAY[..., 0], "JPEG", quality=100, exif=make_exif(turn)), gray, turn) for turn in turns]
-    yield Row("JPEG", "gray or colors, 8 bits", plain, turned=True)
+    yield Row("JPEG", "gray or colors, 8 bits", plain, lossy=True)
     twelve = plain[0][0].replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c")
     yield Row("JPEG", "12 bits", [(twelve, RGB, 1)])
     lossless = plain[0][0].replace(b"\xff\xc0\0\x11", b"\xff\xf7\0\x11")
@@ -336,26 +378,46 @@ def list_others() -> Iterator[Row]:
     exifs = [(make_chunk(b"eXIf", make_exif(turn)[6:]), turn) for turn in turns]
     samples = [(RGB, RGB), (GRAY, gray), (faded, on_white(RGB)), (mixed, on_white(gray))]
     files = [(make_png(part, exif), pixels, turn) for part, pixels in samples for exif, turn in exifs]
-    yield Row("PNG", "gray or colors, with or without alpha, 8 bits", files, turned=True)
+    yield Row("PNG", "gray or colors, with or without alpha, 8 bits", files)
     for bits in (10, 12, 14, 16):
         used = [scale(part, bits) for part in (RGB, GRAY)]
         opaque = scale(ALPHA, 16)
         deep = [(used[0], RGB), (used[1], gray), (np.dstack([used[0], opaque]), on_white(RGB))]
         deep += [(np.dstack([used[1], opaque]), on_white(gray))]
         name = "16 bits" if bits == 16 else f"{bits} bits stored in 16"
-        yield Row("PNG", name, [(make_png(*part[:1], exif), part[1], turn) for part in deep for exif, turn in exifs], True, True)
+        yield Row(
+            "PNG", name, [(make_png(*part[:1], exif), part[1], turn) for part in deep for exif, turn in exifs], True
+        )
+    few = [make_transparent(GRAY >> 8 - bits, bits) for bits in (1, 2, 4, 8)]
+    yield Row("PNG", "one transparent color, 1 to 8 bits", [*few, make_transparent(RGB, 8)])
+    deep = [(make_transparent(scale(part, bits) + 5 * (bits > 12), 16, bits)) for part in (GRAY // 2, RGB // 2) for bits in (12, 16)]
+    yield Row("PNG", "one transparent color, 12 or 16 bits stored in 16", deep, scaled=True)
     for name, gamma in (("1", 1.0), ("1/1.8", 1 / 1.8), ("1/2.2", 1 / 2.2)):
         chunk = make_chunk(b"gAMA", struct.pack(">I", round(gamma * 1e5)))
         pixels = RGB if name == "1/2.2" else encode_srgb((RGB / 255) ** (1 / gamma)) * 255
         files = [(make_png(RGB, chunk), pixels, 1), (make_png(faded, chunk), on_white(pixels), 1)]
         yield Row("PNG", f"gamma {name}", files)
-    yield Row("PNG", "gamma 1, marked as sRGB", [(make_png(RGB, make_chunk(b"gAMA", struct.pack(">I", 10**5)) + make_chunk(b"sRGB", b"\0")), RGB, 1)])
+    yield Row(
+        "PNG",
+        "gamma 1, marked as sRGB",
+        [(make_png(RGB, make_chunk(b"gAMA", struct.pack(">I", 10**5)) + make_chunk(b"sRGB", b"\0")), RGB, 1)],
+    )
     for name, (primaries, gamma) in WIDE_GAMUTS.items():
         icc, pixels = make_profile(primaries, gamma), convert(RGB, primaries, gamma)
         files = [(encode(RGB, kind, icc_profile=icc, **options), pixels, 1) for kind, options in LOSSLESS.items()]
         files += [(encode(np.dstack([RGB, ALPHA]), "PNG", icc_profile=icc), on_white(pixels), 1)]
-        yield Row("with a color profile", name, [*files, (encode(GRAY[..., 0], "PNG", icc_profile=icc), convert(gray, primaries, gamma), 1)])
-    files = [(encode(RGB, kind, icc_profile=icc, **options), RGB, 1) for kind, options in LOSSLESS.items() for icc in (make_srgb(), b"broken")]
+        stored = np.asarray(Image.open(io.BytesIO(jpeg := encode(RGB, "JPEG", icc_profile=icc))))
+        files += [(jpeg, convert(stored, primaries, gamma), 1)]
+        yield Row(
+            "with a color profile",
+            name,
+            [*files, (encode(GRAY[..., 0], "PNG", icc_profile=icc), convert(gray, primaries, gamma), 1)],
+        )
+    files = [
+        (encode(RGB, kind, icc_profile=icc, **options), RGB, 1)
+        for kind, options in LOSSLESS.items()
+        for icc in (make_srgb(), b"broken")
+    ]
     yield Row("with a color profile", "sRGB or broken", files)
 
     palette = np.arange(256, dtype=np.uint8).reshape(1, 256).repeat(9, 0)
@@ -364,31 +426,52 @@ def list_others() -> Iterator[Row]:
     masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     yield Row("BMP", "24 bits", [(encode(RGB, "BMP"), RGB, 1)])
     files = [(make_bmp(np.dstack([RGB[..., ::-1], ALPHA]), 32, masks), on_white(RGB), 1)]
-    yield Row("BMP", "32 bits, alpha or an unused byte", [*files, (make_bmp(blue, 32), RGB, 1), (make_bmp(blue, 32, masks), RGB, 1)])
+    yield Row(
+        "BMP",
+        "32 bits, alpha or an unused byte",
+        [*files, (make_bmp(blue, 32), RGB, 1), (make_bmp(blue, 32, masks), RGB, 1)],
+    )
     levels = (RGB.astype(np.uint16) >> 3).astype(np.uint16)
     packed = levels[..., 0] << 10 | levels[..., 1] << 5 | levels[..., 2]
     yield Row("BMP", "16 bits", [(make_bmp(packed, 16), levels * 255 / 31, 1)])
     for bits in (8, 10, 12, 14, 16):
         kinds = {65535: scale, 2**bits - 1: scale}
-        files = [(make_pnm(scale(part, bits), white), pixels, 1) for part, pixels in ((RGB, RGB), (GRAY, gray)) for white in kinds]
+        files = [
+            (make_pnm(scale(part, bits), white), pixels, 1)
+            for part, pixels in ((RGB, RGB), (GRAY, gray))
+            for white in kinds
+        ]
         files = [file for file in files if bits > 8 or b"\n255\n" in file[0][:16]]
         yield Row("PPM", f"{bits} bits", files, scaled=bits > 8)
     dark = np.minimum(GRAY, 50)
     yield Row("PPM", "12 bits, dark", [(make_pnm(scale(dark, 12), 4095), dark.repeat(3, -1), 1)], scaled=True)
-    yield Row("PPM", "as text, up to 16 bits", [(make_pnm(scale(RGB, bits), 2**bits - 1, plain=True), RGB, 1) for bits in (8, 12, 16)], scaled=True)
+    yield Row(
+        "PPM",
+        "as text, up to 16 bits",
+        [(make_pnm(scale(RGB, bits), 2**bits - 1, plain=True), RGB, 1) for bits in (8, 12, 16)],
+        scaled=True,
+    )
     yield Row("PPM", "as text, 12 bits stored in 16", [(make_pnm(scale(RGB, 12), 65535, plain=True), RGB, 1)])
-    files = [(encode(part, "WEBP", lossless=True, exact=True, exif=make_exif(turn)), pixels, turn) for part, pixels in ((RGB, RGB), (faded, on_white(RGB))) for turn in turns]
-    yield Row("WebP", "colors, with or without alpha", files, turned=True)
+    files = [
+        (encode(part, "WEBP", lossless=True, exact=True, exif=make_exif(turn)), pixels, turn)
+        for part, pixels in ((RGB, RGB), (faded, on_white(RGB)))
+        for turn in turns
+    ]
+    yield Row("WebP", "colors, with or without alpha", files)
     files = [(encode(RGB, "AVIF", quality=100, subsampling="4:4:4", exif=make_exif(turn)), RGB, turn) for turn in turns]
-    yield Row("AVIF", "8 bits", files, turned=True)
-    yield Row("JPEG 2000", "8 bits", [(encode(part, "JPEG2000"), pixels, 1) for part, pixels in ((RGB, RGB), (GRAY[..., 0], gray))])
+    yield Row("AVIF", "8 bits", files, lossy=True)
+    yield Row(
+        "JPEG 2000",
+        "8 bits",
+        [(encode(part, "JPEG2000"), pixels, 1) for part, pixels in ((RGB, RGB), (GRAY[..., 0], gray))],
+    )
     files = [(encode(scale(GRAY[..., 0], bits), "JPEG2000"), gray, 1) for bits in (12, 16)]
     yield Row("JPEG 2000", "gray, 12 bits stored in 16 or 16 bits", files, scaled=True)
     for name, start in FOREIGN.items():
         yield Row("others", name, [(start.ljust(64, b"\0"), RGB, 1)])
 
 
-LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}
 FOREIGN = {
     "JPEG XL": b"\xff\x0a",
     "JPEG XR": b"II\xbc\1",
@@ -406,6 +489,7 @@ def make_srgb() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+@functools.cache
 def list_rows() -> list[Row]:
     return [*list_others(), *list_tiffs()]
 
@@ -423,7 +507,8 @@ def find_result(row: Row, path: Path) -> str:
             continue
         upright = TURNED[turn](np.asarray(pixels))
         assert decoded.shape == upright.shape, (row.variant, turn)
-        assert np.abs(decoded - upright.astype(float)).max() <= 2.5, (row.variant, turn, content[:8])
+        distance = np.abs(decoded - upright.astype(float)).max()
+        assert distance <= (6 if row.lossy else 2.5), (row.variant, turn, distance)
         results.add("scaled to 8 bits" if row.scaled else "read")
     assert len(results) == 1, (row.kind, row.variant, results)
     return results.pop()
@@ -431,7 +516,7 @@ def find_result(row: Row, path: Path) -> str:
 
 def make_line(row: Row, path: Path) -> str:
     result = find_result(row, path)
-    turned = "" if result.startswith("refused") or not row.turned else "yes"
+    turned = "yes" if not result.startswith("refused") and any(turn > 1 for _, _, turn in row.files) else ""
     return f"| {row.kind} | {row.variant} | {result} | {turned} |\n"
 
 
@@ -439,13 +524,38 @@ def find_lines() -> list[str]:
     return re.findall(r"^\| .*\n", PAGE.read_text().split("|---|---|---|---|\n")[1], re.MULTILINE)
 
 
-@pytest.mark.parametrize("number", range(len(ROWS := list_rows())), ids=[f"{row.kind}: {row.variant}" for row in ROWS])
-def test_the_table_says_what_happens_to_a_file(number: int, tmp_path: Path) -> None:
-    assert find_lines()[number] == make_line(ROWS[number], tmp_path / "photo")
+@pytest.mark.parametrize("line", find_lines(), ids=lambda line: "".join(line.split("|")[1:3]))
+def test_the_table_says_what_happens_to_a_file(line: str, tmp_path: Path) -> None:
+    row = next(row for row in list_rows() if line.startswith(f"| {row.kind} | {row.variant} |"))
+    assert line == make_line(row, tmp_path / "photo")
 
 
-def test_the_table_has_no_other_lines() -> None:
-    assert len(find_lines()) == len(ROWS)
+def test_the_table_has_all_rows_once() -> None:
+    assert [line.split(" | ")[:2] for line in find_lines()] == [[f"| {row.kind}", row.variant] for row in list_rows()]
+
+
+def read_with_pillow(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), float)
+
+
+@pytest.mark.parametrize(
+    ("samples", "tags", "layout"),
+    [
+        (GRAY, {262: [1], 274: [6]}, {}),  # is mapped into memory with the wrong size
+        (scale(RGB, 16), {262: [2]}, {"planes": 2}),  # planes are read as 8 bits
+        (GRAY, {262: [3], 320: PALETTE.T.ravel()}, {}),  # colors 0..255 are read as 0..65535
+        (np.float32(GRAY), {262: [1], 339: [3]}, {"compression": 8}),  # bytes are swapped twice
+        (255 - GRAY, {262: [0]}, {"planes": 2}),  # one plane loses that 0 is white
+        (make_lab()[0], {262: [8]}, {}),  # colors are interpolated in a small table
+    ],
+    ids=["mapped", "planes", "palette", "floats", "white", "lab"],
+)
+def test_pillow_still_needs_help(samples: Pixels, tags: Any, layout: Any, tmp_path: Path) -> None:
+    """When this fails, Pillow reads the file correctly, and smallset.images needs less."""
+    path = tmp_path / "photo.tif"
+    path.write_bytes(make_tiff((samples, tags), order=">", **layout))
+    assert np.abs(read_with_pillow(path) - decoding.decode(path)).max() > 2.5
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
@@ -458,11 +568,11 @@ def test_a_photo_in_srgb_keeps_its_pixels(mode: str) -> None:
 def write() -> None:
     """Write the table of the page again."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = [make_line(row, Path(folder, "photo")) for row in ROWS]
+        lines = [make_line(row, Path(folder, "photo")) for row in list_rows()]
     start, rest = PAGE.read_text().split("|---|---|---|---|\n")
     after = re.sub(r"(?m)^\| .*\n", "", rest)
     PAGE.write_text(f"{start}|---|---|---|---|\n{''.join(lines)}{after}")
 
 
 if __name__ == "__main__":
-    sys.exit(write())
+    write()

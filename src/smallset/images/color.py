@@ -13,7 +13,7 @@ SRGB_GAMMA = 1 / 2.2  # as in the chunk gAMA of a PNG
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert an image of mode L, RGB, RGBA, CMYK or LAB; the same image without a profile, with sRGB's or a broken one.
+    """Convert an image of mode L, RGB, RGBA, CMYK or LAB; the same image if its profile is missing, sRGB's or broken.
 
     An image in the profile of another color space, for example in gray with a profile for RGB, is converted to that
     space, except from or to CMYK.
@@ -40,7 +40,7 @@ def _read_space(profile: bytes) -> str | None:
     """The mode of the images that a profile describes."""
     try:
         name = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, TypeError, ImageCms.PyCMSError):  # TypeError: a TIFF's tag may have any type
         return None
     return next((mode for mode, space in SPACES.items() if space == name), None)
 
@@ -68,5 +68,5 @@ def correct_gamma(image: Image.Image, gamma: float) -> Image.Image:
     light = (np.arange(256) / 255) ** (1 / gamma)
     encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     table = np.rint(encoded * 255).astype(int).tolist()
-    bands = [list(range(256)) if band == "A" else table for band in image.getbands()]
-    return image.point(sum(bands, []))
+    same = list(range(256))
+    return image.point([level for band in image.getbands() for level in (same if band == "A" else table)])

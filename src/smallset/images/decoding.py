@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from smallset.images import color, formats, metadata, tiff
 from smallset.pipeline.errors import SmallsetError
@@ -28,7 +28,13 @@ LOCK = threading.Lock()  # held while a large photo is decoded
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 DEPTHS = (8, 10, 12, 14, 16)  # bits per color of cameras and scanners
 # Of a TIFF: (sample format, bits) -> how many of the bits may be used; with 1 bit, white is 1.
-USED = {(1, 12): (12,), (2, 16): (*DEPTHS[:-1], 15), (1, 32): (*DEPTHS, 32), (2, 32): (*DEPTHS, 31), (3, 32): (1, *DEPTHS)}
+USED = {
+    (1, 12): (12,),
+    (2, 16): (*DEPTHS[:-1], 15),
+    (1, 32): (*DEPTHS, 32),
+    (2, 32): (*DEPTHS, 31),
+    (3, 32): (1, *DEPTHS),
+}
 COLORS_16 = re.compile("(RGB|RGBA|RGBX|[RGBA]);16[BLN]")  # Pillow's names of colors of which it keeps the upper 8 bits
 # The last letter of these names is the byte order -> the other order.
 SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
@@ -101,7 +107,7 @@ def _explain_header(kind: str, path: str | Path) -> str:
     return broken
 
 
-def _open(source: str | Path | io.BytesIO, kind: str) -> Any:
+def _open(source: str | Path | io.BytesIO, kind: str) -> ImageFile.ImageFile:
     if kind == "HEIF":
         import pi_heif  # Pillow cannot read this format
 
@@ -117,19 +123,21 @@ def _open(source: str | Path | io.BytesIO, kind: str) -> Any:
             image._mode = "RGBA"
             image.tile = [tile._replace(args="RGBA") for tile in image.tile]
             image.info["bytes"] = True
+        elif kind == "PNG" and "transparency" in image.info:  # Pillow scales the colors to 8 bits, but not this one
+            image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(_get_raw_mode(image), 1)
     except BaseException:
         image.close()
         raise
     return image
 
 
-def _get_raw_mode(image: Any) -> str:
+def _get_raw_mode(image: ImageFile.ImageFile) -> str:
     """Pillow's name of how the pixels are stored."""
     arguments = tiles[0].args if (tiles := getattr(image, "tile", None)) else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _find_ppm_maximum(image: Any) -> int | None:
+def _find_ppm_maximum(image: ImageFile.ImageFile) -> int | None:
     """The value of white of a PPM that Pillow scales."""
     scaled = image.tile and image.tile[0].codec_name.startswith("ppm")
     return int(np.ravel(image.tile[0].args)[-1]) if scaled and image.mode != "1" else None
@@ -174,11 +182,11 @@ def _find_orientation(image: Image.Image) -> int:
 class _Depth:
     """How an image with more than 8 bits per color is stored, which Pillow forgets when it is loaded."""
 
-    def __init__(self, image: Any, kind: str) -> None:
+    def __init__(self, image: ImageFile.ImageFile, kind: str) -> None:
         self.kind, self.raw_mode, self.tags = kind, _get_raw_mode(image), getattr(image, "tag_v2", {})
         self.maximum = _find_ppm_maximum(image) if kind == "PPM" else None
-        # libtiff's planes are always read in the order of the file
-        self.hidden = tiff.is_compressed(image) and self.tags.get(tiff.PLANES) == 2
+        planes = tiff.is_compressed(image) and self.tags.get(tiff.PLANES) == 2
+        self.hidden = planes and self.stored[1] == 16  # Pillow reads only the upper bits of these
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -191,37 +199,43 @@ class _Depth:
         return DEPTHS[-1:] if scaled else USED.get(self.stored, DEPTHS)  # Pillow has scaled fewer bits to 16
 
 
-def _reduce_depth(image: Any, source: str | Path | io.BytesIO, depth: _Depth) -> Image.Image:
+def _reduce_depth(image: ImageFile.ImageFile, source: str | Path | io.BytesIO, depth: _Depth) -> Image.Image:
     """The image with 8 bits per color.
 
     Pillow keeps the upper 8 of 16 bits of colors, which leaves 12-bit colors almost black. For these the lower 8 bits
     are read as well, by swapping the bytes.
     """
+    key = None if image.mode == "RGBA" else image.info.get("transparency")
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.asarray(image)
         values = values.view(np.uint32) if depth.stored == (1, 32) else values  # Pillow has no mode for these
         gray = _to_eight_bits(values, depth.find_used(values))
-        return Image.fromarray(255 - gray if depth.tags.get(tiff.PHOTOMETRIC) == 0 else gray)
+        return _hide(255 - gray if depth.tags.get(tiff.PHOTOMETRIC) == 0 else gray, values, key)
     if image.info.pop("bytes", False):
-        return _reduce_bands(np.asarray(image).view(">u2"), "LA")
+        return Image.fromarray(_reduce_bands(np.asarray(image).view(">u2"), 1))
     deep = ";16" in depth.raw_mode or (depth.maximum or 0) == 65535 or depth.hidden
-    if not deep or (upper := np.asarray(image))[..., :3].max() >= 1 << DEPTHS[-2] - 8:
+    if not deep or ((upper := np.asarray(image))[..., :3].max() >= 1 << DEPTHS[-2] - 8 and key is None):
         return image
     if depth.hidden or not COLORS_16.fullmatch(depth.raw_mode):
-        if depth.hidden and depth.stored[1] != 16:
-            return image
         raise ValueError("its 16-bit colors are all dark, and Pillow reads only their upper 8 bits")
     with _open(source, depth.kind) as swapped:
         tiff.change_raw_modes(swapped, lambda mode: mode[:-1] + SWAPPED[mode[-1]])
         values = upper.astype(np.uint16) << 8 | np.asarray(swapped)
-    return _reduce_bands(values, image.mode)
+    return _hide(_reduce_bands(values, 3), values, key)
 
 
-def _reduce_bands(values: NDArray[np.uint16], mode: str) -> Image.Image:
-    """An image of 16-bit colors, with or without alpha."""
-    colors = len(mode.removesuffix("A"))
+def _reduce_bands(values: NDArray[np.uint16], colors: int) -> NDArray[np.uint8]:
+    """16-bit colors, and alpha if there are more bands, with 8 bits."""
     bands = [_to_eight_bits(band, DEPTHS) for band in (values[..., :colors], values[..., colors:]) if band.size]
-    return Image.fromarray(np.concatenate(bands, -1), mode)
+    return np.concatenate(bands, -1)
+
+
+def _hide(pixels: NDArray[np.uint8], values: NDArray[Any], key: Any) -> Image.Image:
+    """An image in which the color `key`, one of the values, is transparent."""
+    if key is None:
+        return Image.fromarray(pixels)
+    seen = (values.reshape(*pixels.shape[:2], -1) != key).any(-1)
+    return Image.fromarray(np.dstack([pixels, np.where(seen, np.uint8(255), np.uint8(0))]))
 
 
 def _to_eight_bits(values: NDArray[Any], depths: Sequence[int]) -> NDArray[np.uint8]:
@@ -259,7 +273,7 @@ def _find_white(values: NDArray[Any], depths: Sequence[int]) -> int:
     return white
 
 
-def _drop_alpha(image: Image.Image, kind: str, tags: Any) -> Image.Image:
+def _drop_alpha(image: Image.Image, kind: str, tags: tiff.Tags) -> Image.Image:
     """Without a fourth band that is not transparency: unused in a BMP, or of an unspecified kind in a TIFF."""
     if image.mode != "RGBA" or kind not in ("BMP", "TIFF"):
         return image

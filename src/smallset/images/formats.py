@@ -38,7 +38,7 @@ FOREIGN = {
     "a web page": rb"(?i)\s*<(!doctype html|html)",
     "a PDF document": rb"%PDF",
     "a video": rb".{4}ftyp(isom|iso\d|mp4\d|avc1|M4V |qt  |3gp\d)",
-    "a RAW file": rb"FUJIFILMCCD-RAW|.{4}ftypcrx |II(RO|RS|U)|.{8}CR\x02",
+    "a RAW file": rb"FUJIFILMCCD-RAW|.{4}ftypcrx |II(RO|RS|U)",
 }
 
 NAMED = re.compile(

@@ -3,11 +3,11 @@
 docs/formats.md lists the variants that are read and those that are refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import ImagePalette, TiffImagePlugin
+from PIL import ImageFile, ImagePalette, TiffImagePlugin
 
 from smallset.images import formats
 
@@ -29,8 +29,10 @@ DESCRIBED = {
     PLANES: "planar configuration",
 }
 
+Tags = Mapping[int, Any] | TiffImagePlugin.ImageFileDirectory_v2
 
-def correct(image: Any) -> None:
+
+def correct(image: TiffImagePlugin.TiffImageFile) -> None:
     """Let Pillow read an opened TIFF correctly; ValueError with the reason if it cannot."""
     # Pillow maps an uncompressed file into memory with the size that it has after it is turned, which scrambles
     # the rows. Without a name it reads the file.
@@ -51,20 +53,22 @@ def correct(image: Any) -> None:
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[COLORMAP]))
 
 
-def is_compressed(image: Any) -> bool:
+def is_compressed(image: ImageFile.ImageFile) -> bool:
     """Whether libtiff decodes the pixels."""
     return bool(image.tile) and image.tile[0].codec_name == "libtiff"
 
 
-def change_raw_modes(image: Any, change: Callable[[str], str]) -> None:
+def change_raw_modes(image: ImageFile.ImageFile, change: Callable[[str], str]) -> None:
     """Change Pillow's names of how the pixels are stored."""
     image.tile = [
-        tile._replace(args=(change(tile.args[0]), *tile.args[1:]) if isinstance(tile.args, tuple) else change(tile.args))
+        tile._replace(
+            args=(change(tile.args[0]), *tile.args[1:]) if isinstance(tile.args, tuple) else change(tile.args)
+        )
         for tile in image.tile
     ]
 
 
-def _select_page(image: Any) -> None:
+def _select_page(image: TiffImagePlugin.TiffImageFile) -> None:
     """Scanners may write a preview or a mask as the first page; RAW files have no other page."""
     number = 0
     while _is_preview(image.tag_v2):
@@ -76,15 +80,18 @@ def _select_page(image: Any) -> None:
             if SUB_IFDS in image.tag_v2:
                 raise ValueError(formats.NO_RAW) from None
             break
+        except SyntaxError as error:
+            if not _is_preview(image.tag_v2):
+                raise ValueError(f"Pillow does not read the photo after its preview: {error}") from None
     if DNG in image.tag_v2:
         raise ValueError(formats.NO_RAW)
 
 
-def _is_preview(tags: Any) -> bool:
+def _is_preview(tags: Tags) -> bool:
     return bool(tags.get(SUBFILE, 0) & PREVIEW) or tags.get(OLD_SUBFILE) == 2
 
 
-def _find_obstacle(image: Any, tags: Any) -> str | None:
+def _find_obstacle(image: TiffImagePlugin.TiffImageFile, tags: Tags) -> str | None:
     """Why Pillow would read other colors than those in the file; None if it would not."""
     bits, packed = tags.get(BITS, (1,))[0], not is_compressed(image)
     letters = "".join(tile.args[0] for tile in image.tile) if packed else ""
