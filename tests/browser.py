@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import profiles
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from smallset.datasets import synthetic
 
@@ -108,7 +109,7 @@ def open_client(routes: Any) -> Any:
 
 
 def save_photos(folder: Path) -> list[Path]:
-    """Photos in all orientations, small and large, gray, transparent, and in several formats."""
+    """Photos in all orientations, small and large, gray, transparent, of many colors, and in several formats."""
     folder.mkdir()
     picture = synthetic.picture(synthetic.cat, 300, np.random.default_rng(0)).resize((300, 200))
     large = synthetic.picture(synthetic.dog, 600, np.random.default_rng(1))
@@ -129,4 +130,9 @@ def save_photos(folder: Path) -> list[Path]:
     faded.save(folder / "transparent.webp", lossless=True)
     picture.save(folder / "<b>&.jpg", quality=60)
     picture.quantize(64).save(folder / "palette.gif")
+    for name in ("wide-gamut.jpg", "wide-gamut.png"):
+        picture.save(folder / name, icc_profile=profiles.make_profile(profiles.DISPLAY_P3, 2.2))
+    gamma = PngImagePlugin.PngInfo()
+    gamma.add(b"gAMA", (100_000).to_bytes(4))
+    picture.save(folder / "gamma.png", pnginfo=gamma)
     return sorted(folder.iterdir())

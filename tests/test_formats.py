@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from profiles import DISPLAY_P3, PROPHOTO, SRGB, make_profile
 
 from smallset.images import color, decoding
 from smallset.pipeline.errors import SmallsetError
@@ -58,6 +59,10 @@ def scale(values: Pixels, bits: int, kind: type[np.generic] = np.uint16) -> Pixe
     return np.rint(values / 255 * (2**bits - 1)).astype(kind)
 
 
+def floats(values: Any) -> Pixels:
+    return np.asarray(values, np.float32)
+
+
 def on_white(values: Pixels, alpha: Pixels = ALPHA) -> Pixels:
     return values * (alpha / 255) + 255 - alpha
 
@@ -65,15 +70,16 @@ def on_white(values: Pixels, alpha: Pixels = ALPHA) -> Pixels:
 def pack(values: Pixels, bits: int, order: str) -> bytes:
     """Samples as bytes; those with other than whole bytes from the highest bit on, each row in whole bytes."""
     if bits % 8 == 0:
-        return values.astype(values.dtype.newbyteorder(order)).tobytes()
+        return values.astype(f"{order}{values.dtype.kind}{bits // 8}").tobytes()
     rows = values.reshape(len(values), -1, 1).astype(np.uint16) >> np.arange(bits - 1, -1, -1) & 1
     return np.packbits(rows.reshape(len(values), -1).astype(bool), axis=1).tobytes()
 
 
 def write_page(samples: Pixels, offset: int, order: str, tags: Mapping[int, Sequence[int]], **layout: int) -> bytes:
-    """The pixels of a page of a TIFF from an offset on, and then its tags; `find_tags` finds them."""
+    """The pixels of a page of a TIFF from an offset on, and then its tags."""
     height, width, bands = samples.shape
-    bits, rows, tile = layout.get("bits", samples.dtype.itemsize * 8), layout.get("rows", height), layout.get("tile", 0)
+    bits = layout.get("bits", samples.dtype.itemsize * 8)
+    rows, tile = layout.get("rows") or height, layout.get("tile", 0)
     planes = np.split(samples, bands, -1) if layout["planes"] == 2 else [samples]
     if tile:
         padded = [np.pad(plane, ((0, -height % tile), (0, -width % tile), (0, 0))) for plane in planes]
@@ -86,7 +92,9 @@ def write_page(samples: Pixels, offset: int, order: str, tags: Mapping[int, Sequ
     parts = [part + bytes(len(part) % 2) for part in parts]
     places = [offset + sum(map(len, parts[:number])) for number in range(len(parts))]
     lengths = list(map(len, parts))
-    where = {322: [tile], 323: [tile], 324: places, 325: lengths} if tile else {273: places, 278: [rows], 279: lengths}
+    where: Mapping[int, Sequence[int]] = (
+        {322: [tile], 323: [tile], 324: places, 325: lengths} if tile else {273: places, 278: [rows], 279: lengths}
+    )
     needed = {256: [width], 257: [height], 258: [bits] * bands, 259: [layout["compression"]], 277: [bands]}
     return b"".join(parts) + write_tags(
         {**needed, 284: [layout["planes"]], **where, **tags}, offset + sum(lengths), order
@@ -179,18 +187,18 @@ def list_tiffs() -> Iterator[Row]:
     yield row("gray, 8 bits with sign", write_tiffs((GRAY // 2).astype(np.int8), gray, 1, format=[2]))
     yield row("gray, 32 bits with sign, up to 100,000", write_tiffs(GRAY.astype(np.int32) * 392, gray, 1, format=[2]))
     for end in (1, 255, 65535):
-        files = [write_tiffs(np.float32(GRAY / 255 * end), gray, 1, planes=both, format=[3])]
-        files += [write_tiffs(np.float32((255 - GRAY) / 255 * end), gray, 0, planes=both, format=[3])]
+        files = [write_tiffs(floats(GRAY / 255 * end), gray, 1, planes=both, format=[3])]
+        files += [write_tiffs(floats((255 - GRAY) / 255 * end), gray, 0, planes=both, format=[3])]
         beyond = np.clip(np.rint(GRAY * 1.1 - 12), 0, 255).repeat(3, -1)
-        files += [write_tiffs(np.float32((GRAY * 1.1 - 12) / 255 * end), beyond, 1, format=[3])]
+        files += [write_tiffs(floats((GRAY * 1.1 - 12) / 255 * end), beyond, 1, format=[3])]
         for defect, level in ((7.5, 255), (np.inf, 255), (-np.inf, 0), (np.nan, 0)):
-            samples, pixels = np.float32(GRAY / 255 * end), gray.copy()
+            samples, pixels = floats(GRAY / 255 * end), gray.copy()
             samples[3, 5], pixels[3, 5] = defect * end, level
             files.append(write_tiffs(samples, pixels, 1, format=[3]))
         yield row(f"gray, 32-bit floats, 0..{end}", *files, scaled=True)
     bright = np.where(GRAY > 200, 9, GRAY / 255).astype(np.float32)
     yield row("gray, 32-bit floats, many a little above 1", write_tiffs(bright, gray, 1, format=[3]))
-    yield row("gray, 32-bit floats, -1..1", write_tiffs(np.float32(GRAY / 127.5 - 1), gray, 1, format=[3]))
+    yield row("gray, 32-bit floats, -1..1", write_tiffs(floats(GRAY / 127.5 - 1), gray, 1, format=[3]))
     others = [
         write_tiffs(GRAY / 255, gray, 1, format=[3]),
         write_tiffs((GRAY / 255).astype(np.float16), gray, 1, format=[3]),
@@ -198,7 +206,7 @@ def list_tiffs() -> Iterator[Row]:
     yield row(
         "gray, floats of 16 or 64 bits; colors, floats",
         *others,
-        write_tiffs(np.float32(RGB / 255), RGB, 2, format=[3] * 3),
+        write_tiffs(floats(RGB / 255), RGB, 2, format=[3] * 3),
     )
     with_alpha = [np.dstack([GRAY, ALPHA]), np.dstack([np.rint(GRAY * (ALPHA / 255)).astype(np.uint8), ALPHA])]
     files = [write_tiffs(with_alpha[kind == 1], on_white(gray), 1, extra=[kind]) for kind in (1, 2)]
@@ -207,19 +215,19 @@ def list_tiffs() -> Iterator[Row]:
     for bits in (1, 2, 4, 8):
         few = GRAY >> 8 - bits
         maps = [(PALETTE[: 2**bits].T * factor).ravel() for factor in (1, 256, 257)]
-        files = [write_tiffs(few, PALETTE[few[..., 0]], 3, planes=both, bits=bits, palette=part.tolist()) for part in maps]
+        files = [
+            write_tiffs(few, PALETTE[few[..., 0]], 3, planes=both, bits=bits, palette=part.tolist()) for part in maps
+        ]
         yield row(f"palette, {bits} bits, colors 0..255 or 0..65535", *files)
     for bits in (8, 10, 12, 14, 16):
-        used, kind = (lambda part, bits=bits: part if bits == 8 else scale(part, bits)), 8 if bits == 8 else 16
-        opaque = scale(ALPHA, 16) if bits > 8 else ALPHA
-        files = [write_tiffs(used(RGB), RGB, 2), write_tiffs(used(RGB), RGB, 2, planes=(2,), compressions=(1,))]
-        files += [write_tiffs(np.dstack([used(RGB), opaque]), on_white(RGB), 2, extra=[2])]
-        files += [
-            write_tiffs(np.dstack([used(RGB), opaque]), on_white(RGB), 2, planes=(2,), compressions=(1,), extra=[2])
-        ]
-        files += [write_tiffs(np.dstack([used(RGB), 0 * opaque]), RGB, 2, extra=extra) for extra in ([0],)]
-        files += [write_tiffs(np.dstack([used(RGB), 0 * opaque]), RGB, 2)]
-        name = f"colors, with or without alpha, {kind} bits" if bits in (8, 16) else f"colors, {bits} bits stored in 16"
+        stored, opaque = (scale(RGB, bits), scale(ALPHA, 16)) if bits > 8 else (RGB, ALPHA)
+        seen, unused = np.dstack([stored, opaque]), np.dstack([stored, 0 * opaque])
+        files = [write_tiffs(stored, RGB, 2), write_tiffs(stored, RGB, 2, planes=(2,), compressions=(1,))]
+        files += [write_tiffs(seen, on_white(RGB), 2, extra=[2])]
+        files += [write_tiffs(seen, on_white(RGB), 2, planes=(2,), compressions=(1,), extra=[2])]
+        files += [write_tiffs(unused, RGB, 2, extra=[0])]
+        files += [write_tiffs(unused, RGB, 2)]
+        name = f"colors, with or without alpha, {bits} bits" if bits in (8, 16) else f"colors, {bits} bits stored in 16"
         yield row(name, *files, scaled=bits > 8)
     packed = [write_tiffs(scale(RGB, 12), RGB, 2, bits=12), write_tiffs(scale(RGB, 32, np.uint32), RGB, 2)]
     yield row("colors, 12 or 32 bits", *packed, write_tiffs(scale(RGB, 15).astype(np.int16), RGB, 2, format=[2] * 3))
@@ -330,29 +338,6 @@ def encode(samples: Pixels, kind: str, **options: Any) -> bytes:
     return content.getvalue()
 
 
-def make_profile(primaries: Sequence[Sequence[float]], gamma: float) -> bytes:
-    """An ICC profile of a display with these primaries (XYZ for D50)."""
-
-    def fix(*values: float) -> bytes:
-        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
-
-    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
-    tags = {b"wtpt": b"XYZ \0\0\0\0" + fix(0.9642, 1, 0.8249), b"cprt": b"text\0\0\0\0x\0\0\0"}
-    tags[b"desc"] = b"desc\0\0\0\0" + struct.pack(">I", 2) + b"x".ljust(80, b"\0")
-    for letter, primary in zip(b"rgb", primaries, strict=True):
-        tags[b"%cXYZ" % letter], tags[b"%cTRC" % letter] = b"XYZ \0\0\0\0" + fix(*primary), curve
-    body, entries, start = b"", b"", 132 + 12 * len(tags)
-    for name, content in tags.items():
-        entries += name + struct.pack(">II", start + len(body), len(content))
-        body += content
-    head = struct.pack(">I4sI12s", start + len(body), b"test", 0x02400000, b"mntrRGB XYZ ").ljust(36, b"\0") + b"acsp"
-    head = head.ljust(68, b"\0") + fix(0.9642, 1, 0.8249)
-    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + entries + body
-
-
-SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141))
-DISPLAY_P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))
-PROPHOTO = ((0.79767, 0.28804, 0), (0.13519, 0.71188, 0), (0.03134, 0.00009, 0.82491))
 WIDE_GAMUTS = {"Display P3": (DISPLAY_P3, 2.2), "ProPhoto": (PROPHOTO, 1.8)}
 
 
@@ -390,8 +375,12 @@ def list_others() -> Iterator[Row]:
         )
     few = [make_transparent(GRAY >> 8 - bits, bits) for bits in (1, 2, 4, 8)]
     yield Row("PNG", "one transparent color, 1 to 8 bits", [*few, make_transparent(RGB, 8)])
-    deep = [(make_transparent(scale(part, bits) + 5 * (bits > 12), 16, bits)) for part in (GRAY // 2, RGB // 2) for bits in (12, 16)]
-    yield Row("PNG", "one transparent color, 12 or 16 bits stored in 16", deep, scaled=True)
+    hidden = [
+        (make_transparent(scale(part, bits) + 5 * (bits > 12), 16, bits))
+        for part in (GRAY // 2, RGB // 2)
+        for bits in (12, 16)
+    ]
+    yield Row("PNG", "one transparent color, 12 or 16 bits stored in 16", hidden, scaled=True)
     for name, gamma in (("1", 1.0), ("1/1.8", 1 / 1.8), ("1/2.2", 1 / 2.2)):
         chunk = make_chunk(b"gAMA", struct.pack(">I", round(gamma * 1e5)))
         pixels = RGB if name == "1/2.2" else encode_srgb((RGB / 255) ** (1 / gamma)) * 255
@@ -545,7 +534,7 @@ def read_with_pillow(path: Path) -> Pixels:
         (GRAY, {262: [1], 274: [6]}, {}),  # is mapped into memory with the wrong size
         (scale(RGB, 16), {262: [2]}, {"planes": 2}),  # planes are read as 8 bits
         (GRAY, {262: [3], 320: PALETTE.T.ravel()}, {}),  # colors 0..255 are read as 0..65535
-        (np.float32(GRAY), {262: [1], 339: [3]}, {"compression": 8}),  # bytes are swapped twice
+        (floats(GRAY), {262: [1], 339: [3]}, {"compression": 8}),  # bytes are swapped twice
         (255 - GRAY, {262: [0]}, {"planes": 2}),  # one plane loses that 0 is white
         (make_lab()[0], {262: [8]}, {}),  # colors are interpolated in a small table
     ],

@@ -2,12 +2,14 @@
 
 import io
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 
 SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # mode -> its name in a profile
-EXACT = 256  # flag of ImageCms: without a table, which is up to 31 levels off for CIE L*a*b*
+SRGB = ImageCms.createProfile("sRGB")
+EXACT = ImageCms.Flags.NOOPTIMIZE  # flag of ImageCms: without a table, which is up to 31 levels off for CIE L*a*b*
 SAME = 2  # levels: a profile that changes no color by more is one of the many versions of sRGB
 SRGB_GAMMA = 1 / 2.2  # as in the chunk gAMA of a PNG
 
@@ -19,20 +21,22 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     space, except from or to CMYK.
     """
     if image.mode == "LAB":
-        return ImageCms.profileToProfile(
-            image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB", flags=EXACT
-        )
+        return _apply(ImageCms.buildTransform(ImageCms.createProfile("LAB"), SRGB, "LAB", "RGB", flags=EXACT), image)
     space = _read_space(profile) if profile else None
     if not profile or space is None or (space == "CMYK") != (image.mode == "CMYK"):
         return image
     transform = _make_transform(profile, space)
     if transform is None:
         return image
-    converted = ImageCms.applyTransform(image if image.mode == space else image.convert(space), transform)
-    assert converted is not None  # noqa: S101 - only a conversion in place returns nothing
+    converted = _apply(transform, image if image.mode == space else image.convert(space))
     if image.mode == "RGBA":
         converted.putalpha(image.getchannel("A"))
     return converted
+
+
+def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    converted: Any = ImageCms.applyTransform(image, transform)
+    return converted  # it is None only for a conversion in place
 
 
 @lru_cache(maxsize=8)
@@ -50,11 +54,11 @@ def _make_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | N
     """From a profile to sRGB; None if it would not change colors, or is broken."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        transform = ImageCms.buildTransform(source, SRGB, mode, "RGB")
         levels = np.arange(0, 256, 17, dtype=np.uint8)
         grid = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(64, 64, 3))
         probe = grid if mode == "RGB" else grid.convert(mode)
-        changed = np.asarray(ImageCms.applyTransform(probe, transform), np.int16)
+        changed = np.asarray(_apply(transform, probe), np.int16)
     except (OSError, ImageCms.PyCMSError):
         return None
     same = mode != "CMYK" and np.abs(changed - np.asarray(probe.convert("RGB"))).max() <= SAME

@@ -139,8 +139,9 @@ def _get_raw_mode(image: ImageFile.ImageFile) -> str:
 
 def _find_ppm_maximum(image: ImageFile.ImageFile) -> int | None:
     """The value of white of a PPM that Pillow scales."""
-    scaled = image.tile and image.tile[0].codec_name.startswith("ppm")
-    return int(np.ravel(image.tile[0].args)[-1]) if scaled and image.mode != "1" else None
+    tiles: Any = image.tile
+    scaled = tiles and tiles[0].codec_name.startswith("ppm") and image.mode != "1"
+    return int(np.ravel(tiles[0].args)[-1]) if scaled else None
 
 
 def _read(source: str | Path | io.BytesIO, kind: str) -> tuple[NDArray[np.uint8], Size]:
@@ -205,7 +206,7 @@ def _reduce_depth(image: ImageFile.ImageFile, source: str | Path | io.BytesIO, d
     Pillow keeps the upper 8 of 16 bits of colors, which leaves 12-bit colors almost black. For these the lower 8 bits
     are read as well, by swapping the bytes.
     """
-    key = None if image.mode == "RGBA" else image.info.get("transparency")
+    key: int | Sequence[int] | None = None if image.mode == "RGBA" else image.info.get("transparency")
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.asarray(image)
         values = values.view(np.uint32) if depth.stored == (1, 32) else values  # Pillow has no mode for these
@@ -230,7 +231,7 @@ def _reduce_bands(values: NDArray[np.uint16], colors: int) -> NDArray[np.uint8]:
     return np.concatenate(bands, -1)
 
 
-def _hide(pixels: NDArray[np.uint8], values: NDArray[Any], key: Any) -> Image.Image:
+def _hide(pixels: NDArray[np.uint8], values: NDArray[Any], key: int | Sequence[int] | None) -> Image.Image:
     """An image in which the color `key`, one of the values, is transparent."""
     if key is None:
         return Image.fromarray(pixels)

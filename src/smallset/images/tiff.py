@@ -60,12 +60,10 @@ def is_compressed(image: ImageFile.ImageFile) -> bool:
 
 def change_raw_modes(image: ImageFile.ImageFile, change: Callable[[str], str]) -> None:
     """Change Pillow's names of how the pixels are stored."""
-    image.tile = [
-        tile._replace(
-            args=(change(tile.args[0]), *tile.args[1:]) if isinstance(tile.args, tuple) else change(tile.args)
-        )
-        for tile in image.tile
-    ]
+    tiles: Any = image.tile
+    arguments = [(tile.args, ()) if isinstance(tile.args, str) else (tile.args[0], tile.args[1:]) for tile in tiles]
+    changed = [(change(mode), *rest) if rest else change(mode) for mode, rest in arguments]
+    image.tile = [tile._replace(args=args) for tile, args in zip(tiles, changed, strict=True)]
 
 
 def _select_page(image: TiffImagePlugin.TiffImageFile) -> None:
@@ -94,7 +92,8 @@ def _is_preview(tags: Tags) -> bool:
 def _find_obstacle(image: TiffImagePlugin.TiffImageFile, tags: Tags) -> str | None:
     """Why Pillow would read other colors than those in the file; None if it would not."""
     bits, packed = tags.get(BITS, (1,))[0], not is_compressed(image)
-    letters = "".join(tile.args[0] for tile in image.tile) if packed else ""
+    tiles: Any = image.tile
+    letters = "".join(tile.args[0] for tile in tiles) if packed else ""
     unread = packed and (tags.get(FILL_ORDER, 1) != 1 or not (letters.isalpha() and letters.isupper()))
     unread = unread or image.mode not in IN_PLANES or (image.mode == "RGBA" and EXTRA not in tags)
     ycbcr = packed and image.mode == "YCbCr"
