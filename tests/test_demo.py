@@ -63,7 +63,7 @@ def test_a_file_that_is_not_a_photo_is_answered_with_one_line(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as every command sets it
     client = browser.open_client(demo.make_routes("model", classifier))
     photo, huge = (encode("RGB", (64, 64), "JPEG"), encode("1", (10_000, 9_001), "PNG"))
-    files = [(b"", "it is empty"), (b"<svg onload=alert(1)>", "format"), (photo[:300], "does not decode")]
+    files = [(b"", "it is empty"), (b"<svg onload=alert(1)>", "an SVG drawing"), (photo[:300], "does not decode")]
     for content, words in [*files, (huge, "90,010,000 pixels")]:
         answer = client.post("/answer", content=content)
         assert (answer.status_code, answer.text.count("\n")) == (422, 0)
@@ -143,7 +143,8 @@ def test_a_browser_shows_the_predictions_and_sends_nothing(
         name = Path(prediction.file).name
         probabilities = [shown[name]["probabilities"][label] for label in classifier.classes]
         loose = name.startswith(("large-odd", "large.jpg")) or name.endswith(".webp")
-        tolerance = LOOSE_TOLERANCE if loose else TOLERANCE
+        converted = name.startswith(("wide-gamut", "gamma"))  # to sRGB: levels are rounded differently
+        tolerance = LOOSE_TOLERANCE if loose else 1e-3 if converted else TOLERANCE
         np.testing.assert_allclose(probabilities, prediction.probabilities, atol=tolerance, err_msg=name)
         if not loose:
             assert (shown[name]["verdict"] == "None of these") == prediction.unknown

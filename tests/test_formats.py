@@ -544,7 +544,8 @@ def test_pillow_still_needs_help(samples: Pixels, tags: Any, layout: Any, tmp_pa
     """When this fails, Pillow reads the file correctly, and smallset.images needs less."""
     path = tmp_path / "photo.tif"
     path.write_bytes(make_tiff((samples, tags), order=">", **layout))
-    assert np.abs(read_with_pillow(path) - decoding.decode(path)).max() > 2.5
+    alone, correct = read_with_pillow(path), decoding.decode(path)
+    assert alone.shape != correct.shape or np.abs(alone - correct).max() > 2.5
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
