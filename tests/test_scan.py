@@ -36,7 +36,7 @@ def test_first_bytes_decide_what_is_a_photo(tmp_path: Path) -> None:
     result = scan.scan(tmp_path)
     assert result.photos == ["1.jpg", "no extension", "phone.HEIC"]
     assert result.unreadable == {
-        "page.jpg": "does not decode as a photo: it starts with b'<html>', unlike any format of photos",
+        "page.jpg": "does not decode as a photo: it is a web page, which is not read: export it as a JPEG or PNG",
         "empty.png": "does not decode as a photo: it is empty",
     }
     assert result.all_photos() == ["1.jpg", "empty.png", "no extension", "page.jpg", "phone.HEIC"]

@@ -101,7 +101,8 @@ def _explain_header(kind: str, path: str | Path) -> str:
             Image.OPEN[kind][0](file, str(path)).close()
     except SyntaxError as error:
         parsing = isinstance(error.__cause__, (IndexError, TypeError, KeyError, EOFError, struct.error))
-        return broken if parsing else f"a {kind} that Pillow does not read: {error}"
+        incomplete = str(error) == "not identified by this driver"  # the header has no size
+        return broken if parsing or incomplete else f"a {kind} that Pillow does not read: {error}"
     except Exception:  # noqa: BLE001 - broken bytes raise many types
         return broken
     return broken

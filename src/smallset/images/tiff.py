@@ -115,8 +115,8 @@ def describe(path: str | Path) -> str:
         tags = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if 43 in head[2:4] else b""))
         file.seek(tags.next)
         tags.load(file)
-    found = {name: tags[tag] for tag, name in DESCRIBED.items() if tag in tags}
-    if not found:
+    present = {name: tags[tag] for tag, name in DESCRIBED.items() if tag in tags}
+    if not present:
         raise ValueError("no tags")
-    values = {name: ", ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in found.items()}
-    return "; ".join(f"{name} {value}" for name, value in values.items())
+    lists = {name: value if isinstance(value, tuple) else (value,) for name, value in present.items()}
+    return "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in lists.items())
