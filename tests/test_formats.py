@@ -357,8 +357,6 @@ def list_others() -> Iterator[Row]:
     yield Row("JPEG", "gray or colors, 8 bits", plain, lossy=True)
     twelve = plain[0][0].replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c")
     yield Row("JPEG", "12 bits", [(twelve, RGB, 1)])
-    lossless = plain[0][0].replace(b"\xff\xc0\0\x11", b"\xff\xf7\0\x11")
-    yield Row("JPEG", "JPEG-LS", [(lossless, RGB, 1)])
 
     exifs = [(make_chunk(b"eXIf", make_exif(turn)[6:]), turn) for turn in turns]
     samples = [(RGB, RGB), (GRAY, gray), (faded, on_white(RGB)), (mixed, on_white(gray))]
@@ -462,6 +460,7 @@ def list_others() -> Iterator[Row]:
 
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}
 FOREIGN = {
+    "JPEG-LS": b"\xff\xd8\xff\xf7\0\x0b",
     "JPEG XL": b"\xff\x0a",
     "JPEG XR": b"II\xbc\1",
     "Photoshop": b"8BPS\0\1",

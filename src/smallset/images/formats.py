@@ -10,7 +10,7 @@ HEAD = 64  # bytes, which are enough to identify every format
 # Pillow's name of each format, and how its files start. Left out are formats that run programs (EPS), draw (WMF) or
 # contain data (FITS).
 STARTS = {
-    "JPEG": rb"\xff\xd8\xff",
+    "JPEG": rb"\xff\xd8\xff(?!\xf7)",
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "GIF": rb"GIF8[79]a",
     "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # then the size of one of its headers
@@ -25,6 +25,7 @@ PATTERNS = {name: re.compile(start, re.DOTALL) for name, start in STARTS.items()
 
 # Formats that are not read -> how their files start.
 FOREIGN = {
+    "a JPEG-LS": rb"\xff\xd8\xff\xf7",
     "a JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
     "a JPEG XR": rb"II\xbc",
     "a Photoshop document": rb"8BPS",
