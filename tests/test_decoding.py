@@ -199,39 +199,6 @@ def test_a_png_with_broken_pixels_does_not_decode() -> None:
         decode(content[:33] + make_chunk(b"tEXt", b"a\0b", broken=True) + content[33:-2000])
 
 
-def make_png(colors: NDArray[Any]) -> bytes:
-    """One row of 3 or 4 colors of 16 bits, which Pillow cannot write."""
-    header = struct.pack(">IIBBBBB", len(colors), 1, 16, {3: 2, 4: 6}[colors.shape[1]], 0, 0, 0)
-    data = zlib.compress(b"\0" + colors.astype(">u2").tobytes())
-    chunks = [make_chunk(b"IHDR", header), make_chunk(b"IDAT", data), make_chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def make_tiff(colors: NDArray[Any], order: str) -> bytes:
-    """One row of 3 colors of 16 bits in a byte order."""
-    pixels = colors.astype(f"{order}u2").tobytes()
-    tags = [(256, 4, 1, 3), (257, 4, 1, 1), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300)]
-    tags += [(277, 3, 1, 3), (278, 4, 1, 1), (279, 4, 1, len(pixels))]
-    formats = [f"{order}HHI{'H2x' if tag[1:3] == (3, 1) else 'I'}" for tag in tags]
-    entries = b"".join(struct.pack(code, *tag) for code, tag in zip(formats, tags, strict=True))
-    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIH", 42, 8, len(tags)) + entries + bytes(4)
-    return (head.ljust(200, b"\0") + struct.pack(f"{order}HHH", 16, 16, 16)).ljust(300, b"\0") + pixels
-
-
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_white_is_the_end_of_the_smallest_range_with_all_values(bits: int) -> None:
-    top = (1 << bits) - 1
-    row = np.array([0, top // 2 + 1, top], np.uint16)
-    gray = Image.fromarray(row[None])
-    contents = [encode(gray, kind) for kind in ("PNG", "TIFF", "PPM")]
-    if bits >= 12:  # of colors with fewer bits, Pillow's upper 8 are nothing
-        colors, opaque = np.repeat(row[:, None], 3, 1), np.full((3, 1), 65535)
-        contents += [make_png(colors), make_png(np.hstack([colors, opaque]))]
-        contents += [make_tiff(colors, order) for order in "<>"]
-    for content in contents:
-        assert np.abs(decode(content)[0, :, 0].astype(int) - [0, 128, 255]).max() <= (bits == 16)
-
-
 @pytest.mark.parametrize(
     ("progressive", "side", "limit"), [(False, 17_000, "260,000,000"), (True, 10_000, "90,000,000")]
 )

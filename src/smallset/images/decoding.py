@@ -48,10 +48,11 @@ Size = tuple[int, int]  # width and height in px
 def decode(path: str | Path) -> NDArray[np.uint8]:
     """Decode a photo completely, upright, to RGB (height, width, 3).
 
-    Animations give their first frame, transparent pixels become white, and more than 8 bits are scaled to 8 (see
-    `_to_eight_bits`). A JPEG whose sides are at least 2 * MIN_SIDE px is halved, repeatedly, while it is decoded; then
-    a photo of more than LARGE pixels is reduced. Broken metadata are ignored. Pillow's own limit, MAX_IMAGE_PIXELS,
-    applies as well, unless `process.prepare` removed it. A SmallsetError says why a file does not decode.
+    Animations give their first frame, transparent pixels become white, colors become sRGB, and more than 8 bits are
+    scaled to 8 (see `_find_white`). A JPEG whose sides are at least 2 * MIN_SIDE px is halved, repeatedly, while it is
+    decoded; then a photo of more than LARGE pixels is reduced. Broken metadata are ignored. Pillow's own limit,
+    MAX_IMAGE_PIXELS, applies as well, unless `process.prepare` removed it. A SmallsetError says why a file does not
+    decode.
     """
     return decode_with_size(path)[0]
 
