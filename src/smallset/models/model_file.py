@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import sys
 import tempfile
 import threading
 import zipfile
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallset.datasets import names
-from smallset.pipeline import files, install
+from smallset.pipeline import files, install, process
 from smallset.pipeline.errors import SmallsetError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -71,6 +72,8 @@ def open_model(path: Path) -> tuple[Network, Metadata, Arrays]:
 def open_network(path: Path) -> Network:
     """Open a file of any network, such as a backbone, with all checks that do not concern classes."""
     with one_error(path):
+        if "tensorflow" not in sys.modules:
+            process.import_tensorflow()
         import keras
 
         with _open_zip(path) as file:

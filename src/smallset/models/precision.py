@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import keras
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from smallset.pipeline import provenance
+
+if TYPE_CHECKING:  # predictions of a network in the cache need no TensorFlow
+    import keras
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
 FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that have bfloat16 in hardware
@@ -22,6 +22,9 @@ def prepare(seed: int, precision: str) -> None:
     twice as fast, with the same accuracy. Other CPUs would emulate them slowly, so they use float32, like GPUs. Dense
     layers always use float32: between 1/2 and 1 bfloat16 has only 128 values, too few for probabilities.
     """
+    import keras
+    import tensorflow as tf
+
     in_hardware = not tf.config.list_physical_devices("GPU") and not FLAGS.isdisjoint(provenance.processor_flags())
     bfloat16 = precision == "auto" and in_hardware
     _settings.update(seed=seed, precision=precision, bfloat16=bfloat16)
@@ -41,7 +44,10 @@ def in_bfloat16() -> bool:
     return bool(_settings.get("bfloat16"))
 
 
-def suit(network: keras.Model) -> None:
+def suit(network: "keras.Model") -> None:
     """Enable bfloat16 to train a network, except one with depthwise convolutions: float32 is faster for those."""
+    import keras
+    import tensorflow as tf
+
     depthwise = any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in network._flatten_layers())
     tf.config.optimizer.set_experimental_options({BFLOAT16: in_bfloat16() and not depthwise})
