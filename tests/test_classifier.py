@@ -17,6 +17,7 @@ from smallset.datasets.dataset import Dataset
 from smallset.images import batches, decoding, resizing
 from smallset.models import convnets, model_file
 from smallset.models.classifier import Classifier, with_features
+from smallset.models.predictions import to_class_probabilities
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
@@ -42,7 +43,7 @@ def test_a_path_pixels_and_lists_give_the_same_prediction(classifier: Classifier
 def test_all_ways_give_the_probabilities_of_keras(classifier: Classifier, drawn: Dataset) -> None:
     (pixels, _) = next(iter(batches.load(drawn, 32, len(drawn))))
     np.testing.assert_array_equal(pixels, np.stack([classifier.resize(path) for path in drawn.paths]))
-    expected = convnets.to_class_probabilities(np.asarray(classifier.network(pixels, training=False)))
+    expected = to_class_probabilities(np.asarray(classifier.network(pixels, training=False)))
     stream = list(classifier.predict_paths(map(str, drawn.paths), batch_size=4))
     np.testing.assert_allclose([p.probabilities for p in stream], expected, atol=1e-6)
     predictions = classifier.predict_dataset(drawn)

@@ -4,25 +4,23 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar, cast, overload
+from typing import TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallset.datasets.dataset import Dataset
 from smallset.images import decoding, resizing
-from smallset.models import convnets, engine, model_file, network_cache
-from smallset.models.predictions import Predictions
+from smallset.models import engine, model_file, network_cache
+from smallset.models.model_file import Network
+from smallset.models.predictions import Predictions, to_class_probabilities
 from smallset.models.reference import COVERAGE, OOD_RATE, Reference
-from smallset.pipeline import provenance
+from smallset.pipeline import files, provenance
 from smallset.pipeline.errors import SmallsetError
-
-if TYPE_CHECKING:
-    import keras
 
 DIGITS = 16  # of a sha256 that model files keep: two of a million photos agree in them with a probability of 3e-8
 NO_ERRORS: Mapping[str, str] = MappingProxyType({})
@@ -66,7 +64,7 @@ class Classifier:
 
     # Pixels (n, size, size, 3), RGB in 0..255, to (n, 1) P(second class), or (n, classes). The network of a file is
     # opened when somebody asks for it, if the cache contains what predictions need.
-    network: "keras.Model" = field(repr=False)
+    network: Network = field(repr=False)
     classes: tuple[str, ...]  # in the order of the outputs
     temperature: float = 1.0  # what the logits have been divided by
     # The sha256, cut to 16 digits, of the photos for training and model selection.
@@ -86,8 +84,8 @@ class Classifier:
             ('cat', 'dog')
         """
         path = Path(path)
-        metadata, entry, network = model_file.read_metadata(path), network_cache.locate(path), None
-        if facts := entry.read():
+        metadata, entry, network = model_file.read_metadata(path), network_cache.read(path), None
+        if entry.facts:  # the whole file was checked when the entry was written
             arrays = model_file.read_arrays(path)
         else:
             network, metadata, arrays = model_file.open_model(path)
@@ -97,9 +95,7 @@ class Classifier:
             if width and with_features(network).output_shape[1] != width:
                 raise ValueError("its reference scores belong to another network")
         classifier = cls(network, metadata["classes"], metadata["temperature"], metadata["photos"], reference)
-        if facts:
-            classifier._facts = facts
-        if facts or network_cache.locate(path) == entry:  # the file may have been replaced while it was opened
+        if entry.facts or files.sha256(path) == entry.sha256:  # the file may have been replaced while it was opened
             classifier._entry = entry
         return classifier
 
@@ -167,7 +163,7 @@ class Classifier:
     def features_and_probabilities(self, pixels: Pixels) -> tuple[Pixels, Values]:
         """The input of the last layer, (n, d), and P(class), (n, classes), from one pass; d is 0 without such input."""
         values, outputs = self._step(pixels), self._facts.outputs
-        return values[:, outputs:], convnets.to_class_probabilities(values[:, :outputs])
+        return values[:, outputs:], to_class_probabilities(values[:, :outputs])
 
     def resize(self, photo: Photo) -> Pixels:
         """A photo as the network takes it, (size, size, 3), exactly as `images.batches` prepares it for training."""
@@ -179,27 +175,28 @@ class Classifier:
     @cached_property
     def _step(self) -> engine.Step:
         entry = self._entry
-        if entry is None:
-            return engine.compile_network(with_features(self._network))
-        if self._network is None:
+        if entry and self._network is None:
             if step := entry.compile():
                 return step
             self._network = entry.open_network()
-        return engine.compile_network(with_features(self._network), lambda model: entry.write(model, self._facts))
+        keep = partial(entry.write, self._facts) if entry else None
+        return engine.compile_network(with_features(self._network), keep)
 
-    @cached_property
+    @property
     def _facts(self) -> network_cache.Facts:
-        network = self._network
+        network, entry = self._network, self._entry
+        if entry and entry.facts:
+            return entry.facts
         return network_cache.Facts(network.name, int(network.input_shape[1]), int(network.output_shape[1]))
 
-    def _get_network(self) -> "keras.Model":
+    def _get_network(self) -> Network:
         """The network. From now on the cache is not used, because the caller may change the weights."""
         if self._network is None and self._entry:
             self._network = self._entry.open_network()
         self._entry = None
         return self._network
 
-    def _set_network(self, network: "keras.Model | None") -> None:
+    def _set_network(self, network: Network) -> None:
         self._network, self._entry = network, cast("network_cache.Entry | None", None)
 
     def _infer(self, pixels: Pixels) -> tuple[Values, Values, NDArray[np.floating]]:
@@ -247,7 +244,7 @@ Classifier.network = property(Classifier._get_network, Classifier._set_network) 
 load = Classifier.load  # smallset.load("models/fine_tuned.keras")
 
 
-def with_features(network: "keras.Model") -> "keras.Model":
+def with_features(network: Network) -> Network:
     """The network with the input of its last layer beside its output: (n, outputs + d).
 
     The last layer may be part of an inner model, as in the chapter's networks. d is 0 when its input is not (n, d).

@@ -5,18 +5,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallset.datasets.dataset import Dataset
 from smallset.models import precision
+from smallset.models.model_file import Network
 from smallset.pipeline import progress, provenance
-
-if TYPE_CHECKING:  # a network in the cache runs without them
-    import keras
-    import tensorflow as tf
 
 BATCH = 32  # photos per batch; changes speed and memory, not results
 PIECE = 4  # photos that one thread computes at a time, so that the activations stay in its processor's cache
@@ -27,7 +24,7 @@ Step = Callable[[Array], Array]  # (n, ...) to (n, ...), for any n
 Model = Any  # an openvino.Model
 
 
-def compile_network(network: "keras.Model", keep: Callable[[Model], object] | None = None) -> Step:
+def compile_network(network: Network, keep: Callable[[Model], object] | None = None) -> Step:
     """Compile a network for inference: a function of float32 rows (n, ...) that returns float32 rows (n, ...).
 
     A row's result does not depend on the other rows. The precision is the one that `precision.prepare` set. TensorFlow
@@ -38,7 +35,7 @@ def compile_network(network: "keras.Model", keep: Callable[[Model], object] | No
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)])
-    def step(rows: "tf.Tensor") -> "tf.Tensor":
+    def step(rows: tf.Tensor) -> tf.Tensor:
         return network(rows, training=False)
 
     if not tf.config.list_physical_devices("GPU"):
@@ -101,7 +98,7 @@ def open_core() -> Any:  # noqa: ANN401 - an openvino.Core
     return openvino.Core()
 
 
-def _convert(graph: "tf.types.experimental.ConcreteFunction") -> Model:
+def _convert(graph: Any) -> Model:  # noqa: ANN401 - a tf.types.experimental.ConcreteFunction
     """Let OpenVINO read the graph from a file with frozen weights.
 
     Its Python frontend fails on Python 3.13, takes twice as long, and adds outputs to networks such as EfficientNet.

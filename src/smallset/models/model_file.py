@@ -195,7 +195,7 @@ def _check_tensors(network: Network) -> None:
 
 
 def _check_classifier(network: Network, classes: Sequence[str]) -> None:
-    from smallset.models import convnets
+    from smallset.models.predictions import to_class_probabilities
 
     inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (network.inputs, network.outputs))
     size = inputs[0][1] if len(inputs[0]) == 4 else None
@@ -208,7 +208,7 @@ def _check_classifier(network: Network, classes: Sequence[str]) -> None:
     if getattr(activation, "__name__", "") == "linear":
         raise ValueError("expected a last layer with a sigmoid or softmax, found one without an activation")
     photo = np.full((1, size, size, 3), GREY, np.float32)
-    convnets.to_class_probabilities(np.asarray(network(photo, training=False)))
+    to_class_probabilities(np.asarray(network(photo, training=False)))
 
 
 def _check_metadata(*, classes: list[str], temperature: float, photos: list[str], **_: object) -> None:

@@ -3,12 +3,10 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from smallset.models.model_file import Network
 from smallset.pipeline import provenance
-
-if TYPE_CHECKING:  # predictions of a network in the cache need no TensorFlow
-    import keras
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
 FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that have bfloat16 in hardware
@@ -44,7 +42,7 @@ def in_bfloat16() -> bool:
     return bool(_settings.get("bfloat16"))
 
 
-def suit(network: "keras.Model") -> None:
+def suit(network: Network) -> None:
     """Enable bfloat16 to train a network, except one with depthwise convolutions: float32 is faster for those."""
     import keras
     import tensorflow as tf
