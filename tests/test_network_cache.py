@@ -54,6 +54,7 @@ def test_commands_need_no_tensorflow_when_the_cache_has_the_model(cache: Path, m
     first, second = (run("predict", model, folder, "--format", "csv") for _ in range(2))
     assert (first.returncode, second.returncode) == (1, 0), first.stderr + second.stderr
     assert second.stdout == first.stdout != ""
+    assert first.stderr == second.stderr == ""
     for command in (("evaluate", model, folder), ("suggest", model, folder)):
         done = run(*command)
         assert done.returncode == 0, done.stderr
@@ -66,14 +67,24 @@ def flip_a_bit(entry: Path) -> None:
     entry.write_bytes(content)
 
 
+def replace_by_a_folder(entry: Path) -> None:
+    entry.unlink()
+    entry.mkdir()
+
+
+def replace_the_cache_by_a_file(entry: Path) -> None:
+    shutil.rmtree(entry.parent)
+    entry.parent.write_text("")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         flip_a_bit,
         lambda entry: entry.write_bytes(entry.read_bytes()[:-1000]),
         lambda entry: files.write_arrays(entry, {"facts": np.array(["a", "b"])}),
-        lambda entry: (entry.unlink(), entry.mkdir()),
-        lambda entry: (shutil.rmtree(entry.parent), entry.parent.write_text("")),
+        replace_by_a_folder,
+        replace_the_cache_by_a_file,
     ],
 )
 def test_a_damaged_cache_changes_no_prediction(

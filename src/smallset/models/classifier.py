@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar, cast, overload
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,15 +189,16 @@ class Classifier:
             return entry.facts
         return network_cache.Facts(network.name, int(network.input_shape[1]), int(network.output_shape[1]))
 
+    def _set_network(self, network: Network) -> None:
+        self._network: Network = network
+        self._entry: network_cache.Entry | None = None
+
     def _get_network(self) -> Network:
         """The network. From now on the cache is not used, because the caller may change the weights."""
         if self._network is None and self._entry:
             self._network = self._entry.open_network()
         self._entry = None
         return self._network
-
-    def _set_network(self, network: Network) -> None:
-        self._network, self._entry = network, cast("network_cache.Entry | None", None)
 
     def _infer(self, pixels: Pixels) -> tuple[Values, Values, NDArray[np.floating]]:
         """Probabilities (n, classes), OOD scores (n,) and coordinates (n, k)."""

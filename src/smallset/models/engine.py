@@ -35,7 +35,7 @@ def compile_network(network: Network, keep: Callable[[Model], object] | None = N
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)])
-    def step(rows: tf.Tensor) -> tf.Tensor:
+    def step(rows: "tf.Tensor") -> "tf.Tensor":  # in quotes, because AutoGraph knows no local names
         return network(rows, training=False)
 
     if not tf.config.list_physical_devices("GPU"):
