@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from smallset.datasets.dataset import Dataset
 from smallset.models import convnets
 from smallset.models.classifier import Classifier
-from smallset.models.predictions import to_class_probabilities
+from smallset.models.probabilities import to_class_probabilities
 from smallset.models.reference import fit_reference
 from smallset.pipeline import params
 

@@ -17,7 +17,7 @@ from smallset.datasets.dataset import Dataset
 from smallset.images import batches, decoding, resizing
 from smallset.models import convnets, model_file
 from smallset.models.classifier import Classifier, with_features
-from smallset.models.predictions import to_class_probabilities
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 

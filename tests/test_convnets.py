@@ -7,7 +7,7 @@ import pytest
 from networks import BOOK, convnet
 
 from smallset.models import convnets
-from smallset.models.predictions import to_class_probabilities
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 

@@ -151,7 +151,7 @@ def test_models(tmp_path: Path) -> None:
     from networks import convnet
 
     from smallset.models import model_file
-    from smallset.models.predictions import to_class_probabilities
+    from smallset.models.probabilities import to_class_probabilities
 
     path = tmp_path / "model.keras"
     model_file.save(convnet(78, 3), path, {"classes": ["a", "b", "c"], "temperature": 1.0, "photos": []}, {})

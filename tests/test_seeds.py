@@ -12,7 +12,7 @@ from smallset.datasets.dataset import Dataset
 from smallset.features import activations
 from smallset.images import batches
 from smallset.models import convnets, model_file
-from smallset.models.predictions import to_class_probabilities
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.training import fitting, seeds, transfer

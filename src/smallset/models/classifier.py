@@ -17,7 +17,8 @@ from smallset.datasets.dataset import Dataset
 from smallset.images import decoding, resizing
 from smallset.models import engine, model_file, network_cache
 from smallset.models.model_file import Network
-from smallset.models.predictions import Predictions, to_class_probabilities
+from smallset.models.predictions import Predictions
+from smallset.models.probabilities import to_class_probabilities
 from smallset.models.reference import COVERAGE, OOD_RATE, Reference
 from smallset.pipeline import files, provenance
 from smallset.pipeline.errors import SmallsetError
@@ -172,6 +173,17 @@ class Classifier:
             raise SmallsetError(f"expected RGB pixels (height, width, 3), found an array of {pixels.shape}.")
         return resizing.resize(pixels, self.image_size)
 
+    def _set_network(self, network: Network) -> None:
+        self._network: Network = network
+        self._entry: network_cache.Entry | None = None
+
+    def _get_network(self) -> Network:
+        """The network. From now on the cache is not used, because the caller may change the weights."""
+        if self._network is None and self._entry:
+            self._network = self._entry.open_network()
+        self._entry = None
+        return self._network
+
     @cached_property
     def _step(self) -> engine.Step:
         entry = self._entry
@@ -188,17 +200,6 @@ class Classifier:
         if entry and entry.facts:
             return entry.facts
         return network_cache.Facts(network.name, int(network.input_shape[1]), int(network.output_shape[1]))
-
-    def _set_network(self, network: Network) -> None:
-        self._network: Network = network
-        self._entry: network_cache.Entry | None = None
-
-    def _get_network(self) -> Network:
-        """The network. From now on the cache is not used, because the caller may change the weights."""
-        if self._network is None and self._entry:
-            self._network = self._entry.open_network()
-        self._entry = None
-        return self._network
 
     def _infer(self, pixels: Pixels) -> tuple[Values, Values, NDArray[np.floating]]:
         """Probabilities (n, classes), OOD scores (n,) and coordinates (n, k)."""

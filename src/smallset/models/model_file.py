@@ -195,7 +195,7 @@ def _check_tensors(network: Network) -> None:
 
 
 def _check_classifier(network: Network, classes: Sequence[str]) -> None:
-    from smallset.models.predictions import to_class_probabilities
+    from smallset.models.probabilities import to_class_probabilities
 
     inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (network.inputs, network.outputs))
     size = inputs[0][1] if len(inputs[0]) == 4 else None

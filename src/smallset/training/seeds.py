@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smallset.features import activations
 from smallset.models import convnets, engine
-from smallset.models.predictions import to_class_probabilities
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.training import fitting, transfer

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smallset.features import activations
 from smallset.images import batches
 from smallset.models import convnets
-from smallset.models.predictions import to_class_probabilities
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting
