@@ -4,7 +4,7 @@ TensorFlow is imported where it is used: pytest's first process, which hands the
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,15 @@ def with_digests(photos: Dataset) -> Dataset:
     return replace(photos, table=photos.table.assign(sha256=[files.sha256(path) for path in photos.paths]))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def network_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of networks for the tests of this process and for the commands that they start."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMALLSET_CACHE", str(folder))
+        yield folder / "networks"
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Each test begins with the same seed and in float32, whatever stages have run in this process before."""
@@ -44,7 +53,8 @@ def seeded() -> None:
         sys.modules["keras"].utils.set_random_seed(0)
     if precision := sys.modules.get("smallset.models.precision"):
         precision._settings.clear()
-        precision.tf.config.optimizer.set_experimental_options({precision.BFLOAT16: False})
+    if precision and "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({precision.BFLOAT16: False})
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from smallset.datasets.dataset import Dataset
 from smallset.models import convnets
 from smallset.models.classifier import Classifier
+from smallset.models.probabilities import to_class_probabilities
 from smallset.models.reference import fit_reference
 from smallset.pipeline import params
 
@@ -36,7 +37,7 @@ def fit_classifier(dataset: Dataset, reference: bool = True) -> Classifier:
     kernel = (regression.coef_ / scaler.scale_).T
     head.set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
     if reference:
-        probabilities = convnets.to_class_probabilities(np.asarray(head(rows)))
+        probabilities = to_class_probabilities(np.asarray(head(rows)))
         classifier.reference = fit_reference(rows, rows, probabilities, dataset.labels)
     return classifier
 

@@ -9,13 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from networks import convnet, fit_classifier
 
 import smallset
 from smallset.datasets.dataset import Dataset
-from smallset.images import batches, decoding
+from smallset.images import batches, decoding, resizing
 from smallset.models import convnets, model_file
 from smallset.models.classifier import Classifier, with_features
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
@@ -41,7 +43,7 @@ def test_a_path_pixels_and_lists_give_the_same_prediction(classifier: Classifier
 def test_all_ways_give_the_probabilities_of_keras(classifier: Classifier, drawn: Dataset) -> None:
     (pixels, _) = next(iter(batches.load(drawn, 32, len(drawn))))
     np.testing.assert_array_equal(pixels, np.stack([classifier.resize(path) for path in drawn.paths]))
-    expected = convnets.to_class_probabilities(np.asarray(classifier.network(pixels, training=False)))
+    expected = to_class_probabilities(np.asarray(classifier.network(pixels, training=False)))
     stream = list(classifier.predict_paths(map(str, drawn.paths), batch_size=4))
     np.testing.assert_allclose([p.probabilities for p in stream], expected, atol=1e-6)
     predictions = classifier.predict_dataset(drawn)
@@ -51,6 +53,13 @@ def test_all_ways_give_the_probabilities_of_keras(classifier: Classifier, drawn:
     np.testing.assert_allclose(np.sort(predictions.ood_scores), classifier.reference.ood_scores, rtol=1e-3)
     with pytest.raises(SmallsetError, match="expected photos of the classes"):
         classifier.predict_dataset(replace(drawn, classes=("dog", "cat")))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 700), (97, 31), (224, 224), (640, 480), (1500, 999)])
+def test_photos_are_resized_to_the_bits_of_tensorflow(height: int, width: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for size in (1, 2, 32, 97, 180, 224, 333, 640):
+        np.testing.assert_array_equal(resizing.resize(pixels, size), tf.image.resize(pixels, (size, size)))
 
 
 def test_a_file_that_cannot_be_read_is_a_prediction_with_an_error(classifier: Classifier, drawn: Dataset) -> None:

@@ -7,6 +7,7 @@ import pytest
 from networks import BOOK, convnet
 
 from smallset.models import convnets
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 
@@ -60,12 +61,12 @@ def test_joined_parts_share_their_weights_and_the_head_has_those_that_the_book_p
 
 
 def test_a_sigmoid_becomes_two_columns_and_a_softmax_stays() -> None:
-    np.testing.assert_allclose(convnets.to_class_probabilities(np.array([[0.25]])), [[0.75, 0.25]])
+    np.testing.assert_allclose(to_class_probabilities(np.array([[0.25]])), [[0.75, 0.25]])
     rows = np.array([[0.2, 0.8], [0.5, 0.5]], np.float32)
-    np.testing.assert_array_equal(convnets.to_class_probabilities(rows), rows)
+    np.testing.assert_array_equal(to_class_probabilities(rows), rows)
 
 
 @pytest.mark.parametrize("values", [[[288.0]], [[np.nan]], [[0.2, 0.3]], [[-0.5, 1.5]], [[0.9, 0.9, 0.1]]])
 def test_other_values_are_refused(values: list[list[float]]) -> None:
     with pytest.raises(SmallsetError, match=r"not probabilities: expected values in 0\.\.1 with a sum of 1 per photo"):
-        convnets.to_class_probabilities(np.array(values))
+        to_class_probabilities(np.array(values))

@@ -150,7 +150,8 @@ def test_files(tmp_path: Path, contents: list[bytes], read: Callable[[Path], obj
 def test_models(tmp_path: Path) -> None:
     from networks import convnet
 
-    from smallset.models import convnets, model_file
+    from smallset.models import model_file
+    from smallset.models.probabilities import to_class_probabilities
 
     path = tmp_path / "model.keras"
     model_file.save(convnet(78, 3), path, {"classes": ["a", "b", "c"], "temperature": 1.0, "photos": []}, {})
@@ -159,7 +160,7 @@ def test_models(tmp_path: Path) -> None:
     def predict() -> None:
         network, metadata, _ = model_file.open_model(path)
         if network.input_shape[1] == 78:
-            rows = convnets.to_class_probabilities(np.asarray(network(pixels)))
+            rows = to_class_probabilities(np.asarray(network(pixels)))
             assert rows.shape == (2, len(metadata["classes"]))
 
     assert False in check(path, lambda random: damage_model(intact, random), predict)

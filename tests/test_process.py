@@ -20,7 +20,7 @@ MODULES = """
 import smallset.pipeline.stage, smallset.pipeline.cluster, smallset.datasets.dataset, smallset.features.store
 import smallset.models.predictions, smallset.models.reference
 assert settings() == before
-import smallset.backbones.registry, smallset.models.model_file, smallset.training.linear_probe
+import smallset.backbones.registry, smallset.models.classifier, smallset.training.linear_probe
 assert not {"keras", "tensorflow"} & {*sys.modules}
 """
 CLOSED = "import os; [os.close(number) for number in range(3)]; os.execv({python!r}, [{python!r}, '-c', {code!r}])"

@@ -12,6 +12,7 @@ from smallset.datasets.dataset import Dataset
 from smallset.features import activations
 from smallset.images import batches
 from smallset.models import convnets, model_file
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.training import fitting, seeds, transfer
@@ -108,6 +109,6 @@ def test_the_seed_of_the_stages_gives_the_model_of_fine_tune(
     keras.utils.set_random_seed(5)
     parts = train([frozen, last_block, convnets.book_head(SHAPE, 2, 4, 0.0)], 1, features)
     saved = convnets.join(train(parts, 2, data), "saved")
-    expected = convnets.to_class_probabilities(saved.predict(data.pixels, verbose=0))
+    expected = to_class_probabilities(saved.predict(data.pixels, verbose=0))
     np.testing.assert_allclose(same, expected, atol=1e-3)
     assert np.abs(other - expected).max() > 5e-3

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from smallset.pipeline import process, progress, text
+from smallset.pipeline import progress, text
 
 if TYPE_CHECKING:
     from smallset.models.classifier import Classifier, Prediction
 
 
 def load_classifier(path: Path) -> "Classifier":
-    """Load a model, without the messages that TensorFlow prints when it is imported."""
-    process.import_tensorflow()
+    """Load a model."""
     from smallset.models.classifier import Classifier
 
     return Classifier.load(path)

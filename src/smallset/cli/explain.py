@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smallset.cli import console, options
-from smallset.pipeline import text
+from smallset.pipeline import process, text
 from smallset.pipeline.errors import SmallsetError
 
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)]
@@ -29,6 +29,7 @@ def explain(model: options.Model, photo: Photo, output: Output = None, label: La
     from smallset.images import decoding
 
     pixels, classifier = decoding.decode(photo), console.load_classifier(model)
+    process.import_tensorflow()
     from smallset.reports import figures, gradcam
 
     figure, name, probability = gradcam.explain(classifier, pixels, label)

@@ -4,23 +4,23 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar, overload
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from smallset.datasets.dataset import Dataset
-from smallset.images import decoding
-from smallset.models import convnets, engine, model_file
+from smallset.images import decoding, resizing
+from smallset.models import engine, model_file, network_cache
+from smallset.models.model_file import Network
 from smallset.models.predictions import Predictions
+from smallset.models.probabilities import to_class_probabilities
 from smallset.models.reference import COVERAGE, OOD_RATE, Reference
-from smallset.pipeline import provenance
+from smallset.pipeline import files, provenance
 from smallset.pipeline.errors import SmallsetError
 
 DIGITS = 16  # of a sha256 that model files keep: two of a million photos agree in them with a probability of 3e-8
@@ -63,7 +63,9 @@ class Classifier:
         [True, True]
     """
 
-    network: keras.Model  # pixels (n, size, size, 3), RGB in 0..255, to (n, 1) P(second class), or (n, classes)
+    # Pixels (n, size, size, 3), RGB in 0..255, to (n, 1) P(second class), or (n, classes). The network of a file is
+    # opened when somebody asks for it, if the cache contains what predictions need.
+    network: Network = field(repr=False)
     classes: tuple[str, ...]  # in the order of the outputs
     temperature: float = 1.0  # what the logits have been divided by
     # The sha256, cut to 16 digits, of the photos for training and model selection.
@@ -82,12 +84,21 @@ class Classifier:
             >>> smallset.load("pets.keras").classes
             ('cat', 'dog')
         """
-        network, metadata, arrays = model_file.open_model(Path(path))
-        with model_file.one_error(Path(path)):
+        path = Path(path)
+        metadata, entry, network = model_file.read_metadata(path), network_cache.read(path), None
+        if entry.facts:  # the whole file was checked when the entry was written
+            arrays = model_file.read_arrays(path)
+        else:
+            network, metadata, arrays = model_file.open_model(path)
+        with model_file.one_error(path):
             reference = Reference.from_arrays(arrays)
-            if reference and with_features(network).output_shape[1] != network.output_shape[1] + len(reference.mean):
+            width = network.output_shape[1] + len(reference.mean) if network and reference else None
+            if width and with_features(network).output_shape[1] != width:
                 raise ValueError("its reference scores belong to another network")
-        return cls(network, metadata["classes"], metadata["temperature"], metadata["photos"], reference)
+        classifier = cls(network, metadata["classes"], metadata["temperature"], metadata["photos"], reference)
+        if entry.facts or files.sha256(path) == entry.sha256:  # the file may have been replaced while it was opened
+            classifier._entry = entry
+        return classifier
 
     def save(self, path: str | Path) -> None:
         """Write a .keras file, which Keras can load without smallset. Equal networks give equal bytes."""
@@ -97,7 +108,7 @@ class Classifier:
     @property
     def image_size(self) -> int:
         """The side, in px, of the square that photos are resized to."""
-        return int(self.network.input_shape[1])
+        return self._facts.image_size
 
     def has_seen(self, sha256s: Iterable[str]) -> list[bool]:
         """Whether each photo was used for training or model selection; False when the file does not say."""
@@ -146,25 +157,49 @@ class Classifier:
         """Predict all photos of a dataset; SmallsetError when its classes are not those of the classifier."""
         if dataset.classes != self.classes:
             raise SmallsetError(f"expected photos of the classes {self.classes}, found {dataset.classes}.")
-        steps = engine.predict_batches(self._infer, dataset, self.image_size, self.network.name)
+        steps = engine.predict_batches(self._infer, dataset, self.image_size, self._facts.name)
         probabilities, ood_scores = (np.concatenate(parts) for parts in [*zip(*steps, strict=True)][:2])
         return Predictions(dataset, probabilities, ood_scores)
 
     def features_and_probabilities(self, pixels: Pixels) -> tuple[Pixels, Values]:
         """The input of the last layer, (n, d), and P(class), (n, classes), from one pass; d is 0 without such input."""
-        values, outputs = self._step(pixels), self.network.output_shape[1]
-        return values[:, outputs:], convnets.to_class_probabilities(values[:, :outputs])
+        values, outputs = self._step(pixels), self._facts.outputs
+        return values[:, outputs:], to_class_probabilities(values[:, :outputs])
 
     def resize(self, photo: Photo) -> Pixels:
         """A photo as the network takes it, (size, size, 3), exactly as `images.batches` prepares it for training."""
         pixels = photo if isinstance(photo, np.ndarray) else decoding.decode(photo)
         if pixels.ndim != 3 or pixels.shape[2] != 3:
             raise SmallsetError(f"expected RGB pixels (height, width, 3), found an array of {pixels.shape}.")
-        return tf.image.resize(pixels, (self.image_size, self.image_size)).numpy()
+        return resizing.resize(pixels, self.image_size)
+
+    def _set_network(self, network: Network) -> None:
+        self._network: Network = network
+        self._entry: network_cache.Entry | None = None
+
+    def _get_network(self) -> Network:
+        """The network. From now on the cache is not used, because the caller may change the weights."""
+        if self._network is None and self._entry:
+            self._network = self._entry.open_network()
+        self._entry = None
+        return self._network
 
     @cached_property
     def _step(self) -> engine.Step:
-        return engine.compile_network(with_features(self.network))
+        entry = self._entry
+        if entry and self._network is None:
+            if step := entry.compile():
+                return step
+            self._network = entry.open_network()
+        keep = partial(entry.write, self._facts) if entry else None
+        return engine.compile_network(with_features(self._network), keep)
+
+    @property
+    def _facts(self) -> network_cache.Facts:
+        network, entry = self._network, self._entry
+        if entry and entry.facts:
+            return entry.facts
+        return network_cache.Facts(network.name, int(network.input_shape[1]), int(network.output_shape[1]))
 
     def _infer(self, pixels: Pixels) -> tuple[Values, Values, NDArray[np.floating]]:
         """Probabilities (n, classes), OOD scores (n,) and coordinates (n, k)."""
@@ -207,14 +242,17 @@ class Classifier:
         return Prediction(best, probability, probabilities, labels, float(ood_score), unknown, file, "", coordinates)
 
 
+Classifier.network = property(Classifier._get_network, Classifier._set_network)  # a dataclass cannot declare it
 load = Classifier.load  # smallset.load("models/fine_tuned.keras")
 
 
-def with_features(network: keras.Model) -> keras.Model:
+def with_features(network: Network) -> Network:
     """The network with the input of its last layer beside its output: (n, outputs + d).
 
     The last layer may be part of an inner model, as in the chapter's networks. d is 0 when its input is not (n, d).
     """
+    import keras
+
     operation, node, _ = network.output._keras_history
     below = operation._inbound_nodes[node].input_tensors
     if isinstance(operation, keras.Model):

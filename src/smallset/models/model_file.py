@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import sys
 import tempfile
 import threading
 import zipfile
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallset.datasets import names
-from smallset.pipeline import files, install
+from smallset.pipeline import files, install, process
 from smallset.pipeline.errors import SmallsetError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -71,6 +72,8 @@ def open_model(path: Path) -> tuple[Network, Metadata, Arrays]:
 def open_network(path: Path) -> Network:
     """Open a file of any network, such as a backbone, with all checks that do not concern classes."""
     with one_error(path):
+        if "tensorflow" not in sys.modules:
+            process.import_tensorflow()
         import keras
 
         with _open_zip(path) as file:
@@ -192,7 +195,7 @@ def _check_tensors(network: Network) -> None:
 
 
 def _check_classifier(network: Network, classes: Sequence[str]) -> None:
-    from smallset.models import convnets
+    from smallset.models.probabilities import to_class_probabilities
 
     inputs, outputs = ([tuple(tensor.shape) for tensor in tensors] for tensors in (network.inputs, network.outputs))
     size = inputs[0][1] if len(inputs[0]) == 4 else None
@@ -205,7 +208,7 @@ def _check_classifier(network: Network, classes: Sequence[str]) -> None:
     if getattr(activation, "__name__", "") == "linear":
         raise ValueError("expected a last layer with a sigmoid or softmax, found one without an activation")
     photo = np.full((1, size, size, 3), GREY, np.float32)
-    convnets.to_class_probabilities(np.asarray(network(photo, training=False)))
+    to_class_probabilities(np.asarray(network(photo, training=False)))
 
 
 def _check_metadata(*, classes: list[str], temperature: float, photos: list[str], **_: object) -> None:

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import keras
-import tensorflow as tf
-
+from smallset.models.model_file import Network
 from smallset.pipeline import provenance
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
@@ -22,6 +20,9 @@ def prepare(seed: int, precision: str) -> None:
     twice as fast, with the same accuracy. Other CPUs would emulate them slowly, so they use float32, like GPUs. Dense
     layers always use float32: between 1/2 and 1 bfloat16 has only 128 values, too few for probabilities.
     """
+    import keras
+    import tensorflow as tf
+
     in_hardware = not tf.config.list_physical_devices("GPU") and not FLAGS.isdisjoint(provenance.processor_flags())
     bfloat16 = precision == "auto" and in_hardware
     _settings.update(seed=seed, precision=precision, bfloat16=bfloat16)
@@ -41,7 +42,10 @@ def in_bfloat16() -> bool:
     return bool(_settings.get("bfloat16"))
 
 
-def suit(network: keras.Model) -> None:
+def suit(network: Network) -> None:
     """Enable bfloat16 to train a network, except one with depthwise convolutions: float32 is faster for those."""
+    import keras
+    import tensorflow as tf
+
     depthwise = any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in network._flatten_layers())
     tf.config.optimizer.set_experimental_options({BFLOAT16: in_bfloat16() and not depthwise})

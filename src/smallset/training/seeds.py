@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from smallset.features import activations
 from smallset.models import convnets, engine
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.training import fitting, transfer
@@ -53,7 +54,7 @@ def repeat(plan: Plan, test: activations.Cache, seeds: Sequence[int], checkpoint
     for seed in seeds[len(runs) :] if len(plan.data.train.views) else ():
         step = engine.compile_network(train(plan, seed, checkpoint.beside("run")))
         outputs = [step(rows.numpy()) for rows, _ in activations.load(test, batch_size=plan.p.batch_size)]
-        runs.append(convnets.to_class_probabilities(np.concatenate(outputs)).astype(np.float32))
+        runs.append(to_class_probabilities(np.concatenate(outputs)).astype(np.float32))
         checkpoint.write(checkpoint.read() | {"runs": np.array(runs)})
     return np.array(runs, np.float32).reshape(-1, *shape[1:])
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smallset.features import activations
 from smallset.images import batches
 from smallset.models import convnets
+from smallset.models.probabilities import to_class_probabilities
 from smallset.pipeline import params
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting
@@ -46,7 +47,7 @@ def fit(
     cached = data.validation.views[0, rows].astype(np.float32)
     check_features(convnets.join(frozen, "frozen"), pixels, cached)
     fitted = fitting.fit(part, activations.load, data.train, data.validation, p, run)
-    check_probabilities(network, pixels, convnets.to_class_probabilities(part.predict(cached, verbose=0)))
+    check_probabilities(network, pixels, to_class_probabilities(part.predict(cached, verbose=0)))
     return network, fitted
 
 
@@ -77,7 +78,7 @@ def check_features(network: keras.Model, pixels: NDArray[np.float32], cached: ND
 
 def check_probabilities(network: keras.Model, pixels: NDArray[np.float32], expected: NDArray[np.float64]) -> None:
     """SmallsetError when a network's probabilities for photos differ from expected ones, (n, classes)."""
-    difference = convnets.to_class_probabilities(network.predict(pixels, verbose=0)) - expected
+    difference = to_class_probabilities(network.predict(pixels, verbose=0)) - expected
     _check(float(np.abs(difference).max(axis=1).mean()), "probabilities")
 
 
