@@ -92,7 +92,7 @@ def test_the_report_of_a_project_contains_what_the_tables_say(project: Path) -> 
     assert "corrections.csv changed the labels of 3 photos and left out 1. None of them is a test photo." in words
     assert "Cross-validation over all 72 photos gives 0.800 (0.700–0.875)" in words
     assert "More photos would help: with twice as many training photos, the linear probe would reach" in words
-    assert "class precision recall f1 n" in words
+    assert "class precision recall recall_low recall_high f1 n" in words
     assert "image_size val_loss selected 128 0.4 True" in words
     assert "seed: 1337 precision: auto linear_probe: C: - 0.1" in words
 
