@@ -70,7 +70,7 @@ def build_context(run: results.Results) -> dict[str, Any]:
         "choice": comparison.describe_choice(run.models, pairs),
         "is_better": comparison.judge(best) == "better",  # than the baseline
         "relations": relations,
-        "rivals": {kind: [model for model in relations if relations[model] == kind] for kind in relations.values()},
+        "rivals": {kind: [model for model in relations if relations[model] == kind] for kind in ("worse", "equal")},
         "learning": run.table("linear_probe/learning_curve"),
         "calibrated": len(calibration) == 2,  # before and after the temperature
         "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
