@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from smallset.evaluation.comparison import Model
 from smallset.models.predictions import Predictions
 from smallset.pipeline.errors import SmallsetError
 
-SCORES = {"accuracy": 0.75, "loss": 0.5, "brier": 0.2, "ece": 0.1, "ece_null_p95": 0.3, "auc": 0.8, "f1": 0.7, "n": 4}
+SCORES: dict[str, Any] = {"accuracy": 0.75, "loss": 0.5, "brier": 0.2, "ece": 0.1, "ece_null_p95": 0.3, "auc": 0.8}
+SCORES |= {"f1": 0.7, "n": 4}
 SCORES |= {"balanced_accuracy": 0.7, "groups": 4, "low": 0.301, "high": 0.954, "val_accuracy": 0.8, "val_loss": 0.4}
 SCORES |= {"baseline": 0.5, "baseline_p": 0.5, "baseline_class": "dog"}
 COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]

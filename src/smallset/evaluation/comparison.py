@@ -161,14 +161,14 @@ def count_photos(row: Mapping[Hashable, Any]) -> str:
     return f"{row['n']:,} test photos" + (f" of {row['groups']:,} groups" if row["groups"] < row["n"] else "")
 
 
-def judge(row: Mapping[Hashable, Any]) -> str:
+def judge(row: Mapping[Any, Any]) -> str:
     """Whether a model is `better` than the baseline on the test photos, `no better`, or `worse`."""
     if row["baseline_p"] >= significance.ALPHA:
         return "no better"
     return "better" if row["accuracy"] > row["baseline"] else "worse"
 
 
-def describe_baseline(row: Mapping[Hashable, Any]) -> str:
+def describe_baseline(row: Mapping[Any, Any]) -> str:
     """A sentence: how many more test photos a model gets right than the baseline does."""
     constant = round(row["baseline"] * row["n"])
     gain = round(row["accuracy"] * row["n"]) - constant

@@ -176,6 +176,7 @@ def write_evaluation(
     folder: Path,
     name: str,
     train: Dataset | None = None,
+    /,
     **more: float,
 ) -> None:
     """Write `folder`/`name`.json, with the numbers `more`, and the tables in `folder`/`name`/.
