@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ COLUMNS = {  # of the table in compare.md and in the report, with what they mean
     INTERVAL: "contains the accuracy on more photos of the same kind with 95 % confidence (Wilson; clustered by group)",
     BALANCED: METRICS["balanced_accuracy"].meaning,
     BASELINE: "accuracy of always answering the most frequent class of the training photos, and whether the model is "
-    "better (McNemar's exact test)",
+    "better (McNemar's exact test; clustered by group)",
     SEEDS: "accuracy over several trainings with a seed each, including that of the saved model",
     "validation loss": "cross-entropy on the validation photos, by which a model is selected: lower is better",
 } | {metric.column: metric.meaning for metric in METRICS.values() if metric.column}
@@ -156,7 +156,7 @@ def describe_choice(table: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     return [*sentences, *([note] if better else []), *identical]
 
 
-def count_photos(row: Mapping[Hashable, Any]) -> str:
+def count_photos(row: Mapping[Any, Any]) -> str:
     """The number of test photos of a model and, if there are groups, of these."""
     return f"{row['n']:,} test photos" + (f" of {row['groups']:,} groups" if row["groups"] < row["n"] else "")
 
@@ -179,7 +179,7 @@ def describe_baseline(row: Mapping[Any, Any]) -> str:
     return f"{answer}, {difference}: {chance} ({p})."
 
 
-def explain_baseline(row: Mapping[Hashable, Any]) -> str:
+def explain_baseline(row: Mapping[Any, Any]) -> str:
     """A sentence: why a model is not better than the baseline."""
     reasons = []
     if row["groups"] < FEW:
@@ -205,7 +205,7 @@ def relate(pairs: pd.DataFrame, name: str) -> dict[str, str]:
     return relations
 
 
-def format_row(row: Mapping[Hashable, Any]) -> dict[str, str]:
+def format_row(row: Mapping[Any, Any]) -> dict[str, str]:
     """A row of `compare_models` in the COLUMNS."""
     spread = "–" if pd.isna(row["seeds"]) else f"{row['mean']:.4f} ± {row['sd']:.4f} ({row['seeds']:.0f})"
     cells = {"model": row["model"], INTERVAL: f"{row['low']:.3f}–{row['high']:.3f}", SEEDS: spread}
