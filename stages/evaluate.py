@@ -16,10 +16,10 @@ def main() -> None:
     name, p = sys.argv[1], stage.load_params()
     precision.prepare(p.seed, p.precision)
     dataset, classifier = Dataset.read(), Classifier.load(f"models/{name}.keras")
-    dataset = dataset.take((dataset.table["split"] != "train").to_numpy())
+    train, dataset = dataset.train, dataset.take((dataset.table["split"] != "train").to_numpy())
     metrics.warn_if_seen(classifier.has_seen(dataset.test.sha256))
     predictions = classifier.predict_dataset(dataset)
-    metrics.write_evaluation(predictions, classifier.reference, classifier.temperature, Path("metrics"), name)
+    metrics.write_evaluation(predictions, classifier.reference, classifier.temperature, Path("metrics"), name, train)
 
 
 stage.run(main)

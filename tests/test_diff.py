@@ -53,6 +53,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         for model, misses in wrong.items():
             predicted = ["another" if file in misses else label for file, label in photos.items()]
             rows = pd.DataFrame({"file": [*photos], "actual": [*photos.values()], "predicted": predicted})
+            rows["probability"] = 0.9
             files.write_csv(METRICS / model / "predictions.csv", rows)
 
     return results

@@ -9,7 +9,7 @@ import pytest
 from arrays import dataset
 from numpy.typing import NDArray
 
-from smallset.evaluation import comparison, metrics
+from smallset.evaluation import comparison, metrics, significance
 from smallset.models.predictions import Predictions
 from smallset.models.reference import Reference
 from smallset.pipeline.errors import SmallsetError
@@ -30,7 +30,16 @@ def test_metrics_of_four_photos() -> None:
     results = metrics.measure(LABELS, two(SECOND))
     assert results.pop("ece_null_p95") == round(metrics.ece_null_p95(LABELS, two(SECOND)), 6)
     loss, brier = -np.log([0.9, 0.4, 0.4, 0.9]).mean(), (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4
-    expected = {"accuracy": 0.5, "loss": loss, "brier": brier, "ece": 0.35, "auc": 0.75, "f1": 0.5, "n": 4}
+    expected = {
+        "accuracy": 0.5,
+        "loss": loss,
+        "brier": brier,
+        "ece": 0.35,
+        "auc": 0.75,
+        "f1": 0.5,
+        "n": 4,
+        "balanced_accuracy": 0.5,
+    }
     assert results == pytest.approx(expected, abs=1e-6)
     corners = metrics.roc(dataset(LABELS), two(SECOND))[["false_positive_rate", "true_positive_rate"]].to_numpy()
     assert corners[[0, -1]].tolist() == [[0, 0], [1, 1]]
@@ -49,6 +58,26 @@ def test_metrics_of_three_classes() -> None:
     np.testing.assert_allclose(rows[["precision", "recall", "n"]].T, np.array([[1, 0.5, 1], [0.5, 1, 1], [2, 1, 1]]))
     assert rows["f1"].mean() == pytest.approx(results["f1"], abs=1e-6)
     assert set(metrics.roc(photos, probabilities)["class"]) == {"a", "b", "c"}
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one_and_a_constant_answer_is_the_baseline() -> None:
+    photos = dataset([0] * 12 + [1] * 4 + [2], ["train"] * 2 + ["test"] * 15, [*"xyaaaaabbbbbccccd"])
+    constant = np.tile([0.8, 0.1, 0.1], (15, 1))
+    results = metrics.measure_photos(photos.test, constant, photos.train)
+    assert (results["accuracy"], results["baseline"]) == pytest.approx((10 / 15, 10 / 15), abs=1e-6)
+    assert results["balanced_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+    assert (results["baseline_class"], results["baseline_p"], results["n"], results["groups"]) == ("a", 1, 15, 4)
+    assert results["low"] < significance.wilson_interval(10 / 15, 15)[0]  # groups are right or wrong together
+    perfect = metrics.measure_photos(photos.test, np.eye(3)[photos.test.labels], photos.train)
+    assert perfect["baseline_p"] == 0.5  # only two groups differ: both signs of two, of four
+    ungrouped = metrics.measure_photos(dataset([0] * 10 + [1] * 6), np.eye(2)[[0] * 10 + [1] * 6])
+    assert ungrouped["baseline_p"] == pytest.approx(2 / 2**6)
+    rows = metrics.per_class(photos.test, constant)
+    assert rows["recall"].tolist() == [1, 0, 0]
+    assert (rows["recall_low"] <= rows["recall"]).all()
+    assert (rows["recall_high"] >= rows["recall"]).all()
+    absent = metrics.per_class(photos.test.take(range(10)), constant[:10])
+    assert absent["recall_low"].isna().tolist() == [False, True, True]
 
 
 def test_extreme_probabilities() -> None:

@@ -17,7 +17,10 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
 
+from smallset.datasets.dataset import Dataset
+from smallset.evaluation import comparison, metrics
 from smallset.models.classifier import Classifier
+from smallset.models.predictions import Predictions
 from smallset.pipeline import files, params, stage, text
 from smallset.pipeline.errors import SmallsetError
 from smallset.reports import charts, figures, rendering, report, results, thumbnails
@@ -92,7 +95,7 @@ def test_the_report_of_a_project_contains_what_the_tables_say(project: Path) -> 
     assert "corrections.csv changed the labels of 3 photos and left out 1. None of them is a test photo." in words
     assert "Cross-validation over all 72 photos gives 0.800 (0.700–0.875)" in words
     assert "More photos would help: with twice as many training photos, the linear probe would reach" in words
-    assert "class precision recall f1 n" in words
+    assert "class precision recall recall_low recall_high f1 n" in words
     assert "image_size val_loss selected 128 0.4 True" in words
     assert "seed: 1337 precision: auto linear_probe: C: - 0.1" in words
 
@@ -169,15 +172,16 @@ def test_a_difference_from_the_previous_run_is_shown(project: Path, copy: Path) 
 
 
 def test_the_summary_names_the_model_the_issues_and_the_page(copy: Path) -> None:
-    name, score, more, issues, page = report.write(PARAMS, copy).splitlines()
+    name, score, baseline, more, issues, page = report.write(PARAMS, copy).splitlines()
     assert name == "copy: Use fine_tuned: it has the lowest loss on the validation photos."
     assert score.startswith("It gets ")
+    assert re.fullmatch(r"Always answering cat gets 12 right \(0\.500\), .* fewer than fine_tuned: more .*\.", baseline)
     assert "with twice as many training photos" in more
     assert issues.startswith("Issues in the photos: 2 pairs of duplicates in two splits, 1 pair of duplicates in one")
     assert page == f"The report: {copy / 'plots/report.html'}"
     files.write_csv(copy / "metrics/issues.csv", results.Results(copy).table("issues")[:0])
     files.write_csv(copy / "metrics/label_issues.csv", results.Results(copy).table("label_issues")[:0])
-    assert report.write(PARAMS, copy).splitlines()[3] == "Issues in the photos: none."
+    assert report.write(PARAMS, copy).splitlines()[4] == "Issues in the photos: none."
 
 
 def test_the_stage_compares_with_the_models_of_another_pipeline(
@@ -333,6 +337,37 @@ def test_corrections_of_test_photos_are_named(copy: Path) -> None:
     assert (
         "corrections.csv changed the labels of 5 photos and left out 1. 2 of them are test photos, so earlier" in words
     )
+
+
+def test_a_model_that_is_no_better_than_a_constant_answer_is_not_recommended(copy: Path) -> None:
+    photos = results.Results(copy).dataset  # with skewed classes, groups, and a fine-tuning that changed nothing
+    position = photos.table.groupby("split").cumcount()
+    labels, groups = np.where(position % 8 == 0, NAME, "cat"), "day " + (position // 4).astype(str)
+    skewed = Dataset(photos.table.assign(label=labels, group=groups), (NAME, "cat"))
+    second = np.where(position < 4, 0.2, 0.8)
+    predictions = Predictions(skewed, np.stack([1 - second, second], axis=1), np.full(len(skewed), np.nan))
+    skewed.write(copy / "metrics/photos.csv")
+    for model in fabricate.PROJECT:
+        metrics.write_evaluation(predictions, None, 1.0, copy / "metrics", model)
+    models = comparison.read_models(copy / "metrics", [*fabricate.PROJECT])
+    comparison.write_comparison(models, copy / "metrics", copy / "plots")
+    page = render(copy)
+    words, card = flatten(page), " ".join(fill(copy, "model-card.md").split())
+    markdown = (copy / "plots/compare.md").read_text(encoding="utf-8")
+    assert "linear_probe gets 19 of 24 test photos of 6 groups right, no better than always answering cat" in words
+    assert page.title is not None
+    assert "19 of 24 test photos right, no more than a constant answer" in page.title.text
+    for sentence in (
+        "No model is recommended: linear_probe has the lowest loss on the validation photos, but it is no better than ",
+        "Always answering cat gets 21 right (0.875), 2 more than linear_probe: no more than chance (p = 1).",
+        "24 test photos of 6 groups are few, so that only a large difference is more than chance; 88 % of the test",
+        "fine_tuned is identical to linear_probe.",
+    ):
+        assert all(sentence in document for document in (words, card, markdown))
+    assert "19 of 24 test photos of 6 groups are right, which is no better than always answering cat." in card
+    assert "fine_tuned: 0.7917" in card
+    assert ", identical" in card
+    assert "Use linear_probe" not in words + card
 
 
 def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:

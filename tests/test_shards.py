@@ -193,6 +193,11 @@ def test_evaluate_gives_the_numbers_of_a_local_run_in_any_place(tmp_path: Path, 
     assert local.exit_code == 1, local.output
     results = json.loads(local.stdout)
     assert results["n"] == 12
+    assert results["low"] < results["accuracy"] < results["high"]
+    assert results["accuracy"] == pytest.approx(sum(results["recall"].values()) / 2, abs=1e-6)
+    assert "Always answering cat gets 6 right (0.500)" in local.stderr
+    assert f"  cat: {results['recall']['cat']:.3f} of 6 photos (95 % interval " in local.stderr
+    assert all(f"\n  {key}: " in local.stderr for key in results)  # explained in words
     bucket = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(f"{labeled}/", f"/{bucket.removeprefix('memory://')}/photos/", recursive=True)
     for source, target in ((str(labeled), f"file://{tmp_path}/to-url"), (f"{bucket}/photos", f"{bucket}/labels")):

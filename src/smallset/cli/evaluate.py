@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def evaluate(
     ray_address: options.RayAddress = None,
     batch_size: options.BatchSize = 32,
 ) -> None:
-    """Measure a model on labeled photos and print the metrics as JSON.
+    """Measure a model on labeled photos: print the metrics as JSON, and on stderr what they mean.
 
     The class folders must be among the model's classes. Files that cannot be read are named on stderr and do not
     count. A warning tells how many photos the model was trained on.
@@ -69,15 +69,35 @@ def evaluate(
     dataset = Dataset(readable[["file", "label"]].assign(split="test", group="", sha256=""), tuple(classes))
     probabilities = np.stack([*readable["probabilities"]])
     reference = Reference.from_arrays(model_file.read_arrays(model))
-    results = metrics.measure(dataset.labels, probabilities)
+    per_class = metrics.per_class(dataset, probabilities)
+    results = metrics.measure_photos(dataset, probabilities)
     results |= metrics.measure_unknown(readable["ood_score"].to_numpy(np.float64), reference)
+    recall = zip(per_class["class"], per_class["recall"], per_class["n"], strict=True)
+    results["recall"] = {label: round(share, 6) if n else None for label, share, n in recall}
+    _explain(results, per_class, model.stem)
     print(json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False))
     if target is not None:
-        target.write("per_class.csv", files.format_csv(metrics.per_class(dataset, probabilities)).encode())
+        target.write("per_class.csv", files.format_csv(per_class).encode())
         if not in_shards:
             predictions = metrics.list_predictions(dataset, probabilities)
             target.write("predictions.csv", files.format_csv(predictions).encode())
     raise typer.Exit(int(len(readable) < len(table)))
+
+
+def _explain(results: dict[str, Any], per_class: pd.DataFrame, model: str) -> None:
+    """Print the accuracy and the recall of each class with their intervals, the baseline, and what the keys mean."""
+    from smallset.evaluation import comparison, metrics
+
+    score = f"{results['accuracy']:.3f} (95 % interval {results['low']:.3f}–{results['high']:.3f})"
+    notes = [f"Accuracy on {results['n']:,} photos: {score}. Balanced accuracy: {results['balanced_accuracy']:.3f}."]
+    notes += [
+        comparison.describe_baseline(results | {"model": model}),
+        "Recall, the share of each class that is right:",
+    ]
+    for name, _, recall, low, high, _, n in per_class.itertuples(index=False, name=None):
+        interval = f"{recall:.3f} of {text.counted(n, 'photo')} (95 % interval {low:.3f}–{high:.3f})"
+        notes.append(f"  {name}: {interval if n else 'no photos'}")
+    console.print_notes([*notes, "The keys:", *(f"  {key}: {metrics.MEANINGS[key]}" for key in results)])
 
 
 def _label_by_folder(photos: "PhotoList", classes: list[str]) -> list[str]:

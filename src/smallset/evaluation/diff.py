@@ -78,7 +78,7 @@ def compare(before: Run, now: Run) -> dict[str, Any]:
     if first != second:
         pairs[f"the best model ({first} before, {second} now)"] = (first, second)
     both = old[first].index.intersection(new[second].index)
-    models = [_compare_model(name, old[a][both], new[b][both]) for name, (a, b) in pairs.items() if len(both)]
+    models = [_compare_model(name, old[a].loc[both], new[b].loc[both]) for name, (a, b) in pairs.items() if len(both)]
     counts = {"before": len(old[first]), "now": len(new[second]), "both": len(both)}
     return {"photos": photos, "labels": [*_describe_labels(before, now)], "test_photos": counts, "models": models}
 
@@ -95,7 +95,7 @@ def describe(content: dict[str, Any]) -> str:
     return "\n".join(["\n- ".join(["Photos since the earlier run:", *photos]), "\n- ".join(models)])
 
 
-def _score_models(run: Run) -> tuple[dict[str, pd.Series], str]:
+def _score_models(run: Run) -> tuple[dict[str, pd.DataFrame], str]:
     """Which test photos each model gets right, and the best model; compare.csv may have models of other pipelines."""
     table = run["compare"]
     table = table[[f"{model}/predictions" in run for model in table["model"]]]
@@ -113,9 +113,10 @@ def _describe_labels(before: Run, now: Run) -> Iterator[str]:
         yield f"{changed} of {len(both)} test photos of both runs have another label; models are not compared on these."
 
 
-def _compare_model(name: str, before: pd.Series, now: pd.Series) -> dict[str, Any]:
-    old, new, lost, won = before.mean(), now.mean(), int((before & ~now).sum()), int((now & ~before).sum())
-    p = significance.mcnemar(lost, won)
+def _compare_model(name: str, before: pd.DataFrame, now: pd.DataFrame) -> dict[str, Any]:
+    old, new, gains = before["right"].mean(), now["right"].mean(), now["right"].astype(int) - before["right"]
+    lost, won = int((gains < 0).sum()), int((gains > 0).sum())
+    p = significance.compare_answers(gains, now["group"])
     verdict = ("better" if won > lost else "worse") if p < significance.ALPHA else "no more than chance"
     counts = f"{won} photos right that were wrong, {lost} wrong that were right, p = {p:.2g}"
     summary = f"{name}: accuracy {old:.4f} before, {new:.4f} now; {verdict} ({counts})."

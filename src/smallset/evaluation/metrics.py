@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from scipy import special, stats
 from sklearn import metrics
 
 from smallset.datasets.dataset import Dataset
+from smallset.evaluation import significance
 from smallset.models.predictions import Predictions
 from smallset.models.reference import Reference
 from smallset.pipeline import files
@@ -34,6 +35,12 @@ Scores = NDArray[np.float64]  # (n,)
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:
     """The share of photos whose most probable class is the label."""
     return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean recall of the classes that have photos, so that a rare class counts as much as a frequent one."""
+    predicted, present = probabilities.argmax(axis=1), np.unique(labels)
+    return float(metrics.recall_score(labels, predicted, labels=present, average="macro", zero_division=0))
 
 
 def loss(labels: Labels, probabilities: Probabilities) -> float:
@@ -78,14 +85,32 @@ class Metric(NamedTuple):
 # A metric that is added here appears in metrics/MODEL.json, compare.csv, calibration.csv, compare.md and the report.
 METRICS = {
     "accuracy": Metric(accuracy, "accuracy", "share of the test photos that the model gets right", ".4f"),
+    "balanced_accuracy": Metric(
+        balanced_accuracy, "balanced accuracy", "mean recall of the classes; a constant answer has 1 / classes", ".4f"
+    ),
     "loss": Metric(loss, "loss", "cross-entropy on the test photos"),
     "brier": Metric(  # half the mean squared distance between probabilities and labels, 0..1 (Brier 1950)
-        lambda labels, p: float(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1).mean() / 2)
+        lambda labels, p: float(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1).mean() / 2),
+        meaning="mean squared distance of the probabilities from the labels, 0..1: lower is better",
     ),
     "ece": Metric(ece, "ECE", "expected calibration error: how far its probabilities are from how often it is right"),
     "ece_null_p95": Metric(ece_null_p95, "ECE by chance", "an ECE below it is no evidence of wrong probabilities"),
-    "auc": Metric(auc),
-    "f1": Metric(lambda labels, p: float(_score_classes(labels, p)[2].mean())),  # the mean of the classes
+    "auc": Metric(auc, meaning="area under the ROC curve, mean of the classes: 0.5 for guesses, 1 at best"),
+    "f1": Metric(
+        lambda labels, p: float(_score_classes(labels, p)[2].mean()),
+        meaning="mean of the classes' F1 scores, each the harmonic mean of precision and recall",
+    ),
+}
+MEANINGS = {name: metric.meaning for name, metric in METRICS.items()} | {
+    "n": "number of photos",
+    "groups": "number of groups of these photos; a photo without a group counts as one",
+    "low": "lower end of the 95 % interval of the accuracy: Wilson's, or if photos form groups, clustered by group",
+    "high": "upper end of this interval",
+    "baseline": "accuracy of always answering baseline_class",
+    "baseline_p": "probability of so large a difference between accuracy and baseline by chance (McNemar's exact test)",
+    "baseline_class": "the most frequent class",
+    "unknown": "share of photos that the model flags as unknown",
+    "recall": "share of the photos of each class that the model gets right",
 }
 
 
@@ -95,15 +120,33 @@ def measure(labels: Labels, probabilities: Probabilities) -> dict[str, float | N
     return {**{name: None if value is None else round(value, 6) for name, value in values.items()}, "n": len(labels)}
 
 
+def measure_photos(photos: Dataset, probabilities: Probabilities, train: Dataset | None = None) -> dict[str, Any]:
+    """What `measure` returns, the interval of the accuracy, and the `baseline`, as MEANINGS explains.
+
+    The most frequent class is that of the photos `train`, or else that of the measured photos.
+    """
+    labels, groups = photos.labels, photos.table["group"]
+    majority = int(np.bincount((train or photos).labels).argmax())
+    right, constant = probabilities.argmax(axis=1) == labels, labels == majority
+    p = significance.compare_answers(right.astype(np.int64) - constant, groups)
+    low, high = significance.estimate_interval(right, groups)
+    numbers = {"low": low, "high": high, "baseline": float(constant.mean()), "baseline_p": p}
+    results = measure(labels, probabilities) | {"groups": len(np.unique(significance.number_groups(groups)))}
+    results |= {name: float(f"{value:.6g}") for name, value in numbers.items()}
+    return results | {"baseline_class": photos.classes[majority]}
+
+
 def measure_unknown(ood_scores: Scores, reference: Reference | None) -> dict[str, float]:
     """`unknown`: the share of photos that the model flags as unknown; nothing for a model without a reference."""
     return {} if reference is None else {"unknown": round(float(reference.is_unknown(ood_scores).mean()), 6)}
 
 
-def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, float | None]:
+def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, Any]:
     """Measure a classifier on the test photos of a dataset, or on all photos when none is a test photo.
 
-    Returns the METRICS, the number of photos `n`, and `unknown`, the share of photos that the classifier does not know.
+    Returns the METRICS, the number of photos `n` and of `groups`, the 95 % interval of the accuracy (`low`, `high`),
+    `baseline`, the accuracy of always answering the most frequent class (`baseline_class`), with the probability of so
+    large a difference by chance (`baseline_p`), and `unknown`, the share of photos that the classifier does not know.
 
     Examples:
         >>> smallset.evaluate(classifier, photos)
@@ -114,7 +157,7 @@ def evaluate(classifier: "Classifier", dataset: Dataset) -> dict[str, float | No
         raise SmallsetError("evaluate: expected photos with labels, found none.")
     warn_if_seen(classifier.has_seen(test.sha256))
     predictions = classifier.predict_dataset(test)
-    results = measure(test.labels, predictions.probabilities)
+    results = measure_photos(test, predictions.probabilities, dataset.train)
     return results | measure_unknown(predictions.ood_scores, classifier.reference)
 
 
@@ -127,15 +170,24 @@ def warn_if_seen(seen: Sequence[bool]) -> None:
 
 
 def write_evaluation(
-    predictions: Predictions, reference: Reference | None, temperature: float, folder: Path, name: str, **more: float
+    predictions: Predictions,
+    reference: Reference | None,
+    temperature: float,
+    folder: Path,
+    name: str,
+    train: Dataset | None = None,
+    /,
+    **more: float,
 ) -> None:
     """Write `folder`/`name`.json, with the numbers `more`, and the tables in `folder`/`name`/.
 
-    predictions: for the validation and the test photos at least; temperature: what the model's logits are divided by.
+    predictions: for the validation and the test photos at least; temperature: what the model's logits are divided by;
+    train: the training photos, if the predictions lack them.
     """
     (labels, probabilities, ood_scores), test = predictions.of("test"), predictions.dataset.test
     selection = {f"val_{f.__name__}": round(f(*predictions.of("validation")[:2]), 6) for f in (accuracy, loss)}
-    results = measure(labels, probabilities) | selection | measure_unknown(ood_scores, reference) | more
+    results = measure_photos(test, probabilities, train or predictions.dataset.train)
+    results |= selection | measure_unknown(ood_scores, reference) | more
     files.write_json(folder / f"{name}.json", results)
     original = special.softmax(temperature * np.log(np.clip(probabilities, EPSILON, 1)), axis=1)
     variants = ([("before", 1.0, original)] if temperature != 1 else []) + [("after", temperature, probabilities)]
@@ -162,9 +214,14 @@ def reliability(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
 
 
 def per_class(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
-    """One row per class: class, precision, recall, f1, and its number of photos n."""
-    scores = zip(("precision", "recall", "f1", "n"), _score_classes(dataset.labels, probabilities), strict=True)
-    return pd.DataFrame({"class": dataset.classes} | dict(scores))
+    """One row per class: class, precision, recall, its 95 % interval, f1, and its number of photos n."""
+    precision, recall, f1, n = _score_classes(dataset.labels, probabilities)
+    members = [dataset.labels == label for label in range(len(dataset.classes))]
+    right, groups = probabilities.argmax(axis=1) == dataset.labels, dataset.table["group"]
+    intervals = [significance.estimate_interval(right[rows], groups[rows]) for rows in members]
+    low, high = np.array(intervals).T
+    columns = {"precision": precision, "recall": recall, "recall_low": low, "recall_high": high, "f1": f1, "n": n}
+    return pd.DataFrame({"class": dataset.classes} | columns)
 
 
 def _score_classes(labels: Labels, probabilities: Probabilities) -> tuple[NDArray[np.float64], ...]:

@@ -11,6 +11,8 @@ from scipy import stats
 
 ALPHA = 0.05
 
+Groups = Sequence[str] | pd.Series  # the group of each photo, empty for none
+
 
 def wilson_interval(accuracy: float, n: float) -> tuple[float, float]:
     """The 95 % confidence interval of an accuracy on n photos (Wilson 1927); n is rounded to a whole number."""
@@ -19,25 +21,77 @@ def wilson_interval(accuracy: float, n: float) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def compare_pairs(correct: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Compare every two models on the test photos that both have: whether each photo (the index) is right.
+def number_groups(groups: Groups) -> NDArray[np.int64]:
+    """Numbers from 0 that are equal for photos of one group; a photo without a group has its own number."""
+    names = np.asarray(groups, object)
+    keys = np.where(names == "", -1 - np.arange(len(names)), pd.factorize(names)[0])
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
 
-    Returns model, other, model_only and other_only (photos that one of the two gets right), p, p_holm, summary.
+
+def estimate_interval(right: NDArray[np.bool_], groups: Groups) -> tuple[float, float]:
+    """The 95 % confidence interval of the share of photos that are right: Wilson's, or a wider one for grouped photos.
+
+    Photos of a group tend to be right or wrong together, so that they tell less than as many independent photos. The
+    cluster-robust variance gives the number of independent photos that tell as much (if all are right, the number of
+    groups), for which Wilson's formula is used, with Student's t (Korn and Graubard 1998, Confidence intervals for
+    proportions with small expected number of positive counts estimated from survey data). NaN without photos.
+    """
+    ids = number_groups(groups)
+    photos, count = len(ids), int(ids.max(initial=-1)) + 1
+    if not photos:
+        return np.nan, np.nan
+    accuracy = float(right.mean())
+    if count == photos:
+        return wilson_interval(accuracy, photos)
+    independent, degrees = accuracy * (1 - accuracy), max(count - 1, 1)
+    clustered = np.square(np.bincount(ids, right - accuracy)).sum() / photos * count / degrees
+    effective = photos / max(1.0, clustered / independent) if independent else count
+    spread = stats.t.ppf(1 - ALPHA / 2, degrees) ** 2 / effective
+    center, half = accuracy + spread / 2, np.sqrt(spread * independent + spread**2 / 4)
+    return float((center - half) / (1 + spread)), float((center + half) / (1 + spread))
+
+
+def compare_pairs(answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Compare every two models on the test photos (the index) that both have; answers: right, group, and more.
+
+    Returns model, other, model_only and other_only (photos that one of the two gets right), p, p_holm, summary. Models
+    with equal answers are identical: they have no p, and do not count for Holm's correction.
     """
     rows = []
-    for model, other in itertools.combinations(correct, 2):
-        first, second = correct[model].align(correct[other], "inner")
-        model_only, other_only = int((first & ~second).sum()), int((second & ~first).sum())
-        rows.append((model, other, model_only, other_only, mcnemar(model_only, other_only)))
+    for model, other in itertools.combinations(answers, 2):
+        first, second = answers[model].align(answers[other], "inner", axis=0)
+        gains = first["right"].astype(int) - second["right"]
+        p = np.nan if first.equals(second) else compare_answers(gains, first["group"])
+        rows.append((model, other, int((gains > 0).sum()), int((gains < 0).sum()), p))
     table = pd.DataFrame(rows, columns=["model", "other", "model_only", "other_only", "p"])
-    table["p_holm"], summaries = holm(table["p"]), []
+    different, summaries = table["p"].notna(), []
+    table.loc[different, "p_holm"] = holm(table.loc[different, "p"])
     for model, other, *counts, _, p in table.itertuples(index=False, name=None):
         (most, better), (least, worse) = sorted(zip(counts, (model, other), strict=True), reverse=True)
         words, numbers = f"{model} and {other}: no more than chance", counts
         if p < ALPHA:
             words, numbers = f"{better} is better than {worse}", [most, least]
-        summaries.append(f"{words} ({numbers[0]} against {numbers[1]}, p = {p:.2g})")
+        summary = f"{words} ({numbers[0]} against {numbers[1]}, p = {p:.2g})"
+        summaries.append(f"{other} is identical to {model}" if np.isnan(p) else summary)
     return table.assign(summary=summaries)
+
+
+def compare_answers(gains: pd.Series | NDArray[np.int64], groups: Groups) -> float:
+    """p of two models on the same photos; gains: 1 where only the first is right, -1 where only the second is, else 0.
+
+    Without groups this is McNemar's exact test. Grouped photos are no independent evidence: if the models were equally
+    good, the sum of the gains of each group would have either sign with the same probability. p is the probability of
+    a total at least as far from 0, over all signs (Fisher's randomization test). For groups of one it is McNemar's.
+    """
+    gains, ids = np.asarray(gains, np.int64), number_groups(groups)
+    if ids.max(initial=-1) + 1 == len(ids):
+        return mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
+    sums = np.abs(np.bincount(ids, gains)).astype(int)
+    chances = np.ones(1)  # of each total from -sum to sum of the groups so far, in steps of 1
+    for size in sums[sums > 0]:
+        chances = (np.pad(chances, (0, 2 * size)) + np.pad(chances, (2 * size, 0))) / 2
+    totals = np.arange(len(chances)) - sums.sum()
+    return min(1.0, float(chances[np.abs(totals) >= abs(gains.sum())].sum()))
 
 
 def mcnemar(first_only: int, second_only: int) -> float:

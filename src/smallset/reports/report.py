@@ -57,6 +57,7 @@ def build_context(run: results.Results) -> dict[str, Any]:
     rows, pairs, table = run.models.to_dict("records"), run.table("model_pairs"), run.dataset.table
     calibration = run.of_models("calibration").get(run.best, pd.DataFrame())
     best, download = next(row for row in rows if row["model"] == run.best), run.record("download")
+    relations = comparison.relate(pairs, run.best)
     return TOOLS | {
         "name": text.project(run.folder.absolute()),
         "run": run,
@@ -67,8 +68,9 @@ def build_context(run: results.Results) -> dict[str, Any]:
         "unknown": None if pd.isna(best.get("unknown")) else best["unknown"],
         "models": rows,
         "choice": comparison.describe_choice(run.models, pairs),
-        "worse": comparison.find_rivals(pairs, run.best, significant=True),
-        "equal": comparison.find_rivals(pairs, run.best, significant=False),
+        "is_better": comparison.judge(best) == "better",  # than the baseline
+        "relations": relations,
+        "rivals": {kind: [model for model in relations if relations[model] == kind] for kind in ("worse", "equal")},
         "learning": run.table("linear_probe/learning_curve"),
         "calibrated": len(calibration) == 2,  # before and after the temperature
         "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
