@@ -57,17 +57,20 @@ class Format(NamedTuple):
 def export(
     model: options.Model,
     format: Annotated[Literal["onnx", "litert", "savedmodel", "web"], typer.Option()],  # noqa: A002 - the option's name
-    output: Annotated[Path | None, typer.Option(help="A new path. Default: beside the model.")] = None,
+    output: Annotated[Path | None, typer.Option(help="A new path. Default: next to the model.")] = None,
     photos: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Photos to compare on. Default: generated ones.")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: generated pictures."),
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantize to 8 bits (onnx, litert). Needs --photos.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store numbers in 8 bits (onnx, litert). Needs --photos.")
+    ] = False,
 ) -> None:
-    """Write a model in the format of another runtime.
+    """Write a model in a format that other programs run.
 
-    The file takes the same raw pixels and gives the same probabilities, which is checked on photos; if they differ,
-    nothing is written. web is a folder with a page that runs the model in any browser and sends nothing anywhere. With
-    --int8 the accuracy of both models is printed as well, if --photos contains a folder for each class.
+    The exported model takes raw pixels and returns the same probabilities. This is checked on photos; if they differ,
+    nothing is written. The format web is a folder with a page that runs the model in any browser and sends nothing
+    anywhere. With --int8, the accuracy of both models is printed as well, if --photos contains a folder for each class.
     """
     kind = FORMATS[format]
     target = _check_options(model, format, output, photos, int8)

@@ -35,7 +35,10 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the d
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the new project.")]
 Photos = Annotated[Path, typer.Option(metavar="FOLDER", help="Your photos, in one folder per class.")]
-Table = Annotated[Path | None, typer.Option(metavar="CSV", help="Labels of photos: file,label[,split][,group].")]
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", help="If there are no class folders, the labels: file,label[,split][,group]."),
+]
 
 
 def init(folder: Folder, photos: Photos, table: Table = None) -> None:
