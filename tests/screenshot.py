@@ -3,10 +3,11 @@
     python tests/screenshot.py
 
 It draws pictures of cats and dogs, some of them with a wrong label or a fault, runs `smallset init` and `dvc repro` in
-a temporary folder, and opens the pages. It needs Chromium and about five minutes, and it downloads the weights of the
+a temporary folder, and opens the pages. It needs Chromium and about ten minutes, and it downloads the weights of the
 backbone (13 MB) unless SMALLSET_WEIGHTS names them.
 """
 
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -24,9 +25,9 @@ from smallset.web import demo, review
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 1100  # px
-PHOTOS_PER_CLASS = 80
+PHOTOS_PER_CLASS = 150
 COLORS = 192  # which halves the size of a file
-END = "Math.round(document.querySelector('#errors').getBoundingClientRect().top + 420)"  # of the mistakes
+END = "Math.round(document.querySelector('#errors').getBoundingClientRect().top)"  # below the mistakes
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def make_project(folder: Path) -> Path:
     """A project of generated pictures in which all stages have run."""
     photos = folder / "photos"
     synthetic.draw(photos, PHOTOS_PER_CLASS, 200, seed=0)
-    for number in (3, 11, 23):
+    for number in (3, 11, 23, 42, 77, 101):
         (photos / f"dog/dog.{number}.jpg").rename(photos / f"cat/wrong.{number}.jpg")
     shutil.copyfile(photos / "cat/cat.5.jpg", photos / "cat/copy.5.jpg")
     with Image.open(photos / "dog/dog.7.jpg") as picture:
@@ -63,10 +64,10 @@ def take_report(page: Any, project: Path) -> None:
 
 def take_review(page: Any, project: Path) -> None:
     """The page to review photos, at the photos whose labels may be wrong."""
-    with browser.run(review.make_routes(review.Page(project), "copy")) as address:
+    with contextlib.chdir(project), browser.run(review.make_routes(review.Review(), project.name)) as address:
         page.goto(address)
         page.wait_for_load_state("networkidle")
-        save(page, "review", 900)
+        save(page, "review")
 
 
 def take_demo(page: Any, project: Path, folder: Path) -> None:
@@ -76,12 +77,13 @@ def take_demo(page: Any, project: Path, folder: Path) -> None:
     classifier = Classifier.load(project / "models/fine_tuned.keras")
     with browser.run(demo.make_routes("fine_tuned", classifier)) as address:
         page.goto(address)
-        page.set_input_files("input[type=file]", [folder / "new/dog/dog.0.jpg", folder / "new/fractal.jpg"])
+        page.locator("#files:enabled").focus()
+        page.set_input_files("#files", [folder / "new/dog/dog.0.jpg", folder / "new/fractal.jpg"])
         browser.read_predictions(page, 2)
-        save(page, "demo", 900)
+        save(page, "demo")
 
 
-def save(page: Any, name: str, height: int) -> None:
+def save(page: Any, name: str, height: int = 900) -> None:
     """Save the top of a page as docs/<name>.png."""
     path = ROOT / f"docs/{name}.png"
     with Image.open(BytesIO(page.screenshot(full_page=True))) as image:

@@ -1,4 +1,4 @@
-"""`smallset explain`: show where in a photo a model sees evidence for a class."""
+"""`smallset explain`: draw where in a photo a model sees evidence for a class."""
 
 from pathlib import Path
 from typing import Annotated
