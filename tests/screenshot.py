@@ -17,7 +17,7 @@ from typing import Any
 
 import browser
 import projects
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from smallset.datasets import synthetic
 from smallset.models.classifier import Classifier
@@ -26,6 +26,7 @@ from smallset.web import demo, review
 ROOT = Path(__file__).parents[1]
 WIDTH = 1100  # px
 PHOTOS_PER_CLASS = 150
+LINE = "This is a page of text. It is neither a cat nor a dog."  # which a model should not know
 COLORS = 192  # which halves the size of a file
 END = "Math.round(document.querySelector('#errors').getBoundingClientRect().top)"  # below the mistakes
 
@@ -71,14 +72,16 @@ def take_review(page: Any, project: Path) -> None:
 
 
 def take_demo(page: Any, project: Path, folder: Path) -> None:
-    """The page to try a model, with a new picture of a dog and a picture of something else."""
+    """The page to try a model, with a new picture of a dog and a page of text."""
     synthetic.draw(folder / "new", 1, 300, seed=5)
-    Image.effect_mandelbrot((300, 300), (-2, -1.3, 0.6, 1.3), 100).convert("RGB").save(folder / "new/fractal.jpg")
+    page_of_text = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(page_of_text).multiline_text((10, 5), "\n".join([LINE] * 20), fill="black")
+    page_of_text.save(folder / "new/text.jpg")
     classifier = Classifier.load(project / "models/fine_tuned.keras")
     with browser.run(demo.make_routes("fine_tuned", classifier)) as address:
         page.goto(address)
         page.locator("#files:enabled").focus()
-        page.set_input_files("#files", [folder / "new/dog/dog.0.jpg", folder / "new/fractal.jpg"])
+        page.set_input_files("#files", [folder / "new/dog/dog.0.jpg", folder / "new/text.jpg"])
         browser.read_predictions(page, 2)
         save(page, "demo")
 

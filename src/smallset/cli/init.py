@@ -124,7 +124,9 @@ def _check_folders(folder: Path, photos: Path) -> None:
         raise SmallsetError(f"{folder.parent}: no such folder. Create it first, or name another one for the project.")
     if not photos.is_dir():
         kind = "a file" if photos.exists() else "nothing"
-        raise SmallsetError(f"{photos}: expected a folder of photos, found {kind}. Unpack an archive first.")
+        raise SmallsetError(
+            f"{photos}: expected a folder of photos, found {kind}. If it is an archive, unpack it first."
+        )
     if folder.parent.resolve().is_relative_to(photos.resolve()):
         raise SmallsetError(f"{photos}: expected only photos, but {folder} would be inside. Choose another folder.")
     git.check_identity(folder.parent)

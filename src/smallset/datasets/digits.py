@@ -62,7 +62,7 @@ def read(source: Path) -> Arrays:
             problem = (
                 f"expected uint8 pictures (n, height, width) and n labels; found {x.dtype} {x.shape} and {y.shape}"
             )
-            raise SmallsetError(f"{source}: {problem}. SMALLSET_MNIST names another.")
+            raise SmallsetError(f"{source}: {problem}. Name another file with SMALLSET_MNIST.")
     return arrays
 
 
