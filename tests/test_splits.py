@@ -56,7 +56,7 @@ def test_by_count_the_first_photos_are_for_training_as_in_listing_8_6() -> None:
         (
             "given",
             make_album({"cat": 12, "dog": 12}, lambda n: SPLITS[n % 3], lambda n: str(n % 2)),
-            "several splits: '0' in test, train, validation, '1' in test, train, validation. Give all",
+            "one split, found '0' in test, train, validation, '1' in test, train, validation. Give all",
         ),
     ],
 )
