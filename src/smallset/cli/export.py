@@ -144,7 +144,7 @@ def _load_photos(classifier: "Classifier", folder: Path | None, most: int | None
         readable += 1
         yield pixels[None], Path(names[row]).parts[0]
     if not readable:
-        raise SmallsetError(f"expected photos in {folder}, found none that decodes.")
+        raise SmallsetError(f"expected photos in {folder}, found none that decodes. Name another folder with --photos.")
 
 
 def _name_outputs(classifier: "Classifier", with_ood_score: bool) -> Any:  # noqa: ANN401 - a keras.Model

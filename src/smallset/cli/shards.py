@@ -178,7 +178,7 @@ def read_shards(output: Location, count: int) -> Iterator[pd.DataFrame]:
         try:
             return pd.read_parquet(io.BytesIO(content))
         except (OSError, ValueError) as error:
-            problem = f"not a complete shard ({error})"
+            problem = f"not a complete Parquet file ({error})"
             raise SmallsetError(f"{output.path(name)}: {problem}. Delete it and run the command again.") from None
 
     with ThreadPoolExecutor(remote_files.READERS) as pool:

@@ -66,7 +66,8 @@ def check_folders(folder: Path, output: Path, classes: Sequence[str]) -> None:
     if output.exists() and not output.is_dir():
         raise SmallsetError(f"{output}: expected a folder or a new name, found a file. Name another --output.")
     if unusable := [name for name in classes if not names.is_usable_label(name)]:
-        raise SmallsetError(f"The model has labels that cannot be folder names: {', '.join(map(repr, unusable))}.")
+        problem = f"The model has labels that cannot be folder names: {', '.join(map(repr, unusable))}"
+        raise SmallsetError(f"{problem}. Use smallset predict, which writes no folders.")
 
 
 def free_name(name: str, classes: Sequence[str]) -> str:
