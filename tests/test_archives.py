@@ -72,5 +72,5 @@ def test_a_link_that_points_outside_and_a_missing_archive_are_refused(tmp_path: 
     (put(tmp_path, "secret", "unpacked/dog.1.jpg") / "unpacked/cat.1.jpg").symlink_to(tmp_path / "secret")
     with pytest.raises(SmallsetError, match=f"unpacked: {OUTSIDE}"):
         archives.unpack(tmp_path / "unpacked", tmp_path)
-    with pytest.raises(SmallsetError, match=r"none.zip: no such file or folder. SMALLSET_ARCHIVE"):
+    with pytest.raises(SmallsetError, match=r"none.zip: no such file or folder. Set SMALLSET_ARCHIVE"):
         archives.unpack(tmp_path / "none.zip", tmp_path)

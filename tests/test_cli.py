@@ -65,6 +65,14 @@ def test_a_command_is_a_function_in_a_module_of_its_name(name: str) -> None:
     assert f"  {name} " in run("--help").stdout
 
 
+@pytest.mark.parametrize("arguments", [[], *([name] for name in main.COMMANDS)])
+def test_a_help_fits_on_one_screen_and_needs_no_glossary(arguments: list[str]) -> None:
+    text = CliRunner().invoke(main.app, [*arguments, "--help"], env={"COLUMNS": "80"}).stdout
+    assert len(text.splitlines()) <= 40
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.findall(r"label issue|outlier|OOD|nonconformity|conformal|coverage of|embedding|backbone", text)
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["predict", "--help"], ["sort", "--wrong"], ["wrong"]]
 )

@@ -65,5 +65,5 @@ def test_broken_and_missing_files_are_refused(tmp_path: Path, kind: str, changes
     np.savez(tmp_path / "few.npz", x_train=ARRAYS["x_train"])
     (tmp_path / "empty").mkdir()
     for source in (write(tmp_path, kind, **changes), tmp_path / "few.npz", tmp_path / "empty", tmp_path / "none.npz"):
-        with pytest.raises(SmallsetError, match=rf"{source}: expected .*SMALLSET_MNIST names"):
+        with pytest.raises(SmallsetError, match=rf"{source}: expected .*Set SMALLSET_MNIST"):
             digits.read(source)

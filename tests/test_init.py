@@ -242,7 +242,7 @@ def spoil(change: Callable[[bytes], bytes]) -> Callable[..., None]:
             "No photo of 69 decodes: 69 does not decode as a photo: a JPEG with a broken",
         ),
         (lambda photos, _: shutil.rmtree(photos), "expected a folder of photos, found nothing"),
-        (lambda photos, _: photos.rename("old") and photos.write_bytes(b""), "found a file. Unpack an archive"),
+        (lambda photos, _: photos.rename("old") and photos.write_bytes(b""), "found a file. If it is an archive"),
         (lambda photos, patch: patch.chdir(photos / "heron"), "expected only photos, but .*mine would be inside"),
         (lambda *_: Path("mine").mkdir(), "mine: exists already. Choose another name"),
         (

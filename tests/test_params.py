@@ -74,7 +74,7 @@ def test_fractions_have_a_sum_of_at_most_1(document: Any) -> None:
 
 
 def test_a_missing_file_and_one_without_params_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(SmallsetError, match=r"params.yaml is missing. Change to the folder of a pipeline"):
+    with pytest.raises(SmallsetError, match=r"params.yaml is missing. Run the command in the folder of a project"):
         params.read(tmp_path / "params.yaml")
     messages = {b"": "expected keys with values"} | dict.fromkeys((b"a: [", b"\xff", b"[" * 9999), "is not YAML")
     for content, message in messages.items():

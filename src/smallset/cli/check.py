@@ -32,7 +32,9 @@ FIX = "smallset check --fix"
 COPY = "dvc repro, after you have copied the file from where it came from"
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
-Fix = Annotated[bool, typer.Option("--fix", help="Repair what needs no run, then report what is left.")]
+Fix = Annotated[
+    bool, typer.Option("--fix", help="Repair what can be repaired without running a stage, then print what is left.")
+]
 
 
 class Problem(NamedTuple):
@@ -53,9 +55,11 @@ class _Output(NamedTuple):
 
 
 def check(fix: Fix = False) -> None:
-    """Compare the files of this project, and DVC's cache, with dvc.lock, byte by byte.
+    """Compare every byte of a project's files, and of DVC's cache, with the checksums in dvc.lock.
 
-    DVC itself compares dates, and does not notice a damaged disk. Exit code: 0 no problem, 1 problems, 2 an error.
+    Run it in the project's folder, for example after a crash or a disk error. DVC itself compares only dates.
+
+    Exit code: 0 no problem, 1 problems, 2 an error.
     """
     console.print_notes(repair() if fix else ())
     problems = find_problems()

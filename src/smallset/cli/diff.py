@@ -11,10 +11,10 @@ Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a b
 
 
 def diff(revision: Revision = "HEAD") -> None:
-    """Compare the results with those of an earlier run that git has.
+    """Compare the results of a project with those of an earlier commit.
 
-    Prints which photos and labels changed, and which models are better or worse on the test photos of both runs. Run it
-    in the folder of a pipeline.
+    Run it in the project's folder. It prints which photos and labels have changed, and which models are better or worse
+    on the test photos that both runs have.
     """
     from smallset.evaluation import diff as comparison
 

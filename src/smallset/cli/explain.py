@@ -1,4 +1,4 @@
-"""`smallset explain`: show where in a photo a model sees evidence for a class."""
+"""`smallset explain`: draw where in a photo a model sees evidence for a class."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from smallset.cli import console, options
 from smallset.pipeline import process, text
 from smallset.pipeline.errors import SmallsetError
 
-Photo = Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False)]
+Photo = Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False, help="A photo.")]
 Output = Annotated[
     Path | None, typer.Option(help="A new .png file. Default: <photo>.gradcam.png in the current folder.")
 ]
@@ -17,7 +17,7 @@ Label = Annotated[str | None, typer.Option(help="The class to explain. Default: 
 
 
 def explain(model: options.Model, photo: Photo, output: Output = None, label: Label = None) -> None:
-    """Show where in a photo a model sees evidence for a class.
+    """Draw where in a photo a model sees evidence for a class.
 
     Writes the photo under a heat map, red where the evidence is strongest, and prints its path, the class and the
     probability. The method is Grad-CAM, or HiResCAM where Grad-CAM finds nothing (Chollet 2021, section 9.4.3).

@@ -1,4 +1,4 @@
-"""`smallset export`: write a model in the format of another runtime, and compare it with the original.
+"""`smallset export`: write a model in a format that other programs run, and compare it with the original.
 
 Every format takes what the .keras file takes, raw RGB pixels: the preprocessing is part of the network. To add a
 format, add it to FORMATS.
@@ -12,14 +12,14 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from smallset.cli import options
-from smallset.pipeline import files, install, process, text
+from smallset.pipeline import files, install, params, process, text
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
@@ -54,36 +54,6 @@ class Format(NamedTuple):
     int8: tuple[str, ...] = ()  # precisions for --int8; the first one that gives the original's probabilities is kept
 
 
-def export(
-    model: options.Model,
-    format: Annotated[Literal["onnx", "litert", "savedmodel", "web"], typer.Option()],  # noqa: A002 - the option's name
-    output: Annotated[Path | None, typer.Option(help="A new path. Default: beside the model.")] = None,
-    photos: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Photos to compare on. Default: generated ones.")
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantize to 8 bits (onnx, litert). Needs --photos.")] = False,
-) -> None:
-    """Write a model in the format of another runtime.
-
-    The file takes the same raw pixels and gives the same probabilities, which is checked on photos; if they differ,
-    nothing is written. web is a folder with a page that runs the model in any browser and sends nothing anywhere. With
-    --int8 the accuracy of both models is printed as well, if --photos contains a folder for each class.
-    """
-    kind = FORMATS[format]
-    target = _check_options(model, format, output, photos, int8)
-    from smallset.models.classifier import Classifier
-
-    classifier, precisions = Classifier.load(model), kind.int8 if int8 else ("float32",)
-    for precision in precisions:
-        try:
-            print(text.lines(_export(model.stem, classifier, kind, target, photos, precision)))
-            break
-        except SmallsetError as error:
-            if precision == precisions[-1]:
-                raise
-            print(f"{text.lines(error)}\nNext attempt: 8 bits for the weights only.", file=sys.stderr)
-
-
 def _check_options(model: Path, name: str, output: Path | None, photos: Path | None, int8: bool) -> Path:
     """The path of the new file; SmallsetError when the options do not fit together."""
     suffix, packages = FORMATS[name].suffix, FORMATS[name].packages
@@ -102,7 +72,7 @@ def _check_options(model: Path, name: str, output: Path | None, photos: Path | N
 def _export(
     name: str, classifier: "Classifier", kind: Format, target: Path, folder: Path | None, precision: str
 ) -> str:
-    """Write the file and describe it; SmallsetError, and no file, when its outputs are not those of the original."""
+    """Write a model and describe the file in a few lines. When it gives other outputs: SmallsetError, and no file."""
     exact = precision == "float32"
     samples = [] if exact else [pixels for pixels, _ in _load_photos(classifier, folder, CALIBRATION)]
     job = Job(name, classifier, _name_outputs(classifier, with_ood_score=exact), precision, samples)
@@ -174,7 +144,7 @@ def _load_photos(classifier: "Classifier", folder: Path | None, most: int | None
         readable += 1
         yield pixels[None], Path(names[row]).parts[0]
     if not readable:
-        raise SmallsetError(f"expected photos in {folder}, found none that decodes.")
+        raise SmallsetError(f"expected photos in {folder}, found none that decodes. Name another folder with --photos.")
 
 
 def _name_outputs(classifier: "Classifier", with_ood_score: bool) -> Any:  # noqa: ANN401 - a keras.Model
@@ -280,3 +250,44 @@ FORMATS = {
     "savedmodel": Format("_savedmodel", (), _write_savedmodel),
     "web": Format("_web", ("onnxruntime", "tf2onnx"), _write_web, WEB_NOTE),
 }
+
+
+def _check_format(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(
+            f"Expected one of {', '.join(FORMATS)}, found {name!r}.{params.suggest(name, FORMATS)}"
+        )
+    return name
+
+
+def export(
+    model: options.Model,
+    format: Annotated[str, typer.Option(callback=_check_format, metavar="|".join(FORMATS))],  # noqa: A002 - the option's name
+    output: Annotated[Path | None, typer.Option(help="A new path. Default: next to the model.")] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: generated pictures."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store numbers in 8 bits (onnx, litert). Needs --photos.")
+    ] = False,
+) -> None:
+    """Write a model in a format that other programs run.
+
+    The exported model takes raw pixels and returns the same probabilities. This is checked on photos; if they differ,
+    nothing is written. The format web is a folder with a page that runs the model in any browser and sends nothing
+    anywhere. With --int8, the accuracy of both models is printed as well, if --photos contains a folder for each class.
+    """
+    kind = FORMATS[format]
+    target = _check_options(model, format, output, photos, int8)
+    from smallset.models.classifier import Classifier
+
+    classifier, precisions = Classifier.load(model), kind.int8 if int8 else ("float32",)
+    for precision in precisions:
+        try:
+            print(text.lines(_export(model.stem, classifier, kind, target, photos, precision)))
+            break
+        except SmallsetError as error:
+            if precision == precisions[-1]:
+                raise
+            print(f"{text.lines(error)}\nNext attempt: 8 bits for the weights only.", file=sys.stderr)

@@ -35,7 +35,10 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the d
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the new project.")]
 Photos = Annotated[Path, typer.Option(metavar="FOLDER", help="Your photos, in one folder per class.")]
-Table = Annotated[Path | None, typer.Option(metavar="CSV", help="Labels of photos: file,label[,split][,group].")]
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", help="If there are no class folders, the labels: file,label[,split][,group]."),
+]
 
 
 def init(folder: Folder, photos: Photos, table: Table = None) -> None:
@@ -121,7 +124,9 @@ def _check_folders(folder: Path, photos: Path) -> None:
         raise SmallsetError(f"{folder.parent}: no such folder. Create it first, or name another one for the project.")
     if not photos.is_dir():
         kind = "a file" if photos.exists() else "nothing"
-        raise SmallsetError(f"{photos}: expected a folder of photos, found {kind}. Unpack an archive first.")
+        raise SmallsetError(
+            f"{photos}: expected a folder of photos, found {kind}. If it is an archive, unpack it first."
+        )
     if folder.parent.resolve().is_relative_to(photos.resolve()):
         raise SmallsetError(f"{photos}: expected only photos, but {folder} would be inside. Choose another folder.")
     git.check_identity(folder.parent)

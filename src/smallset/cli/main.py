@@ -23,12 +23,12 @@ COMMANDS = {
     "predict": "Print the labels of photos, and flag photos that show none of the classes.",
     "sort": "Copy photos into a folder for each label.",
     "suggest": "Print which photos to label next.",
-    "explain": "Show where in a photo the model sees a class.",
+    "explain": "Draw where in a photo the model sees a class.",
     "review": "Check photos and labels on a local web page.",
     "demo": "Try a model on a local web page.",
     "evaluate": "Measure a model on labeled photos.",
-    "diff": "Compare this run with an earlier commit.",
-    "check": "Compare the files of a project with dvc.lock, and repair them.",
+    "diff": "Compare the results with those of an earlier commit.",
+    "check": "Find damaged files of a project, and repair them.",
     "export": "Write a model as ONNX, LiteRT, SavedModel or a web page.",
 }
 EXIT_CODES = "Exit code: 0 success, 1 some files could not be read, 2 an error or a wrong option."

@@ -28,24 +28,35 @@ def check_folder(name: str) -> str:
 Model = Annotated[Path, typer.Argument(metavar="MODEL", callback=check_model, help="A .keras file in models/.")]
 Photos = Annotated[
     list[str],
-    typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - for paths on stdin, one per line."),
+    typer.Argument(metavar="PHOTO|FOLDER|-...", help="Photos, folders, or - to read paths from stdin, one per line."),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Searched recursively.")]
 LabeledFolder = Annotated[
-    str, typer.Argument(metavar="FOLDER|URL", callback=check_folder, help="It contains one folder of photos per class.")
+    str,
+    typer.Argument(metavar="FOLDER|URL", callback=check_folder, help="It must contain one folder of photos per class."),
 ]
 Format = Annotated[
     Literal["table", "csv", "jsonl"] | None,
     typer.Option("--format", help="Default: a table on a terminal, CSV elsewhere.", show_default=False),
 ]
-Top = Annotated[int, typer.Option(min=1, help="Number of labels per photo, most probable first.")]
+Top = Annotated[int, typer.Option(min=1, metavar="N", help="How many labels to print per photo, most probable first.")]
 Coverage = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Also print a prediction set that contains the true label with this probability."),
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="0..1",
+        help="Also print a prediction set: labels that include the true one with this probability, such as 0.95.",
+    ),
 ]
 OodRate = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Share of ordinary photos that may be flagged as unknown. Default: 0.01."),
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="0..1",
+        help="Share of photos that do show one of the classes but may be flagged as unknown. Default: 0.01.",
+    ),
 ]
 ShardFolder = Annotated[
     str | None,
@@ -54,7 +65,10 @@ ShardFolder = Annotated[
 RayAddress = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS", help="With --output: the Ray cluster that computes. Default: SMALLSET_RAY_ADDRESS."
+        metavar="ADDRESS",
+        help="With --output: compute on this Ray cluster. Default: the variable SMALLSET_RAY_ADDRESS.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos at a time. Affects speed and memory, not the results.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Photos at a time: affects speed and memory, not the results.")
+]

@@ -4,11 +4,11 @@ from smallset.cli.demo import Browser
 
 
 def review(browser: Browser = True) -> None:
-    """Check the photos of a pipeline on a page that only this machine can open, and correct their labels.
+    """Check the photos of a project on a page that only this machine can open, and correct their labels.
 
-    It shows label issues, duplicates, outliers, dark and blurry photos, confident mistakes, and every class. Decisions
-    (keep, relabel, leave out) are written to corrections.csv, and the next dvc repro applies them; no photo changes.
-    Run it in the folder of a pipeline. Needs the extra web.
+    Run it in the project's folder, after dvc repro. The page shows labels that may be wrong, duplicates, unusual, dark
+    and blurry photos, mistakes of the model, and every class. Your decisions (keep, relabel, leave out) are written to
+    corrections.csv, and the next dvc repro applies them. No photo changes.
     """
     from smallset.web import review as page
 

@@ -10,8 +10,10 @@ from smallset import stages
 from smallset.pipeline import params, stage
 from smallset.pipeline.errors import SmallsetError
 
-Stage = Annotated[str, typer.Argument(metavar="STAGE", help="A stage, as dvc.yaml names it.")]
-Arguments = Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT...", help="For evaluate: a model.")]
+Stage = Annotated[str, typer.Argument(metavar="STAGE", help="The name of a stage in dvc.yaml.")]
+Arguments = Annotated[
+    list[str] | None, typer.Argument(metavar="ARGUMENT...", help="For the stage evaluate: the name of a model.")
+]
 
 
 def run(name: Stage, arguments: Arguments = None) -> None:

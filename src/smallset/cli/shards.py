@@ -133,7 +133,7 @@ def _to_parquet(rows: list[dict[str, Any]], query: Query) -> bytes:
 
 
 def _begin(output: Location, manifest: dict[str, Any]) -> None:
-    """Write the manifest of a new folder; SmallsetError for a folder with other predictions: none are replaced."""
+    """Write the manifest of a new folder. SmallsetError when the folder contains predictions of another run."""
     existing = read_manifest(output)
     if existing is None:
         if any(name.endswith(".parquet") and not name.startswith(".") for name in output.list_names()):
@@ -178,7 +178,7 @@ def read_shards(output: Location, count: int) -> Iterator[pd.DataFrame]:
         try:
             return pd.read_parquet(io.BytesIO(content))
         except (OSError, ValueError) as error:
-            problem = f"not a complete shard ({error})"
+            problem = f"not a complete Parquet file ({error})"
             raise SmallsetError(f"{output.path(name)}: {problem}. Delete it and run the command again.") from None
 
     with ThreadPoolExecutor(remote_files.READERS) as pool:

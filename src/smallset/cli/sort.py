@@ -24,7 +24,13 @@ EXTRAS = ["unknown", "ood_score", "prediction_set"]
 
 Output = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the copies go, one folder per label.")]
 Coverage = Annotated[
-    float, typer.Option(min=0, max=1, help="Coverage of the prediction sets: a set with one label is sure.")
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="0..1",
+        help="Photos go to unsure/ when one label is not enough to be right with this probability.",
+    ),
 ]
 
 
@@ -38,8 +44,9 @@ def sort(
 ) -> None:
     """Copy photos into a folder for each label, and into unsure/ and unknown/.
 
-    Nothing is moved, and no file is replaced: a name that exists gets a number. sorted.csv lists all photos, also
-    those that cannot be read. A second run copies only what is new.
+    unsure/ is for photos with several possible labels, and unknown/ for photos that probably show none of the classes.
+    The command moves no file and replaces none: when a name is taken, the copy gets a number. sorted.csv lists all
+    photos, including those that cannot be read. A second run copies only new photos.
     """
     query, classifier = Query.for_model(model, coverage, ood_rate), console.load_classifier(model)
     check_folders(folder, output, classifier.classes)
@@ -59,7 +66,8 @@ def check_folders(folder: Path, output: Path, classes: Sequence[str]) -> None:
     if output.exists() and not output.is_dir():
         raise SmallsetError(f"{output}: expected a folder or a new name, found a file. Name another --output.")
     if unusable := [name for name in classes if not names.is_usable_label(name)]:
-        raise SmallsetError(f"The model has labels that cannot be folder names: {', '.join(map(repr, unusable))}.")
+        problem = f"The model has labels that cannot be folder names: {', '.join(map(repr, unusable))}"
+        raise SmallsetError(f"{problem}. Use smallset predict, which writes no folders.")
 
 
 def free_name(name: str, classes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smallset.models.classifier import Prediction
     from smallset.models.reference import Reference
 
-Number = Annotated[int, typer.Option("--top", min=1, help="Number of photos.")]
+Number = Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many photos to print.")]
 
 
 def suggest(
@@ -25,7 +25,8 @@ def suggest(
 ) -> None:
     """Print which photos to label next, the most useful ones first.
 
-    These are photos between two labels and photos that the model does not know, each different from those before it.
+    These are photos for which two labels are about equally probable, and photos that probably show none of the classes.
+    Photos that resemble one higher in the list come later.
     """
     from smallset.cli.output import Formatter
     from smallset.models.reference import OOD_RATE

@@ -23,6 +23,7 @@ SECTIONS = {"base": "features", "subset": "split", "audit": "issues", "larger": 
 SECTIONS |= {"pooled": "fine_tune", "pooled.augmentation": "augmentation"}
 KEYS = {"name": "backbone", "near": "max_hash_distance", "side": "image_sizes", "class_weights": "class_weight"}
 KEYS |= {"depth": "trainable", "batch": "batch_size"}
+MOVED = {"larger.mirror", "base.cut"}  # `_migrate` gives them to augmentation.flip and fine_tune.trainable
 TRAINABLE = {None: "auto", "top": "last_block", "whole": "all"}
 
 PARSER = YAML()  # keeps comments
@@ -116,6 +117,8 @@ def _migrate(folder: Path, template: Mapping[str, str], old: Mapping[str, Any]) 
     unused = _convert_params(document, old)
     if not old.get("larger", {}).get("mirror", True):
         document["augmentation"]["flip"] = "none"
+    if (layer := old["base"].get("cut")) and document["fine_tune"]["trainable"] != "all":
+        document["fine_tune"]["trainable"] = layer  # both name the last frozen layer
     if (folder / INDEX).is_file():
         document["split"]["table"] = INDEX
     with files.atomic_write(folder / PARAMS) as draft:
@@ -146,7 +149,7 @@ def _convert_params(new: CommentedMap, old: Mapping[str, Any], section: str = ""
         if path in SECTIONS:
             unused += _convert_params(new, value, path)
         elif key not in target or isinstance(value, dict):
-            unused += [path] * (path != "larger.mirror")  # is augmentation.flip now
+            unused += [path] * (path not in MOVED)
         elif key not in ("image_sizes", "C"):
             target[key] = TRAINABLE.get(value, value) if key == "trainable" else value
         elif value is not None:

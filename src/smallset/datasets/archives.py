@@ -40,7 +40,9 @@ def unpack(source: Path, target: Path) -> None:
         with source.open("rb") as file:
             _unpack_zip(file, target, source)
     else:
-        raise SmallsetError(f"{source}: no such file or folder. SMALLSET_ARCHIVE names the archive's zip or folder.")
+        raise SmallsetError(
+            f"{source}: no such file or folder. Set SMALLSET_ARCHIVE to the zip, or to a folder with its contents."
+        )
 
 
 def _unpack_zip(file: IO[bytes], target: Path, source: Path) -> None:

@@ -55,14 +55,16 @@ def read(source: Path) -> Arrays:
                 arrays = {name: content[name] for name in ARRAYS}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         names = f"mnist.npz with {', '.join(ARRAYS)}, or a folder with {', '.join(IDX)}"
-        raise SmallsetError(f"{source}: expected {names}: {error}. SMALLSET_MNIST names it.") from None
+        raise SmallsetError(
+            f"{source}: expected {names}: {error}. Set SMALLSET_MNIST to such a file or folder."
+        ) from None
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or x.ndim != 3 or y.shape != x.shape[:1] or not len(y):
             problem = (
                 f"expected uint8 pictures (n, height, width) and n labels; found {x.dtype} {x.shape} and {y.shape}"
             )
-            raise SmallsetError(f"{source}: {problem}. SMALLSET_MNIST names another.")
+            raise SmallsetError(f"{source}: {problem}. Set SMALLSET_MNIST to such a file or folder.")
     return arrays
 
 

@@ -155,7 +155,7 @@ def _find_labels(photos: scan.Scan, paths: Sequence[str], depth: int, classes: C
     prefix = "".join(f"{name}/" for name in paths[0].split("/")[:depth])
     labelled = _from_table_nearby(photos, paths, prefix) or _from_names(paths)
     if labelled is None:
-        raise _unlabelled(photos, prefix)
+        raise _explain_missing_labels(photos, prefix)
     return labelled
 
 
@@ -202,8 +202,8 @@ def _from_names(paths: Sequence[str]) -> Labelled | None:
     return pd.DataFrame({"file": [*paths], "label": labels}, dtype=object), [note]
 
 
-def _unlabelled(photos: scan.Scan, prefix: str) -> SmallsetError:
-    """How to label photos without labels; perhaps their folder is itself a class."""
+def _explain_missing_labels(photos: scan.Scan, prefix: str) -> SmallsetError:
+    """The error for photos without labels. It says how to label them, or which folder to name instead of theirs."""
     folder = (photos.folder / prefix).absolute()
     fix = "Sort the photos into one folder per class, or list their labels in a table."
     if around := _tables_around(photos, prefix):

@@ -48,19 +48,19 @@ def assign_splits(dataset: Dataset, p: params.Split, seed: int) -> tuple[Dataset
 
 def _check_given(table: pd.DataFrame) -> None:
     if (table["split"] == "").any():
-        expected = "given expects folders train, validation and test, or a column split in the table"
-        raise SmallsetError(f"params.yaml: by: {expected}, and found neither. Set by: fraction, or count.")
+        expected = "expected folders train, validation and test, or a column split in the table; found neither"
+        raise SmallsetError(f"params.yaml: by: given: {expected}. Write `by: fraction` or `by: count`.")
     splits_of = table[table["group"] != ""].groupby("group")["split"].unique().map(sorted)
     if crossing := [f"{group!r} in {', '.join(names)}" for group, names in splits_of.items() if len(names) > 1]:
-        problem = f"given, but some groups are in several splits: {some(crossing, NAMED)}"
-        fix = "Give all photos of a group the same split, or set by: fraction."
+        problem = f"given: expected each group in one split, found {some(crossing, NAMED)}"
+        fix = "Give all photos of a group the same split, or write `by: fraction`."
         raise SmallsetError(f"params.yaml: by: {problem}. {fix}")
 
 
 def _split_by_count(table: pd.DataFrame, counts: Mapping[str, int]) -> pd.Series:
     """The first photos of each class are for training, the next ones for validation, the next ones for testing."""
     if (table["group"] != "").any():
-        raise SmallsetError("params.yaml: by: count would divide the groups of the table. Set by: fraction, or given.")
+        raise SmallsetError("params.yaml: by: count: would divide the groups of the table. Write `by: fraction`.")
     numbers, needed = table["label"].value_counts(), sum(counts.values())
     for label, number in numbers[numbers < needed].items():
         wanted = " + ".join(f"{count} {split}" for split, count in counts.items())

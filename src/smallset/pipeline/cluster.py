@@ -83,7 +83,7 @@ def _compute(job: tuple[str, str, str, provenance.Facts, Setup], item: object) -
     if key not in _functions:
         if differences := provenance.differences(provenance.facts(), facts):
             raise SmallsetError(
-                f"The node {socket.gethostname()} would give other bytes than {driver}: it has {differences}. "
+                f"The node {socket.gethostname()} would compute other results than {driver}: it has {differences}. "
                 f"Use nodes with the same processor and packages, or start the run on one of them."
             )
         if Path(folder).is_dir():  # the driver's working folder, on storage that all nodes see
@@ -94,7 +94,7 @@ def _compute(job: tuple[str, str, str, provenance.Facts, Setup], item: object) -
 
 
 def _get(ray: ModuleType, call: Any) -> Any:  # noqa: ANN401 - Ray has no types
-    """The result of a call, or the error of its code; RayError when its worker died."""
+    """Return the result of a remote call. Raises the error that its code raised, or RayError when its worker died."""
     try:
         return ray.get(call)
     except ray.exceptions.RayTaskError as error:

@@ -40,7 +40,7 @@ def atomic_write(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def publish(path: Path) -> None:
-    """Let the draft of `path` replace `path`, once the disk has its bytes."""
+    """Replace `path` by its draft, after the bytes of the draft have reached the disk."""
     draft, old = draft_path(path), draft_path(path, "old")
     if draft.is_dir():
         os.sync()  # one call for thousands of photos

@@ -227,7 +227,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         document = YAML(typ="safe", pure=True).load(path)  # the C parser crashes on deep nesting
     except FileNotFoundError:
-        raise SmallsetError(f"{path} is missing. Change to the folder of a pipeline, which has a dvc.yaml.") from None
+        raise SmallsetError(f"{path} is missing. Run the command in the folder of a project.") from None
     except (YAMLError, ValueError, RecursionError) as error:  # not UTF-8, not a number, too deeply nested
         raise SmallsetError(f"{path} is not YAML: {error}") from None
     if not isinstance(document, dict):

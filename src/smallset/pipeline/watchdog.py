@@ -18,6 +18,7 @@ def start() -> None:
 
 
 def _watch() -> None:
+    """Wait until the `dvc repro` above this process has ended, then end this process."""
     with suppress(psutil.NoSuchProcess, ProcessLookupError, StopIteration):
         dvc = _find_dvc()
         while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE and _shares_group(dvc):

@@ -13,7 +13,10 @@ MODELS = ("linear_probe", "fine_tuned")
 
 
 def main(*other_metrics: str) -> None:
-    """Compare the models also with those in the metrics folders of other pipelines that have the same test photos."""
+    """Compare the models, and write the report.
+
+    other_metrics: metrics folders of other pipelines with the same test photos; their models are compared as well.
+    """
     p = stage.load_params()
     models = comparison.read_models(METRICS, MODELS)
     for folder in map(Path, other_metrics):

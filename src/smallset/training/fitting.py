@@ -92,7 +92,7 @@ def fit(
 
 
 def save(network: keras.Model, fitted: Fitted, dataset: Dataset, run: Run, output: Path) -> None:
-    """Write the trained network as a classifier that knows its photos, and remove the checkpoint."""
+    """Write the trained network as a classifier that lists the photos it has seen, and remove the checkpoint."""
     seen = frozenset(dataset.train.sha256 + dataset.validation.sha256)
     Classifier(network, dataset.classes, fitted.temperature, seen).save(output)
     run.checkpoint.remove()

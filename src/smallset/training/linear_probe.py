@@ -152,6 +152,6 @@ def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None)
 
 
 def _logits(X: Rows, coefficients: Array, intercept: Array) -> Array:
-    """(n, classes); for two classes, the first column is 0."""
+    """The logits (n, classes) of rows X (n, d); for two classes, the first column is 0."""
     logits = np.asarray(X, np.float32) @ coefficients.T.astype(np.float32) + intercept
     return np.pad(logits, ((0, 0), (1, 0))) if logits.shape[1] == 1 else logits

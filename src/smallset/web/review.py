@@ -100,7 +100,7 @@ class Review:
         return JSONResponse(self.album.list_items(request.query_params.get("key", ""), self.corrections()))
 
     def show_photo(self, request: Request) -> Response:
-        """A photo as a JPEG: its bytes can be anything, so they are decoded first. A thumbnail is kept."""
+        """A photo as a JPEG, whatever the format of its file, which browsers may not read. Thumbnails are cached."""
         sha256, large = request.path_params["sha256"], request.url.path.startswith("/photo/")
         if sha256 not in self.album.photos:
             return PlainTextResponse("no such photo\n", 404)
@@ -112,7 +112,7 @@ class Review:
                 content = thumbnails.encode_jpeg(thumbnails.shrink(path, LARGE if large else SMALL))
             if not large:
                 with KEEPING, contextlib.suppress(OSError), files.atomic_write(kept, durable=False) as draft:
-                    draft.write_bytes(content)  # not on a full disk
+                    draft.write_bytes(content)  # the photo is shown even when the disk is full
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
@@ -213,7 +213,7 @@ async def _read_body(request: Request) -> dict[str, Any]:
 def run(browser: bool) -> None:
     """Serve the page of the pipeline in the current folder until Ctrl-C."""
     if not Path("dvc.yaml").is_file():
-        raise SmallsetError(f"{Path.cwd()}: expected the folder of a pipeline, found no dvc.yaml. Change to one.")
+        raise SmallsetError(f"{Path.cwd()}: expected the folder of a project, found no dvc.yaml. Change to one.")
     name = text.project(Path.cwd())
     server.serve(make_routes(Review(), name), f"The photos of {text.visible(name)}", browser)
     print("The next dvc repro applies the decisions; git diff corrections.csv shows them.")
