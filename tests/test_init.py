@@ -56,6 +56,7 @@ def test_git_tracks_the_pipeline_and_dvc_the_photos(
     assert len(run(folder, "dvc", "stage", "list").splitlines()) == 8
     copies = {path.relative_to(folder / "photos"): path.read_bytes() for path in (folder / "photos").rglob("*.jpg")}
     assert copies == {path.relative_to(photos): path.read_bytes() for path in before}
+    assert {path.stat().st_nlink for path in (folder / "photos").rglob("*.jpg")} == {2}  # one copy, also in DVC's cache
     after = {path: path.lstat() for path in before}
     assert all(after[path][:7] == stat[:7] and after[path][8] == stat[8] for path, stat in before.items())  # only read
     assert git.run(folder, "grep", "--fixed-strings", str(place.parent), check=False) == b""  # no path of this machine

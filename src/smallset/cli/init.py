@@ -224,9 +224,11 @@ def _commit(draft: Path) -> None:
     """Make the folder a git repository and a DVC project: DVC tracks the photos, and git all other files."""
     git.run(draft, "init", "--quiet", "--initial-branch=main")
     console.print_notes(["Adding the photos to DVC"])
-    command = [sys.executable, "-m", "dvc", "add", "photos"]  # its progress and its errors are on stderr
-    if code := subprocess.run(command, cwd=draft, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise SmallsetError(f"dvc add photos failed with exit code {code}; its message is above.")
+    # `dvc add` copies the photos into its cache. With links to the cache they need their space only once.
+    for command in (["add", "photos"], ["checkout", "--relink", "photos.dvc"]):
+        dvc = [sys.executable, "-m", "dvc", *command]  # its progress and its errors are on stderr
+        if code := subprocess.run(dvc, cwd=draft, stdout=subprocess.DEVNULL, check=False).returncode:
+            raise SmallsetError(f"dvc {' '.join(command)} failed with exit code {code}; its message is above.")
     # With an empty excludesFile: queued experiments delete what the user's own git would ignore.
     git.run(draft, "-c", "core.excludesFile=", "add", "--all")
     git.run(draft, "commit", "--quiet", "--no-verify", "--message", "Photos and pipeline")
