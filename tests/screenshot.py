@@ -3,7 +3,7 @@
     python tests/screenshot.py
 
 It draws pictures of cats and dogs, some of them with a wrong label or a fault, runs `smallset init` and `dvc repro` in
-a temporary folder, and opens the pages. It needs Chromium and about ten minutes, and it downloads the weights of the
+a temporary folder, and opens the pages. It needs Chromium and a few minutes, and it downloads the weights of the
 backbone (13 MB) unless SMALLSET_WEIGHTS names them.
 """
 
