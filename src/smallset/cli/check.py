@@ -32,9 +32,7 @@ FIX = "smallset check --fix"
 COPY = "dvc repro, after you have copied the file from where it came from"
 LOCK = Path("dvc.lock")
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
-Fix = Annotated[
-    bool, typer.Option("--fix", help="Repair what can be repaired without running a stage, then print what is left.")
-]
+Fix = Annotated[bool, typer.Option("--fix", help="Repair what needs no run of a stage, then print what is left.")]
 
 
 class Problem(NamedTuple):
@@ -137,10 +135,7 @@ class _Project:
         return {name for kind in kinds for name in changes.get(kind, ()) if Path(name).is_relative_to(path)}
 
     def check_lock(self) -> Iterator[Problem]:
-        """Name the stages of which dvc.lock has lost something that git's last commit or the outputs show.
-
-        An entry is right when the committed one lacks the same: somebody has edited the graph, which DVC notices.
-        """
+        """Name the stages of which dvc.lock has lost something that git's last commit or the outputs show."""
         committed = _parse_lock(git.show(LOCK) or "") or {}
         for name, declaration in self.stages.items():
             entry, earlier = (self.lock or {}).get(name), committed.get(name)
@@ -150,6 +145,7 @@ class _Project:
             if entry is None:
                 if earlier or all(Path(path).exists() for path in stage.list_outputs(declaration)):
                     yield Problem(str(LOCK), f"the entry of {name} is missing")
+            # When the committed entry lacks the same, somebody has edited the graph, which DVC notices.
             elif (missing := sorted(facts - entry.keys())) and (not earlier or facts <= earlier.keys()):
                 yield Problem(str(LOCK), f"the entry of {name} is cut: it lacks {', '.join(missing[:3])}")
 
