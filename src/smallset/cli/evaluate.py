@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from numpy.typing import NDArray
 
 from smallset.cli import console, options
 from smallset.cli.predict import Query
@@ -16,6 +17,7 @@ from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
     from smallset.cli.remote_files import Location, PhotoList
+    from smallset.datasets.dataset import Dataset
 
 UNCHECKED = "Not checked: whether the model was trained on some of these photos, which would make the results too good."
 
@@ -23,8 +25,8 @@ Output = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER|URL",
-        help="Write per_class.csv and the predictions there: predictions.csv or, for a URL, with --ray-address and "
-        "where smallset predict has written Parquet files, such files.",
+        help="Write per_class.csv and the predictions there. The predictions are predictions.csv. They are Parquet "
+        "files for a URL, with --ray-address, and in a folder where smallset predict has written such files.",
     ),
 ]
 
@@ -51,7 +53,6 @@ def evaluate(
     from smallset.datasets.dataset import Dataset
     from smallset.evaluation import metrics
     from smallset.models import model_file
-    from smallset.models.reference import Reference
 
     classes = model_file.read_metadata(model)["classes"]
     photo_list = remote_files.find_photos(remote_files.open_location(photos))
@@ -68,20 +69,35 @@ def evaluate(
         raise SmallsetError(f"{photos}: expected photos, found none that can be read.")
     dataset = Dataset(readable[["file", "label"]].assign(split="test", group="", sha256=""), tuple(classes))
     probabilities = np.stack([*readable["probabilities"]])
-    reference = Reference.from_arrays(model_file.read_arrays(model))
     per_class = metrics.per_class(dataset, probabilities)
-    results = metrics.measure_photos(dataset, probabilities)
-    results |= metrics.measure_unknown(readable["ood_score"].to_numpy(np.float64), reference)
-    recall = zip(per_class["class"], per_class["recall"], per_class["n"], strict=True)
-    results["recall"] = {label: round(share, 6) if n else None for label, share, n in recall}
+    results = _measure(model, dataset, probabilities, readable["ood_score"].to_numpy(np.float64), per_class)
     _explain(results, per_class, model.stem)
     print(json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False))
     if target is not None:
-        target.write("per_class.csv", files.format_csv(per_class).encode())
+        tables = {"per_class.csv": per_class}
         if not in_shards:
-            predictions = metrics.list_predictions(dataset, probabilities)
-            target.write("predictions.csv", files.format_csv(predictions).encode())
+            tables["predictions.csv"] = metrics.list_predictions(dataset, probabilities)
+        for name, content in tables.items():
+            target.write(name, files.format_csv(content).encode())
     raise typer.Exit(int(len(readable) < len(table)))
+
+
+def _measure(
+    model: Path,
+    dataset: "Dataset",
+    probabilities: NDArray[np.float64],
+    ood_scores: NDArray[np.float64],
+    per_class: pd.DataFrame,
+) -> dict[str, Any]:
+    """The metrics of a model on all photos, the share of unknown photos, and the recall of each class."""
+    from smallset.evaluation import metrics
+    from smallset.models import model_file
+    from smallset.models.reference import Reference
+
+    reference = Reference.from_arrays(model_file.read_arrays(model))
+    recall = zip(per_class["class"], per_class["recall"], per_class["n"], strict=True)
+    results = metrics.measure_photos(dataset, probabilities) | metrics.measure_unknown(ood_scores, reference)
+    return results | {"recall": {label: round(share, 6) if n else None for label, share, n in recall}}
 
 
 def _explain(results: dict[str, Any], per_class: pd.DataFrame, model: str) -> None:
@@ -90,10 +106,8 @@ def _explain(results: dict[str, Any], per_class: pd.DataFrame, model: str) -> No
 
     score = f"{results['accuracy']:.3f} (95 % interval {results['low']:.3f}–{results['high']:.3f})"
     notes = [f"Accuracy on {results['n']:,} photos: {score}. Balanced accuracy: {results['balanced_accuracy']:.3f}."]
-    notes += [
-        comparison.describe_baseline(results | {"model": model}),
-        "Recall, the share of each class that is right:",
-    ]
+    notes.append(comparison.describe_baseline(results | {"model": model}))
+    notes.append("Recall, the share of each class that is right:")
     for name, _, recall, low, high, _, n in per_class.itertuples(index=False, name=None):
         interval = f"{recall:.3f} of {text.counted(n, 'photo')} (95 % interval {low:.3f}–{high:.3f})"
         notes.append(f"  {name}: {interval if n else 'no photos'}")
@@ -125,20 +139,16 @@ def _label_by_folder(photos: "PhotoList", classes: list[str]) -> list[str]:
 
 def _predict(model: Path, photos: "PhotoList", labels: list[str], batch_size: int) -> pd.DataFrame:
     """The file, label, error, probabilities and ood_score of each photo in a class folder."""
+    from smallset.evaluation import metrics
+
     classifier, folder = console.load_classifier(model), Path(photos.location.name)
     console.print_notes(photos.notes)
     labeled = [(file, label) for file, label in zip(photos.files, labels, strict=True) if label]
-    paths, errors = (
-        [str(folder / file) for file, _ in labeled],
-        {str(folder / f): why for f, why in photos.errors.items()},
-    )
+    paths = [str(folder / file) for file, _ in labeled]
+    errors = {str(folder / file): reason for file, reason in photos.errors.items()}
     predictions = [*console.follow(classifier.predict_paths(paths, errors, batch_size=batch_size), paths)]
-    seen = classifier.has_seen(files.sha256(Path(answer.file)) for answer in predictions if not answer.error)
-    if any(seen):
-        warning = (
-            f"Warning: the model was trained or selected with {sum(seen)} of these {len(seen)} photos, which makes"
-        )
-        console.print_notes([f"{warning} the results too good. Use photos that it has not seen."])
+    sha256s = (files.sha256(Path(answer.file)) for answer in predictions if not answer.error)
+    metrics.warn_if_seen(classifier.has_seen(sha256s))
     answers = [(answer.error, answer.probabilities, answer.ood_score) for answer in predictions]
     columns = ["file", "label", "error", "probabilities", "ood_score"]
     return pd.DataFrame([(*row, *answer) for row, answer in zip(labeled, answers, strict=True)], columns=columns)

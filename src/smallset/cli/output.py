@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from smallset.pipeline.text import visible
 
 if TYPE_CHECKING:
-    from smallset.models.classifier import Prediction  # imports TensorFlow, which commands do without its messages
+    from smallset.models.classifier import Prediction
 
 Format = Literal["table", "csv", "jsonl"]
 
@@ -38,15 +38,16 @@ class Formatter:
         return self._align([("label", "probability")] * self.top, self.extras, "file") if self.format == "table" else ""
 
     def line(self, prediction: "Prediction") -> str:
-        """One prediction; a table leaves out files that cannot be read."""
+        """Format one prediction as a line. In a table, the line is empty if the file cannot be read."""
         labels, extras = self._labels(prediction), self._extras(prediction)
         if self.format == "csv":
             return format_csv(self.cells(prediction))
         if self.format == "table":
-            extras |= {"unknown": "unknown" if prediction.unknown else ""} if extras else {}
-            shown = [f"{value:.4f}" if isinstance(value, float) else str(to_cell(value)) for value in extras.values()]
+            if "unknown" in extras:  # a word for people
+                extras["unknown"] = "unknown" if prediction.unknown else ""
+            cells = [f"{value:.4f}" if isinstance(value, float) else str(to_cell(value)) for value in extras.values()]
             rounded = [(label, f"{probability:.4f}") for label, probability in labels]
-            return self._align(rounded, shown, prediction.file) if labels else ""
+            return self._align(rounded, cells, prediction.file) if labels else ""
         label, probability = labels[0] if labels else (None, None)
         row = {"file": prediction.file, "label": label, "probability": probability, "probabilities": dict(labels)}
         return json.dumps(row | extras | {"error": prediction.error or None}, ensure_ascii=False) + "\n"

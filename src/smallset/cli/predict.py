@@ -93,7 +93,7 @@ def predict(
 def _write_shards(model: Path, photo: Sequence[str], output: str, query: Query, address: str | None) -> None:
     """Label one folder or URL into a folder of Parquet files, print the manifest's counts, and exit."""
     if len(photo) != 1 or photo[0] == "-":
-        raise SmallsetError(f"--output: expected one folder or URL of photos, found {' '.join(photo)}. Name one.")
+        raise SmallsetError(f"--output needs one folder or URL of photos; found {' '.join(photo)}. Name one.")
     from smallset.cli import remote_files, shards
 
     photos = remote_files.find_photos(remote_files.open_location(photo[0]))
@@ -105,16 +105,16 @@ def _write_shards(model: Path, photo: Sequence[str], output: str, query: Query, 
 def predictions_of(
     classifier: "Classifier", names: Sequence[str], query: Query, batch_size: int, hidden: bool = False
 ) -> "Iterator[Prediction]":
-    """Predict all photos that the names stand for, with progress and notes on stderr."""
+    """Predict all photos that `find_photos` finds, with progress and notes on stderr."""
     paths, errors, notes = find_photos(names, sys.stdin.buffer if sys.stdin else [])
     console.print_notes(notes)
     return console.follow(query.predict(classifier, paths, errors, batch_size), paths, hidden)
 
 
 def find_photos(names: Sequence[str], stdin: Iterable[bytes]) -> tuple[Iterable[str], dict[str, str], list[str]]:
-    """The paths that names stand for, the reasons why some cannot be read, and notes about other files.
+    """Find the paths of the photos, the reasons why some cannot be read, and notes about files that are no photos.
 
-    A name is a file, a folder, or - for paths on stdin, which are read as they are needed.
+    Each name is a file or a folder, or `-`, which means that stdin lists paths. These are read as they are needed.
     """
     parts: list[Iterable[str]] = []
     errors: dict[str, str] = {}

@@ -152,7 +152,9 @@ def read_manifest(output: Location) -> dict[str, Any] | None:
     with suppress(ValueError):
         if isinstance(manifest := json.loads(content), dict):
             return manifest
-    raise SmallsetError(f"{output.path(MANIFEST)}: expected a manifest of smallset predict. {NEW_FOLDER}.")
+    raise SmallsetError(
+        f"{output.path(MANIFEST)}: expected a manifest that smallset predict has written. {NEW_FOLDER}."
+    )
 
 
 def _write_manifest(output: Location, manifest: dict[str, Any]) -> None:
