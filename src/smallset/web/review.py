@@ -29,8 +29,8 @@ NAMES = ("photos.csv", "split.json", "subset.json", "issues.csv", "label_issues.
 TABLES = [Path("metrics") / name for name in NAMES]
 SMALL, LARGE = 256, 1600  # px, at most, of a thumbnail and of a large picture
 MAX_BYTES = 500_000_000  # of thumbnails that are kept from one start of the page to the next
-DECODERS = threading.Semaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))  # each photo takes tens of megabytes
-KEEPING = threading.Lock()  # a thumbnail has one draft
+DECODING_LIMIT = threading.Semaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))  # each photo takes tens of megabytes
+CACHE_LOCK = threading.Lock()  # for writing thumbnails: each has one draft
 DIGITS = "0123456789"
 UNDECIDED = ""  # takes a decision back
 DECISIONS = (UNDECIDED, corrections.KEEP, corrections.RELABEL, corrections.LEAVE_OUT)
@@ -100,18 +100,18 @@ class Review:
         return JSONResponse(self.album.list_items(request.query_params.get("key", ""), self.corrections()))
 
     def show_photo(self, request: Request) -> Response:
-        """A photo as a JPEG, whatever the format of its file, which browsers may not read. Thumbnails are cached."""
+        """A photo as a JPEG, because browsers do not read every format of files. Thumbnails are cached."""
         sha256, large = request.path_params["sha256"], request.url.path.startswith("/photo/")
         if sha256 not in self.album.photos:
             return PlainTextResponse("no such photo\n", 404)
-        path, kept = Path(self.album.photos[sha256].file), THUMBNAILS / sha256[:2] / f"{sha256}.jpg"
-        if not large and kept.is_file():
-            content = kept.read_bytes()
+        path, cached = Path(self.album.photos[sha256].file), THUMBNAILS / sha256[:2] / f"{sha256}.jpg"
+        if not large and cached.is_file():
+            content = cached.read_bytes()
         else:
-            with DECODERS:
+            with DECODING_LIMIT:
                 content = thumbnails.encode_jpeg(thumbnails.shrink(path, LARGE if large else SMALL))
             if not large:
-                with KEEPING, contextlib.suppress(OSError), files.atomic_write(kept, durable=False) as draft:
+                with CACHE_LOCK, contextlib.suppress(OSError), files.atomic_write(cached, durable=False) as draft:
                     draft.write_bytes(content)  # the photo is shown even when the disk is full
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
@@ -134,9 +134,9 @@ def _read_corrections(_: tuple[Any, ...]) -> corrections.Corrections:
 
 def remove_thumbnails() -> None:
     """Remove the oldest thumbnails until the others take MAX_BYTES or less."""
-    kept = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in THUMBNAILS.rglob("*.jpg"))
-    excess = sum(size for _, size, _ in kept) - MAX_BYTES
-    for _, size, path in kept:
+    cached = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in THUMBNAILS.rglob("*.jpg"))
+    excess = sum(size for _, size, _ in cached) - MAX_BYTES
+    for _, size, path in cached:
         if excess > 0:
             path.unlink(missing_ok=True)
             excess -= size
