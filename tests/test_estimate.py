@@ -29,15 +29,18 @@ def test_more_and_larger_photos_take_longer(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(estimate, "describe", lambda low, high: (low, high))
     monkeypatch.setattr(estimate, "measure_speed", lambda: estimate.SPEED)
 
-    def seconds(side: int, factor: int) -> tuple[float, float]:
+    def seconds(side: int, factor: int, minutes: float | None = None) -> tuple[float, float]:
         counts = {split: factor * count for split, count in COUNTS.items()}
-        times: Any = estimate.estimate(0.001, [side], counts, p)  # not in words here
+        limited = p.model_copy(update={"fine_tune": p.fine_tune.model_copy(update={"minutes": minutes})})
+        times: Any = estimate.estimate(0.001, [side], counts, limited)  # not in words here
         return float(times[0]), float(times[1])
 
     few, more, larger = seconds(200, 1), seconds(200, 100), seconds(600, 100)
     assert estimate.START / 2 < few[0] < more[0] < more[1] < larger[1]
     assert more[1] / more[0] == pytest.approx(estimate.MARGIN**2)  # photos of 200 px leave one image size
     assert larger[1] / larger[0] > 2 * estimate.MARGIN**2
+    training = p.fine_tune.epochs * 100 * COUNTS["train"] * estimate.TRAINING
+    assert more[0] - seconds(200, 100, minutes=1)[0] == pytest.approx((training - 60) / estimate.MARGIN)
 
 
 def test_a_sample_has_times_sides_and_errors(drawn: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fine_tune, fitting
 
-P = params.FineTuning(**tiny.TRAINING | {"trainable": "all", "optimizer": "adam"})
+P = params.FineTuning(**tiny.TRAINING | {"trainable": "all", "minutes": None, "optimizer": "adam"})
 COMPARE = fine_tune.compare
 
 Tune = Callable[..., fine_tune.FineTuned]
@@ -73,7 +73,8 @@ def test_only_the_layers_after_the_frozen_ones_learn_and_normalization_never_doe
     tuned = tune(trainable=trainable)
     assert changed_layers(probe.network, tuned.classifier.network) == changed
     assert tuned.search["trainable"].tolist() == ["frozen", trainable]
-    assert tuned.search["epochs"].tolist() == [0, 2]
+    assert tuned.search["epochs"].tolist() == tuned.search["passes"].tolist() == [0, 2]
+    assert not tuned.search["out_of_time"].any()
     tiny.assert_same_weights(probe.network, copy)
 
 

@@ -142,3 +142,39 @@ def test_a_run_that_was_killed_continues_and_gives_the_same_bytes(
         tiny.assert_same_weights(resumed, complete)
     train(folder, P)  # other params start anew
     assert epochs[last:] == list(range(1, P.epochs + 1))
+
+
+def fine_tuning(minutes: float | None) -> params.FineTuning:
+    return params.FineTuning(**P.model_dump() | {"trainable": "all", "minutes": minutes})
+
+
+def test_measuring_the_speed_does_not_change_a_training_that_has_enough_time(tmp_path: Path) -> None:
+    trained = [network(), network()]
+    for minutes, model in zip((None, 60.0), trained, strict=True):
+        run = fitting.Run(0, Checkpoint(tmp_path / f"{minutes}.npz", "one"))
+        fitted = fitting.fit(model, load, points(), points(), fine_tuning(minutes), run)
+        assert (len(fitted.history), fitted.passes) == (6, 6.0)
+    tiny.assert_same_weights(*trained)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "epochs", "steps"),  # an epoch has 8 steps of 1 s, and 8 batches of validation photos, 0.35 s each
+    [(2.0, 6, 8), (0.4, 2, 8), (0.1, 1, 4), (0.0001, 1, 1)],
+)
+def test_a_training_is_shortened_to_the_minutes_and_continues_with_the_same_plan(
+    minutes: float,
+    epochs: int,
+    steps: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(fitting, "_measure_step", lambda *_: 1.0)
+    model, run = network(), fitting.Run(0, Checkpoint(tmp_path / "checkpoint.npz", "one"))
+    fitted = fitting.fit(model, load, points(), points(), fine_tuning(minutes), run)
+    assert (len(fitted.history), fitted.passes) == (epochs, epochs * steps / 8)
+    assert int(model.optimizer.iterations.numpy()) == epochs * steps
+    said = f"fine_tune.minutes: {minutes:g} is enough for {fitted.passes:.1f} of 6 passes over the training photos."
+    assert (said in capsys.readouterr().out) == (fitted.passes < 6)
+    monkeypatch.setattr(fitting, "_measure_step", lambda *_: 1e9)  # a run on a busy machine
+    assert fitting.fit(network(), load, points(), points(), fine_tuning(minutes), run).history.equals(fitted.history)

@@ -64,14 +64,16 @@ def project(home: Path, do: Do) -> Path:
     """The project after its first run, committed."""
     do("smallset", "init", "birds", "--photos", "photos", folder=".")
     shrink(home / "birds")
-    assert len(repro(do)) == 8
+    stages = repro(do)
+    assert stages.index("evaluate@linear_probe") < stages.index("fine_tune")
+    assert len(stages) == 8
     commit(do)
     return home / "birds"
 
 
-def repro(do: Do) -> set[str]:
+def repro(do: Do) -> list[str]:
     """The stages that DVC ran."""
-    return {line.split("'")[1] for line in do("dvc", "repro").splitlines() if line.startswith("Running stage")}
+    return [line.split("'")[1] for line in do("dvc", "repro").splitlines() if line.startswith("Running stage")]
 
 
 def commit(do: Do) -> None:
@@ -99,7 +101,7 @@ def count_decodings(project: Path, monkeypatch: pytest.MonkeyPatch, *stages: str
 
 def test_a_project_is_small_and_a_second_run_does_nothing(do: Do, project: Path) -> None:
     assert len(do("git", "ls-files").splitlines()) < 80
-    assert repro(do) == set()
+    assert repro(do) == []
     assert do("git", "status", "--porcelain") == ""
     metrics = json.loads(do("dvc", "metrics", "show", "--json"))[""]["data"]
     assert set(metrics) == {"metrics/linear_probe.json", "metrics/fine_tuned.json"}
@@ -145,5 +147,5 @@ def test_added_photos_change_no_split_and_only_their_features_are_computed(
     assert len(repro(do)) == 7
     assert f"{NEW} " in do("smallset", "diff", "HEAD")
     commit(do)
-    assert repro(do) == set()
+    assert repro(do) == []
     assert do("smallset", "check").strip() == "All files are as dvc.lock says."

@@ -190,7 +190,14 @@ def test_the_values_of_0_2_0_get_their_new_names(old: Path) -> None:
         "augmentation": {"flip": "none", "rotation": 0.1, "zoom": 0.3, "fill": "wrap"},  # of mirror: false
         "issues": {"leakage": "error", "max_hash_distance": 6},
         "linear_probe": {"C": [0.05], "class_weight": None, "calibrate": False},
-        "fine_tune": {"trainable": "last_block", **training, "class_weight": None, "calibrate": True, "patience": None},
+        "fine_tune": {
+            "trainable": "last_block",
+            "minutes": 10,
+            **training,
+            "class_weight": None,
+            "calibrate": True,
+            "patience": None,
+        },
     }
     params.parse(document)
     gone = "pooled.epsilon, pooled.augmentation.shift, pooled.augmentation.shear"

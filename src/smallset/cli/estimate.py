@@ -42,10 +42,13 @@ def estimate(decode_seconds: float, sides: Sequence[int], counts: Mapping[str, i
     sizes = [size for size in p.features.image_sizes if size <= np.median(sides)] or [min(p.features.image_sizes)]
     photos, areas = sum(counts.values()), [(size / 224) ** 2 for size in sizes]
     views = photos + (0 if p.augmentation.flip == "none" else counts["train"])
-    passes = (views + photos) * INFERENCE + p.fine_tune.epochs * counts["train"] * TRAINING
-    decoding_all = DECODINGS * decode_seconds * photos / provenance.threads()
-    scale = SPEED / measure_speed()
-    low, high = ((START + area * passes) * scale + decoding_all for area in (min(areas), max(areas)))
+    inference, training = (views + photos) * INFERENCE, p.fine_tune.epochs * counts["train"] * TRAINING
+    other = DECODINGS * decode_seconds * photos / provenance.threads()
+    scale, limit = SPEED / measure_speed(), 60 * (p.fine_tune.minutes or np.inf)
+    low, high = (
+        (START + area * inference) * scale + min(area * training * scale, limit) + other
+        for area in (min(areas), max(areas))
+    )
     return describe(low / MARGIN, high * MARGIN)
 
 

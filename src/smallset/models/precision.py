@@ -1,4 +1,4 @@
-"""How TensorFlow computes: reproducible results, and bfloat16 convolutions on processors that have them."""
+"""How TensorFlow computes: reproducible results, and bfloat16 convolutions on processors that they suit."""
 
 import os
 from collections.abc import Callable
@@ -9,22 +9,23 @@ from smallset.models.model_file import Network
 from smallset.pipeline import provenance
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"  # an option of TensorFlow's graph optimizer
-FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that have bfloat16 in hardware
+FAST = ({"amx_bf16"}, {"avx512_bf16", "AuthenticAMD"})  # processors with these compute bfloat16 faster than float32
 _settings: dict[str, Any] = {}  # the arguments of `prepare`, and whether it enabled bfloat16
 
 
 def prepare(seed: int, precision: str) -> None:
     """Seed Python, NumPy and TensorFlow, use deterministic kernels, and set the precision of convolutions.
 
-    precision: "auto" uses bfloat16 convolutions (with float32 sums and weights) on a CPU that has them in hardware:
-    twice as fast, with the same accuracy. Other CPUs would emulate them slowly, so they use float32, like GPUs. Dense
-    layers always use float32: between 1/2 and 1 bfloat16 has only 128 values, too few for probabilities.
+    precision: "auto" uses bfloat16 convolutions (with float32 sums and weights) on a CPU that computes them twice as
+    fast as float32, with the same accuracy. Other CPUs use float32, like GPUs. Intel's CPUs with AVX512-BF16 but
+    without AMX are among them: bfloat16 takes them twice as long. Dense layers always use float32: between 1/2 and 1
+    bfloat16 has only 128 values, too few for probabilities.
     """
     import keras
     import tensorflow as tf
 
-    in_hardware = not tf.config.list_physical_devices("GPU") and not FLAGS.isdisjoint(provenance.processor_flags())
-    bfloat16 = precision == "auto" and in_hardware
+    fast = any(needed <= provenance.processor_flags() for needed in FAST)
+    bfloat16 = precision == "auto" and fast and not tf.config.list_physical_devices("GPU")
     _settings.update(seed=seed, precision=precision, bfloat16=bfloat16)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

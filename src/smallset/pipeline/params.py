@@ -168,6 +168,7 @@ class Head(Training):
 
 class FineTuning(Training):
     trainable: str  # auto, last_block, all, or the name of the last layer that stays frozen
+    minutes: Rate | None
 
 
 class Activations(Strict):

@@ -14,7 +14,7 @@ PACKAGES = (
     *("keras", "matplotlib", "numpy", "openvino", "pandas", "pillow"),
     *("scikit-learn", "scipy", "smallset", "tensorflow"),
 )
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # TensorFlow selects its kernels by these
+FLAGS = ("AuthenticAMD", "avx2", "avx512f", "avx512_bf16", "amx_bf16")  # these decide the kernels and the precision
 RESULTS = "results"  # the key of the digest of a stage's outputs
 
 Facts = dict[str, str]
@@ -39,7 +39,7 @@ def threads() -> int:
 
 
 def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The instruction sets of the processor; empty on systems other than Linux, which do not list them."""
+    """The words that describe the processor, such as its flags; empty on systems other than Linux."""
     return frozenset(cpuinfo.read_text().split()) if cpuinfo.is_file() else frozenset()
 
 

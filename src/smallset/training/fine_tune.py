@@ -86,6 +86,7 @@ def fine_tune(
     train, validation = (np.flatnonzero(dataset.table["split"] == split) for split in ("train", "validation"))
     after = probabilities[validation]
     search = compare(before, after, labels, trainable, len(fitted.history))
+    search = search.assign(passes=[0.0, fitted.passes], out_of_time=[False, fitted.passes < p.epochs])
     if search["selected"][0]:
         return FineTuned(probe, predictions, fitted.history, search)
     tuned.reference = reference.fit_reference(features[train], features[validation], after, labels)

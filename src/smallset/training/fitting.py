@@ -1,5 +1,6 @@
 """Training: a loop over epochs that keeps the weights with the lowest validation loss and continues after a kill."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 
 METRICS = ["accuracy", "loss", "val_accuracy", "val_loss"]
+TRIAL = 3  # steps that measure how long a step takes
+VALIDATION = 0.35  # the time of a batch without training, as a share of a step
 
 
 class Labelled(Protocol):
@@ -44,10 +47,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the logits have been divided by, and one row per epoch: epoch, accuracy, loss, val_accuracy, val_loss."""
+    """The result of a training.
+
+    Attributes:
+        temperature: What the logits have been divided by.
+        history: One row per epoch: epoch, accuracy, loss, val_accuracy, val_loss.
+        passes: How often the training photos were planned to be used: p.epochs, or less when p.minutes is too short.
+    """
 
     temperature: float
     history: pd.DataFrame
+    passes: float
 
 
 def fit(
@@ -66,10 +76,12 @@ def fit(
         p: The keys of the model in params.yaml.
         run: The seed, the checkpoint and the history file.
     """
-    steps = batches.passing(len(train.labels), p.batch_size)
+    steps = one_pass = batches.passing(len(train.labels), p.batch_size)
     precision.suit(network)
     _compile(network, p, steps)
     print(f"{sum(weight.numpy().size for weight in network.trainable_weights):,} trainable weights")
+    if isinstance(p, params.FineTuning) and p.minutes:
+        p, steps = shorten(network, load, train, validation, p, run)
     keeper = Keeper(network, p, run)
     epochs_done = len(keeper.metrics)
     training_batches = load(train, batch_size=p.batch_size, seed=run.seed, start=epochs_done * steps)
@@ -88,7 +100,41 @@ def fit(
     history = keeper.table()
     network.set_weights(keeper.best)
     temperature = calibration.calibrate(network, validation_batches, validation.labels) if p.calibrate else 1.0
-    return Fitted(temperature, history)
+    return Fitted(temperature, history, passes=p.epochs * steps / one_pass)
+
+
+def shorten(
+    network: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.FineTuning, run: Run
+) -> tuple[params.FineTuning, int]:
+    """Plan a training that takes p.minutes or less: p with the number of epochs, and the steps of each.
+
+    A few steps measure the speed; the network is then as it was. Epochs are left out first. If not even one fits, it
+    has fewer steps. The plan is kept in a checkpoint, because a run that was killed continues with the same.
+    """
+    steps, checkpoint = batches.passing(len(train.labels), p.batch_size), run.checkpoint.beside("plan")
+    if not (plan := checkpoint.read()):
+        before = [variable.numpy() for variable in _variables(network)]
+        seconds = _measure_step(network, _weight(load(train, batch_size=p.batch_size, seed=run.seed), train.labels, p))
+        for variable, value in zip(_variables(network), before, strict=True):
+            variable.assign(value)
+        one_epoch = seconds * (steps + VALIDATION * batches.passing(len(validation.labels), p.batch_size))
+        epochs = 60 * (p.minutes or np.inf) / one_epoch
+        plan = {"epochs": np.clip(int(epochs), 1, p.epochs), "steps": np.array(max(1, int(steps * min(1, epochs))))}
+        checkpoint.write(plan)
+    shorter = p.model_copy(update={"epochs": int(plan["epochs"])}), int(plan["steps"])
+    if shorter != (p, steps):
+        passes = f"{shorter[0].epochs * shorter[1] / steps:.1f} of {p.epochs} passes over the training photos"
+        print(f"fine_tune.minutes: {p.minutes:g} is enough for {passes}. More minutes might lower the validation loss.")
+        _compile(network, *shorter)
+    return shorter
+
+
+def _measure_step(network: keras.Model, photos: tf.data.Dataset) -> float:
+    """The time of one training step in s. The first call of fit is not measured, because it builds the graph."""
+    network.fit(photos, steps_per_epoch=1, shuffle=False, verbose=0)
+    started = time.perf_counter()
+    network.fit(photos, steps_per_epoch=TRIAL, shuffle=False, verbose=0)
+    return (time.perf_counter() - started) / TRIAL
 
 
 def save(network: keras.Model, fitted: Fitted, dataset: Dataset, run: Run, output: Path) -> None:
