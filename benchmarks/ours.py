@@ -154,7 +154,7 @@ def epoch(
 ) -> Work:
     """An epoch as in `fitting.fit`, with validation and checkpoint, of a network that is compiled once."""
     steps = batches.passing(len(train.labels), p.batch_size)
-    fitting._compile(network, p, steps)
+    fitting._compile(network, p, steps, p.batch_size)
     averaging = [keras.callbacks.SwapEMAWeights()] if p.ema_momentum is not None else []
     keeper = fitting.Keeper(network, p, fitting.Run(P.seed, new_checkpoint(setup)))
 

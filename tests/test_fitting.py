@@ -178,3 +178,15 @@ def test_a_training_is_shortened_to_the_minutes_and_continues_with_the_same_plan
     assert (said in capsys.readouterr().out) == (fitted.passes < 6)
     monkeypatch.setattr(fitting, "_measure_step", lambda *_: 1e9)  # a run on a busy machine
     assert fitting.fit(network(), load, points(), points(), fine_tuning(minutes), run).history.equals(fitted.history)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    trained = []
+    for micro_batch in (None, 2):
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid", kernel_initializer="ones")(inputs))
+        run = fitting.Run(0, Checkpoint(tmp_path / f"{micro_batch}.npz", "one"))
+        history = fitting.fit(model, load, points(), points(), P, run, micro_batch).history
+        trained.append((history["val_loss"], model.get_weights()[0]))
+    for plain, accumulated in zip(*trained, strict=True):
+        np.testing.assert_allclose(accumulated, plain, rtol=1e-4)

@@ -23,6 +23,7 @@ from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting, transfer
 
 MAX_CACHE = 2**33  # bytes of resized photos in a temporary file; photos of more bytes are decoded in every epoch
+MICRO_BATCH = 8  # photos; with all 32 of a batch at once, their activations take a gigabyte or more
 MAX_WEIGHTS = 10_000_000  # an epoch that trains all layers of a larger backbone takes too long for `auto`
 MIN_ERROR_RATE = 0.01  # with fewer errors, training all layers loses more than it gains
 MIN_PROBABILITY = 1e-7  # in a loss, as in Keras
@@ -79,7 +80,7 @@ def fine_tune(
     network.set_weights(probe.network.get_weights())
     trainable = _unfreeze(network, p.trainable, float((before.argmax(axis=1) != labels).mean()))
     load = _make_loader(dataset, probe.image_size, augment, run.checkpoint.path.parent)
-    fitted = fitting.fit(network, load, dataset.train, dataset.validation, p, run)
+    fitted = fitting.fit(network, load, dataset.train, dataset.validation, p, run, MICRO_BATCH)
     seen = probe.seen.union(dataset.train.sha256, dataset.validation.sha256)
     tuned = Classifier(network, probe.classes, fitted.temperature, seen)
     features, probabilities = _infer(tuned, load, dataset)

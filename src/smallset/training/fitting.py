@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -61,7 +61,13 @@ class Fitted:
 
 
 def fit(
-    network: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.Training, run: Run
+    network: keras.Model,
+    load: Load,
+    train: Labelled,
+    validation: Labelled,
+    p: params.Training,
+    run: Run,
+    micro_batch: int | None = None,
 ) -> Fitted:
     """Train a network in place; it ends with the weights of the epoch that had the lowest validation loss.
 
@@ -75,17 +81,20 @@ def fit(
         validation: The same for the validation photos, which also fit the temperature.
         p: The keys of the model in params.yaml.
         run: The seed, the checkpoint and the history file.
+        micro_batch: The gradient of a batch is the mean of those of micro-batches of this size, one after the other.
+            This saves memory, and changes no more than rounding if the network has no batch statistics.
     """
-    steps = one_pass = batches.passing(len(train.labels), p.batch_size)
+    size = micro_batch if micro_batch and p.batch_size % micro_batch == 0 else p.batch_size
+    steps = one_pass = batches.passing(len(train.labels), size)
     precision.suit(network)
-    _compile(network, p, steps)
+    _compile(network, p, steps, size)
     print(f"{sum(weight.numpy().size for weight in network.trainable_weights):,} trainable weights")
     if isinstance(p, params.FineTuning) and p.minutes:
-        p, steps = shorten(network, load, train, validation, p, run)
+        p, steps = shorten(network, load, train, validation, p, run, size)
     keeper = Keeper(network, p, run)
     epochs_done = len(keeper.metrics)
-    training_batches = load(train, batch_size=p.batch_size, seed=run.seed, start=epochs_done * steps)
-    validation_batches = load(validation, batch_size=p.batch_size)
+    training_batches = load(train, batch_size=size, seed=run.seed, start=epochs_done * steps)
+    validation_batches = load(validation, batch_size=size)
     averaging = [keras.callbacks.SwapEMAWeights()] if p.ema_momentum is not None else []
     network.fit(
         _weight(training_batches, train.labels, p),
@@ -104,20 +113,20 @@ def fit(
 
 
 def shorten(
-    network: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.FineTuning, run: Run
+    network: keras.Model, load: Load, train: Labelled, validation: Labelled, p: params.FineTuning, run: Run, size: int
 ) -> tuple[params.FineTuning, int]:
-    """Plan a training that takes p.minutes or less: p with the number of epochs, and the steps of each.
+    """Plan a training that takes p.minutes or less: p with its number of epochs, and their steps of `size` photos.
 
     A few steps measure the speed; the network is then as it was. Epochs are left out first. If not even one fits, it
     has fewer steps. The plan is kept in a checkpoint, because a run that was killed continues with the same.
     """
-    steps, checkpoint = batches.passing(len(train.labels), p.batch_size), run.checkpoint.beside("plan")
+    steps, checkpoint = batches.passing(len(train.labels), size), run.checkpoint.beside("plan")
     if not (plan := checkpoint.read()):
         before = [variable.numpy() for variable in _variables(network)]
-        seconds = _measure_step(network, _weight(load(train, batch_size=p.batch_size, seed=run.seed), train.labels, p))
+        seconds = _measure_step(network, _weight(load(train, batch_size=size, seed=run.seed), train.labels, p))
         for variable, value in zip(_variables(network), before, strict=True):
             variable.assign(value)
-        one_epoch = seconds * (steps + VALIDATION * batches.passing(len(validation.labels), p.batch_size))
+        one_epoch = seconds * (steps + VALIDATION * batches.passing(len(validation.labels), size))
         epochs = 60 * (p.minutes or np.inf) / one_epoch
         plan = {"epochs": np.clip(int(epochs), 1, p.epochs), "steps": np.array(max(1, int(steps * min(1, epochs))))}
         checkpoint.write(plan)
@@ -125,7 +134,7 @@ def shorten(
     if shorter != (p, steps):
         passes = f"{shorter[0].epochs * shorter[1] / steps:.1f} of {p.epochs} passes over the training photos"
         print(f"fine_tune.minutes: {p.minutes:g} is enough for {passes}. More minutes might lower the validation loss.")
-        _compile(network, *shorter)
+        _compile(network, *shorter, size)
     return shorter
 
 
@@ -152,12 +161,13 @@ def schedule(p: params.Training, steps: int) -> keras.optimizers.schedules.Learn
     )
 
 
-def _compile(network: keras.Model, p: params.Training, steps: int) -> None:
-    averaging = {"use_ema": p.ema_momentum is not None, "ema_momentum": p.ema_momentum or 0.0}
+def _compile(network: keras.Model, p: params.Training, steps: int, size: int) -> None:
+    settings: dict[str, Any] = {"use_ema": p.ema_momentum is not None, "ema_momentum": p.ema_momentum or 0.0}
+    settings |= {"gradient_accumulation_steps": p.batch_size // size if size < p.batch_size else None}
     if p.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(schedule(p, steps), **averaging)
+        optimizer = keras.optimizers.Adam(schedule(p, steps), **settings)
     else:
-        optimizer = keras.optimizers.RMSprop(p.learning_rate, **averaging)
+        optimizer = keras.optimizers.RMSprop(p.learning_rate, **settings)
     loss = "binary_crossentropy" if network.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
     network.compile(optimizer, loss, metrics=["accuracy"])
     optimizer.build(network.trainable_variables)
