@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import typer
 
-from benchmarks import arithmetic, bases, growth, pictures, rounds, tables
+from benchmarks import arithmetic, bases, growth, pictures, rounds, start, tables
 from smallset.backbones import registry
 from smallset.datasets.dataset import Dataset
 from smallset.pipeline import files, params
@@ -166,3 +166,18 @@ def test_probes_are_paired_by_photo_wherever_the_versions_keep_them(tmp_path: Pa
     (folders[1] / "predictions.csv").write_text("file,actual,predicted\nphotos/a/7.png,a,a\n")
     with pytest.raises(typer.BadParameter, match="different test photos"):
         probe.compare(tmp_path / "old", tmp_path / "new")
+
+
+def test_a_step_of_the_first_run_has_the_time_and_the_memory_of_both_versions() -> None:
+    rows = [
+        ("old", "init", 70.0, 4.0),
+        ("new", "init", 4.0, 0.5),
+        ("old", "init", 80.0, 5.0),
+        ("new", "init", 6.0, 0.5),
+    ]
+    table = pd.DataFrame(rows, columns=["side", "step", "seconds", "gib"])
+    table.loc[len(table)] = ["new", "  first evaluated model", 45.0, float("nan")]
+    assert start.show(table).splitlines()[2:] == [
+        "| init | 75.00 (70.00-80.00) | 5.00 (4.00-6.00) | 4.50 (4.00-5.00) | 0.50 (0.50-0.50) |",
+        "| first evaluated model |  | 45.00 (45.00-45.00) |  |  |",
+    ]
