@@ -19,7 +19,7 @@ def main() -> None:
     train, dataset = dataset.train, dataset.take((dataset.table["split"] != "train").to_numpy())
     metrics.warn_if_seen(classifier.has_seen(dataset.test.sha256))
     predictions = classifier.predict_dataset(dataset)
-    metrics.write_evaluation(predictions, classifier.reference, classifier.temperature, Path("metrics"), name, train)
+    metrics.write_evaluation(predictions, classifier.reference, classifier.scaling, Path("metrics"), name, train)
 
 
 stage.run(main)

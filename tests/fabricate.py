@@ -11,6 +11,7 @@ from keras import layers
 from smallset.datasets import folders, measure, synthetic
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.evaluation import comparison, issues, learning_curve, metrics
+from smallset.models.calibration import Scaling
 from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
 from smallset.models.reference import Reference
@@ -20,6 +21,7 @@ from smallset.pipeline import files, provenance
 PROJECT = {"linear_probe": 1.0, "fine_tuned": 1.4}
 CHAPTER = {"convnet": 0.3, "convnet_augmented": 0.6, "classifier": 1.0, "augmented": 1.2, "fine_tune": 1.4}
 TEMPERATURE = 1.7
+SCALING = Scaling(TEMPERATURE, np.zeros(2))
 SIZE = 48  # px: the models' images
 
 
@@ -82,9 +84,10 @@ def fabricate_models(
         predictions = Predictions(dataset, np.stack([1 - second, second], axis=1), scores)
         labels, probabilities, ood_scores = predictions.of("validation")
         reference = None if repeated else Reference.from_scores(ood_scores, probabilities, labels)
-        more = {"cv_accuracy": 0.8, "cv_low": 0.7, "cv_high": 0.875, "cv_photos": len(dataset)}
+        more = {"cv_accuracy": 0.8, "cv_low": 0.7, "cv_high": 0.875, "cv_balanced_accuracy": 0.79}
+        more |= {"cv_photos": len(dataset)}
         more = more if name == "linear_probe" else {}
-        metrics.write_evaluation(predictions, reference, TEMPERATURE, folder / "metrics", name, **more)
+        metrics.write_evaluation(predictions, reference, SCALING, folder / "metrics", name, **more)
         if name != "linear_probe":
             files.write_csv(folder / f"metrics/{name}/history.csv", fabricate_history(skill, random))
         Classifier(network(name), dataset.classes, TEMPERATURE).save(folder / f"models/{name}.keras")

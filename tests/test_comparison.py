@@ -11,6 +11,7 @@ from arrays import dataset
 
 from smallset.evaluation import comparison, metrics, significance
 from smallset.evaluation.comparison import Model
+from smallset.models.calibration import IDENTITY
 from smallset.models.predictions import Predictions
 from smallset.pipeline.errors import SmallsetError
 
@@ -50,7 +51,7 @@ def test_models_of_two_pipelines_are_compared_on_the_photos_that_both_have(tmp_p
         photos.write(tmp_path / name / "photos.csv")
         second = np.array([0.1, 0.1, skill, skill, skill])
         predictions = Predictions(photos, np.stack([1 - second, second], axis=1), np.full(5, np.nan))
-        metrics.write_evaluation(predictions, None, 1.0, tmp_path / name, name)
+        metrics.write_evaluation(predictions, None, IDENTITY, tmp_path / name, name)
     models = comparison.read_models(tmp_path / "a", ["a"]) | comparison.read_models(tmp_path / "b", ["b"])
     comparison.write_comparison(models, tmp_path / "b", tmp_path / "plots")
     [pair] = pd.read_csv(tmp_path / "b/model_pairs.csv").to_dict("records")

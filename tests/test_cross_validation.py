@@ -5,6 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import arrays
 import numpy as np
 import pandas as pd
 import projects
@@ -15,9 +16,10 @@ from arrays import dataset, features
 from smallset.datasets.dataset import Dataset
 from smallset.evaluation import cross_validation
 from smallset.features.store import Features
+from smallset.models.calibration import IDENTITY
 from smallset.models.predictions import Predictions
 from smallset.pipeline import files
-from smallset.pipeline.errors import SmallsetError
+from smallset.training.linear_probe import split_folds
 
 PARAMS = {"seed": 0, "precision": "auto", "linear_probe": {"C": [0.1, 1.0], "class_weight": None, "calibrate": True}}
 
@@ -37,7 +39,9 @@ def noisy(photos: Dataset, seed: int, group: int = 1) -> Features:
 
 
 def test_the_interval_contains_the_accuracy_on_other_photos() -> None:
-    results = [cross_validation.cross_validate(noisy(photos(200), seed), 0.1, "balanced", seed) for seed in range(5)]
+    results = [
+        cross_validation.cross_validate(noisy(photos(200), seed), 0.1, "balanced", IDENTITY, seed) for seed in range(5)
+    ]
     assert sum(row["cv_low"] < 0.8 < row["cv_high"] for row in results) >= 4
     assert np.mean([row["cv_accuracy"] for row in results]) == pytest.approx(0.79, abs=0.02)
     assert results[0]["cv_photos"] == 200
@@ -46,24 +50,31 @@ def test_the_interval_contains_the_accuracy_on_other_photos() -> None:
 def test_photos_of_a_group_count_for_less() -> None:
     widths = []
     for group in (1, 20):
-        row = cross_validation.cross_validate(noisy(photos(200, group), 0, group), 0.1, None, 0)
+        row = cross_validation.cross_validate(noisy(photos(200, group), 0, group), 0.1, None, IDENTITY, 0)
         widths.append((row["cv_high"] - row["cv_low"]) / np.sqrt(row["cv_accuracy"] * (1 - row["cv_accuracy"])))
     assert widths[1] > 1.4 * widths[0]
-    assert cross_validation.count_effective([1.0] * 25, 1.0, 145) == pytest.approx(100)
+    assert cross_validation.count_effective([1.0] * 25, 1.0, 145, 4) == pytest.approx(100)
 
 
 @pytest.mark.parametrize("group", [1, 4])
 def test_folds_have_their_share_of_every_class_and_divide_no_group(group: int) -> None:
     grouped = photos(200, group)
-    folds = cross_validation.split_folds(grouped, 5, 0)
+    folds = split_folds(grouped, 5, 0)
     assert sorted(np.concatenate([outside for _, outside in folds])) == [*range(200)]
     for inside, outside in folds:
         assert set(grouped.group_ids[inside]).isdisjoint(grouped.group_ids[outside])
         assert np.bincount(grouped.labels[outside]).tolist() == [20, 20]
-    few = dataset([0] * 6 + [1] * 4, group=[*"abcdef", "x", "x", "y", "y"])
-    assert len(cross_validation.split_folds(few, 5, 0)) == 2
-    with pytest.raises(SmallsetError, match="b: expected 2 or more different photos or groups, .* found 1. Add photos"):
-        cross_validation.split_folds(few.take(range(8)), 5, 0)
+
+
+def test_classes_with_few_photos_are_in_different_folds_and_each_fold_has_two_classes_outside() -> None:
+    few = dataset([0] * 6 + [1] * 4 + [2], group=[*"abcdef", "x", "x", "y", "y", "z"])
+    folds = split_folds(few, 5, 0)
+    assert sorted(np.concatenate([outside for _, outside in folds])) == [*range(11)]
+    assert all({0, 1} <= {*few.labels[inside]} for inside, _ in folds)
+    assert len(split_folds(few.take([0, 6]), 5, 0)) == 0
+    row = cross_validation.cross_validate(arrays.separable(few, 9, 0), 0.1, "balanced", IDENTITY, 0)
+    assert row["cv_accuracy"] < 1  # the only photo of a class cannot be right
+    assert row["cv_low"] < 0.7
 
 
 @pytest.mark.parametrize("model", ["linear_probe", "fine_tuned"])

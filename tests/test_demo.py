@@ -20,7 +20,7 @@ from smallset.cli import export
 from smallset.datasets.dataset import Dataset
 from smallset.models.classifier import Classifier
 from smallset.pipeline.errors import SmallsetError
-from smallset.web import demo, onnxruntime_web, static_page
+from smallset.web import demo, onnxruntime_web
 
 # Of a probability. Chromium decodes to exactly the same pixels, except for JPEGs of 2,048 px and more, which libjpeg
 # reduces before it converts them to RGB, and for half-transparent WebPs: these differ by one level.
@@ -150,14 +150,6 @@ def test_a_browser_shows_the_predictions_and_sends_nothing(
             assert (shown[name]["verdict"] == "None of these") == prediction.unknown
             expected = f"Prediction set: {', '.join(prediction.prediction_set)}."
             assert prediction.unknown or shown[name]["set"] == expected
-
-
-def test_the_threshold_selects_the_prediction_set(classifier: Classifier) -> None:
-    reference = classifier.reference
-    assert reference is not None
-    for score in [*reference.nonconformity_scores, 0.5, 1.0]:
-        selected = reference.prediction_set(np.array(1 - score))
-        assert (score <= static_page.find_threshold(reference)) == selected
 
 
 def test_the_folder_has_licenses_and_a_page_that_loads_nothing_else(exported: Path) -> None:

@@ -70,13 +70,14 @@ def test_the_c_with_the_lowest_validation_loss_is_selected(classes: int) -> None
     np.testing.assert_allclose(fitted.coef_, probe(C=fitted.C_).fit(*train).coef_, atol=1e-3)
 
 
-def test_the_temperature_divides_the_logits_and_changes_no_label() -> None:
+def test_the_scaling_lowers_the_loss() -> None:
     train, validation = points(0), points(1)
     plain, calibrated = (probe(C=10.0, calibrate=way).fit(*train, *validation) for way in (False, True))
-    assert plain.temperature_ == 1
-    assert calibrated.temperature_ > 1.5  # with so little data per dimension it is overconfident
-    np.testing.assert_allclose(calibrated.coef_ * calibrated.temperature_, plain.coef_)
-    np.testing.assert_array_equal(calibrated.predict(validation[0]), plain.predict(validation[0]))
+    temperature, bias = calibrated.scaling_
+    assert plain.scaling_.temperature == 1
+    assert temperature > 1.5  # with so little data per dimension it is overconfident
+    np.testing.assert_allclose(calibrated.coef_ * temperature, plain.coef_)
+    np.testing.assert_allclose(calibrated.intercept_, plain.intercept_ / temperature + bias[1] - bias[0])
     losses = [log_loss(validation[1], fitted.predict_proba(validation[0])) for fitted in (plain, calibrated)]
     assert losses[1] < losses[0]
     assert calibrated.search_.equals(plain.search_)
@@ -97,7 +98,12 @@ def test_balanced_classes_have_the_same_influence_on_the_validation_loss() -> No
 def test_it_has_the_conventions_of_scikit_learn() -> None:
     values, labels = points(0)
     names = np.array(["heron", "owl"])[labels]
-    assert clone(probe(C=[0.1, 1.0])).get_params() == {"C": [0.1, 1.0], "class_weight": "balanced", "calibrate": False}
+    assert clone(probe(C=[0.1, 1.0])).get_params() == {
+        "C": [0.1, 1.0],
+        "class_weight": "balanced",
+        "calibrate": False,
+        "class_prior": "training",
+    }
     assert cross_val_predict(probe(), values, names, method="predict_proba").shape == (60, 2)
     assert set(probe().fit(values, names).predict(values)) == {"heron", "owl"}
     for changes in ({"C": CANDIDATES}, {"calibrate": True}):

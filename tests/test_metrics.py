@@ -10,6 +10,7 @@ from arrays import dataset
 from numpy.typing import NDArray
 
 from smallset.evaluation import comparison, metrics, significance
+from smallset.models.calibration import Scaling
 from smallset.models.predictions import Predictions
 from smallset.models.reference import Reference
 from smallset.pipeline.errors import SmallsetError
@@ -118,7 +119,8 @@ def write(folder: Path, reference: Reference | None, temperature: float = 1.0, *
     photos.write(folder / "photos.csv")
     second = np.array([0.5, *SECOND[::-1], *SECOND])
     predictions = Predictions(photos, two(second), np.array([9.0, 1, 2, 3, 4, 1, 5, 2, 3]))
-    metrics.write_evaluation(predictions, reference, temperature, folder, "model", **more)
+    scaling = Scaling(temperature, np.zeros(2))
+    metrics.write_evaluation(predictions, reference, scaling, folder, "model", **more)
 
 
 def test_the_files_of_an_evaluation(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_prediction_sets_contain_the_true_label_with_the_stated_coverage() -> No
     random, known, covered = np.random.default_rng(1), fit(), []
     for seed in range(200):  # the guarantee is about the mean over validation sets
         validation, true = draw_predictions(np.random.default_rng(100 + seed), 99)
-        known = replace(known, nonconformity_scores=np.sort(1 - validation[np.arange(99), true]))
+        scores = np.sort(1 - validation[np.arange(99), true])
+        known = replace(known, nonconformity_scores=scores, nonconformity_labels=np.full(99, -1))
         probabilities, labels = draw_predictions(random, 500)
         sets = [known.prediction_set(probabilities, coverage) for coverage in (0.5, 0.9, 0.95, 0.99, 0.995)]
         covered.append([selected[np.arange(500), labels].mean() for selected in sets])
@@ -85,18 +86,22 @@ def test_larger_coverage_gives_larger_sets_and_a_larger_rate_a_lower_threshold(c
 
 def test_arrays_of_this_version_and_of_0_2_are_read_and_others_refused() -> None:
     known = fit()
-    assert vars(Reference.from_arrays(vars(known))) == vars(known)
+    assert vars(Reference.from_arrays(vars(known), CLASSES)) == vars(known)
     old: dict[str, Any] = {"usual": known.ood_scores, "doubt": known.nonconformity_scores, "trained": known.mean}
     old |= {"mean": known.mean, "scale": known.scale, "axes": known.axes}
-    assert vars(Reference.from_arrays(old)) == vars(known)
-    assert Reference.from_arrays({}) is None
+    read = Reference.from_arrays(old, CLASSES)
+    assert read is not None
+    assert set(read.nonconformity_labels) == {-1}
+    assert vars(replace(read, nonconformity_labels=known.nonconformity_labels)) == vars(known)
+    assert Reference.from_arrays({}, CLASSES) is None
     for name, values, message in [
         ("scale", known.scale[1:], "matching shapes"),
         ("axes", known.axes[:, 1:], "matching shapes"),
-        ("usual", known.ood_scores[1:], "matching shapes"),
+        ("nonconformity_labels", known.nonconformity_labels[1:], "matching shapes"),
+        ("nonconformity_labels", known.nonconformity_labels + 1, "of 5 classes, found labels up to 5"),
         ("mean", np.full_like(known.mean, np.nan), "expected finite reference scores"),
     ]:
         with pytest.raises(SmallsetError, match=message):
-            Reference.from_arrays(old | {name: values})
+            Reference.from_arrays(old | {name: values}, CLASSES)
     with pytest.raises(SmallsetError, match="of at least one photo"):
-        Reference.from_arrays(old | {"usual": np.zeros(0), "doubt": np.zeros(0)})
+        Reference.from_arrays(old | {"usual": np.zeros(0)}, CLASSES)

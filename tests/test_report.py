@@ -19,6 +19,7 @@ from PIL import Image
 
 from smallset.datasets.dataset import Dataset
 from smallset.evaluation import comparison, metrics
+from smallset.models.calibration import IDENTITY
 from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
 from smallset.pipeline import files, params, stage, text
@@ -348,7 +349,7 @@ def test_a_model_that_is_no_better_than_a_constant_answer_is_not_recommended(cop
     predictions = Predictions(skewed, np.stack([1 - second, second], axis=1), np.full(len(skewed), np.nan))
     skewed.write(copy / "metrics/photos.csv")
     for model in fabricate.PROJECT:
-        metrics.write_evaluation(predictions, None, 1.0, copy / "metrics", model)
+        metrics.write_evaluation(predictions, None, IDENTITY, copy / "metrics", model)
     models = comparison.read_models(copy / "metrics", [*fabricate.PROJECT])
     comparison.write_comparison(models, copy / "metrics", copy / "plots")
     page = render(copy)

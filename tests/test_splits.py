@@ -104,20 +104,26 @@ def test_names_of_excluded_photos_may_lack_the_folder_and_be_spelled_differently
         splits.exclude(dataset, ["dog/0.png", "dog/9.png", "9"], "photos")
 
 
-def test_a_class_without_photos_in_a_split_is_an_error_with_a_seed_that_works() -> None:
-    dataset = make_album({"cat": 4, "dog": 40})
-    with pytest.raises(
-        SmallsetError, match="each split; cat has .*Add photos of it, or make that split large"
-    ) as caught:
-        check(dataset)
-    check(dataset, seed=int(str(caught.value).partition("set seed: ")[2].partition(",")[0]))
+def test_an_empty_split_and_a_given_class_without_training_photos_are_errors_with_a_fix() -> None:
+    few = make_album({"cat": 3, "dog": 3})
+    with pytest.raises(SmallsetError, match="photos in each split, found none in validation and test. Add") as caught:
+        check(few, seed=3)
+    check(few, seed=int(str(caught.value).partition("set seed: ")[2].partition(",")[0]))
     with pytest.raises(SmallsetError, match="groups stay undivided.$"):  # no seed helps
-        check(make_album({"cat": 2, "dog": 40}))
-    with pytest.raises(SmallsetError, match="cat has 5 train, 0 validation, 0 test. Add photos of it there.$"):
-        check(make_album({"cat": 5, "dog": 40}, lambda n: SPLITS[0 if n < 5 else n % 3]), "given")
-    with pytest.raises(SmallsetError, match="and 494 more") as caught:
-        check(make_album({f"class {n}": 1 for n in range(500)}))
-    assert len(str(caught.value)) < 1000
+        check(make_album({"cat": 2, "dog": 40}, group=lambda _: "a"))
+    with pytest.raises(SmallsetError, match="training photos of each class; cat has none. Add photos there.$"):
+        check(make_album({"cat": 5, "dog": 40}, lambda n: SPLITS[1 if n < 5 else n % 3]), "given")
+    check(make_album({"cat": 5, "dog": 40}, lambda n: SPLITS[0 if n < 5 else n % 3]), "given")
+
+
+def test_drawn_classes_without_training_photos_are_left_out() -> None:
+    assigned, _ = split(make_album({f"class {n}": 1 for n in range(50)}), "fraction")
+    p = params.Split(by="fraction", **SIZES["fraction"], exclude=[])  # type: ignore[arg-type]
+    kept, left_out = splits.leave_out_untrained(assigned, p)
+    trained = assigned.table[assigned.table["split"] == "train"]
+    assert {*kept.classes} == {*trained["label"]}
+    assert kept.table["file"].tolist() == trained["file"].tolist()
+    assert left_out == dict.fromkeys({*assigned.table["file"]} - {*trained["file"]}, splits.UNTRAINED)
 
 
 def test_classes_with_few_test_photos_are_named() -> None:
@@ -125,3 +131,5 @@ def test_classes_with_few_test_photos_are_named() -> None:
     assert splits.warn_about_few(counts)[0].startswith("Few test photos: class 0 (49). One mistake")
     assert "class 0 (47), class 1 (48), class 2 (49). One" in splits.warn_about_few(counts - 2)[0]
     assert splits.warn_about_few(counts + 50) == []
+    notes = splits.warn_about_few(counts - 50)
+    assert notes[0] == "These classes have no test photos: class 1."

@@ -94,7 +94,7 @@ def _measure(
     from smallset.models import model_file
     from smallset.models.reference import Reference
 
-    reference = Reference.from_arrays(model_file.read_arrays(model))
+    reference = Reference.from_arrays(model_file.read_arrays(model), len(dataset.classes))
     recall = zip(per_class["class"], per_class["recall"], per_class["n"], strict=True)
     results = metrics.measure_photos(dataset, probabilities) | metrics.measure_unknown(ood_scores, reference)
     return results | {"recall": {label: round(share, 6) if n else None for label, share, n in recall}}

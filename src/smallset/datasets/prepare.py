@@ -34,9 +34,15 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     corrected, summary = corrections.apply(dataset, decisions)
     splits.check_complete(corrected, p, seed, str(corrections.FILE))
     removed = set(dataset.table["file"]) - set(corrected.table["file"])
-    left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON)
+    corrected, untrained = splits.leave_out_untrained(corrected, p)
+    left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON) | untrained
     notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
     notes += corrections.describe(dataset, decisions)
+    if untrained:
+        lost = sorted({*dataset.table["label"]} - {*corrected.classes})
+        notes.append(
+            f"Classes that are left out, because no photo of them is in train: {scan.some(lost, splits.NAMED)}"
+        )
     counts = splits.count_photos(corrected.table).to_dict()
     return corrected, {"photos": counts, "left_out": left_out, "corrections": summary, "notes": notes}
 

@@ -16,6 +16,7 @@ from smallset.pipeline.errors import SmallsetError
 
 UNUSED = ""  # the split of a photo that is in none
 EXCLUDED = "excluded in params.yaml"  # the reason why a photo is left out
+UNTRAINED = "no training photo has its class"  # likewise
 ROUNDING = 1e-9  # fractions with a sum of 1 may differ from it by this
 SEEDS = 100  # how many other seeds are tried when a class has no photo in a split
 FEW = 50  # test photos of a class: with fewer, one mistake changes its recall by more than two points
@@ -109,30 +110,55 @@ def count_photos(table: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(table["label"], table["split"]).reindex(columns=[*SPLITS], fill_value=0)
 
 
+def leave_out_untrained(dataset: Dataset, p: params.Split) -> tuple[Dataset, LeftOut]:
+    """Leave out the classes without training photos, if splits are drawn, because their photos cannot be moved."""
+    counts = count_photos(dataset.table)
+    names = set(counts.index[counts["train"] == 0]) if p.by == "fraction" else set[str]()
+    lost = dataset.table["label"].isin(names)
+    classes = tuple(name for name in dataset.classes if name not in names)
+    kept = replace(dataset.take(~lost.to_numpy()), classes=classes) if names else dataset
+    return kept, dict.fromkeys(dataset.table["file"][lost], UNTRAINED)
+
+
 def check_complete(dataset: Dataset, p: params.Split, seed: int, where: str) -> None:
-    """SmallsetError when a class has no photo in some split, with the fix."""
+    """SmallsetError when a split is empty, or classes have no training photos, with the fix.
+
+    `leave_out_untrained` leaves such classes out where splits are drawn, unless fewer than two remain. A class may lack
+    validation or test photos.
+    """
     counts = count_photos(dataset.table).reindex(dataset.classes, fill_value=0)
-    missing = counts[~counts.all(axis=1)]
-    if missing.empty:
+    trained = counts["train"] > 0
+    empty = [split for split in SPLITS if not counts[split].sum()]
+    if empty:
+        problem = f"expected photos in each split, found none in {' and '.join(empty)}"
+    elif trained.sum() < 2 or (p.by != "fraction" and not trained.all()):
+        expected = "at least two classes" if p.by == "fraction" else "each class"
+        problem = f"expected training photos of {expected}; {some(list(counts.index[~trained]), NAMED)} has none"
+    else:
         return
-    labels = [
-        f"{row.Index} has {row.train} train, {row.validation} validation, {row.test} test"
-        for row in missing.itertuples()
-    ]
-    fix = "Add photos of it there"
+    fix = "Add photos there"
     if p.by == "fraction":
-        fix = "Add photos of it, or make that split larger. Fractions hold on average, and groups stay undivided"
+        fix = "Add photos, or make that split larger. Fractions hold on average, and groups stay undivided"
         for other in range(seed + 1, seed + 1 + SEEDS):
-            drawn = dataset.table.assign(split=draw_splits(dataset.table, p.shares, other))
-            if count_photos(drawn).reindex(dataset.classes, fill_value=0).all(axis=None):
-                fix += f". Or set seed: {other}, which leaves no class out, if there are no results to compare with"
+            drawn = count_photos(dataset.table.assign(split=draw_splits(dataset.table, p.shares, other)))
+            if drawn.any().all() and (drawn["train"] > 0).sum() > 1:
+                fix += f". Or set seed: {other}, if there are no results to compare with"
                 break
-    raise SmallsetError(f"{where}: expected photos of each class in each split; {some(labels, NAMED)}. {fix}.")
+    raise SmallsetError(f"{where}: {problem}. {fix}.")
 
 
 def warn_about_few(counts: pd.DataFrame) -> list[str]:
-    """A sentence about classes with few test photos; counts: photos by class (rows) and split (columns)."""
-    few = [f"{label} ({count})" for label, count in counts["test"].items() if count < FEW]
+    """Sentences about classes without photos in a split, or with few test photos.
+
+    counts: photos by class (rows) and split (columns).
+    """
+    missing = {split: [str(label) for label in counts.index[counts[split] == 0]] for split in counts}
+    notes = [
+        f"These classes have no {split} photos: {some(labels, NAMED)}." for split, labels in missing.items() if labels
+    ]
+    if notes:
+        notes.append("A class without training photos is left out, and one without test photos is not measured.")
+    few = [f"{label} ({count})" for label, count in counts["test"].items() if 0 < count < FEW]
     effect = "One mistake changes the recall of such a class by more than two points"
     fix = "and small differences between models mean nothing. Add photos, or make the test split larger."
-    return [f"Few test photos: {some(few, NAMED)}. {effect}, {fix}"] if few else []
+    return notes + ([f"Few test photos: {some(few, NAMED)}. {effect}, {fix}"] if few else [])

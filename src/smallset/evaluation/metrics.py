@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 from sklearn import metrics
 
 from smallset.datasets.dataset import Dataset
 from smallset.evaluation import significance
+from smallset.models import calibration
 from smallset.models.predictions import Predictions
 from smallset.models.reference import Reference
 from smallset.pipeline import files
@@ -66,11 +67,10 @@ def ece_null_p95(_: Labels, probabilities: Probabilities) -> float:
 
 
 def auc(labels: Labels, probabilities: Probabilities) -> float | None:
-    """The area under the ROC curve, with more than two classes the mean of the classes; None if one has no photos."""
-    if len(np.unique(labels)) < probabilities.shape[1]:
-        return None
-    curves = _curves(probabilities.shape[1])
-    return float(np.mean([metrics.roc_auc_score(labels == label, probabilities[:, label]) for label in curves]))
+    """The area under the ROC curve, with more than two classes the mean of those with photos; None for one class."""
+    curves = _curves(labels, probabilities.shape[1])
+    areas = [metrics.roc_auc_score(labels == label, probabilities[:, label]) for label in curves]
+    return float(np.mean(areas)) if areas else None
 
 
 class Metric(NamedTuple):
@@ -97,7 +97,7 @@ METRICS = {
     "ece_null_p95": Metric(ece_null_p95, "ECE by chance", "an ECE below it is no evidence of wrong probabilities"),
     "auc": Metric(auc, meaning="area under the ROC curve, mean of the classes: 0.5 for guesses, 1 at best"),
     "f1": Metric(
-        lambda labels, p: float(_score_classes(labels, p)[2].mean()),
+        lambda labels, p: float(np.nanmean(_score_classes(labels, p)[2])),
         meaning="mean of the classes' F1 scores, each the harmonic mean of precision and recall",
     ),
 }
@@ -172,7 +172,7 @@ def warn_if_seen(seen: Sequence[bool]) -> None:
 def write_evaluation(
     predictions: Predictions,
     reference: Reference | None,
-    temperature: float,
+    scaling: calibration.Scaling,
     folder: Path,
     name: str,
     train: Dataset | None = None,
@@ -181,21 +181,23 @@ def write_evaluation(
 ) -> None:
     """Write `folder`/`name`.json, with the numbers `more`, and the tables in `folder`/`name`/.
 
-    predictions: for the validation and the test photos at least; temperature: what the model's logits are divided by;
-    train: the training photos, if the predictions lack them.
+    predictions: for the validation and the test photos at least; scaling: what has calibrated the model; train: the
+    training photos, if the predictions lack them.
     """
     (labels, probabilities, ood_scores), test = predictions.of("test"), predictions.dataset.test
     selection = {f"val_{f.__name__}": round(f(*predictions.of("validation")[:2]), 6) for f in (accuracy, loss)}
     results = measure_photos(test, probabilities, train or predictions.dataset.train)
     results |= selection | measure_unknown(ood_scores, reference) | more
     files.write_json(folder / f"{name}.json", results)
-    original = special.softmax(temperature * np.log(np.clip(probabilities, EPSILON, 1)), axis=1)
-    variants = ([("before", 1.0, original)] if temperature != 1 else []) + [("after", temperature, probabilities)]
-    calibration = [{"when": when, "temperature": t} | measure(labels, values) for when, t, values in variants]
+    variants = [("after", scaling.temperature, probabilities)]
+    if scaling.temperature != 1 or np.any(scaling.bias):
+        original = scaling.undo(np.clip(probabilities, EPSILON, 1))
+        variants = [("before", 1.0, original), *variants]
+    calibrations = [{"when": when, "temperature": t} | measure(labels, values) for when, t, values in variants]
     tables = {
-        "calibration": pd.DataFrame(calibration),
+        "calibration": pd.DataFrame(calibrations),
         "reliability": pd.concat([reliability(labels, values).assign(when=when) for when, _, values in variants]),
-        "per_class": per_class(test, probabilities),
+        "per_class": per_class(test, probabilities, reference),
         "predictions": list_predictions(test, probabilities),
         "roc": roc(test, probabilities),
     }
@@ -213,21 +215,37 @@ def reliability(labels: Labels, probabilities: Probabilities) -> pd.DataFrame:
     return bins.agg({"confidence": "mean", "accuracy": "mean", "n": "sum"}).reset_index(drop=True)
 
 
-def per_class(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
-    """One row per class: class, precision, recall, its 95 % interval, f1, and its number of photos n."""
-    precision, recall, f1, n = _score_classes(dataset.labels, probabilities)
-    members = [dataset.labels == label for label in range(len(dataset.classes))]
-    right, groups = probabilities.argmax(axis=1) == dataset.labels, dataset.table["group"]
-    intervals = [significance.estimate_interval(right[rows], groups[rows]) for rows in members]
-    low, high = np.array(intervals).T
-    columns = {"precision": precision, "recall": recall, "recall_low": low, "recall_high": high, "f1": f1, "n": n}
+def per_class(dataset: Dataset, probabilities: Probabilities, reference: Reference | None = None) -> pd.DataFrame:
+    """One row per class: class, precision, recall, its 95 % interval, f1, and its number of photos n.
+
+    With a reference also `covered`, the share of its photos whose 95 % prediction set contains the label, the interval
+    of this share, and the number of its `calibration_photos`.
+    """
+    labels, classes = dataset.labels, len(dataset.classes)
+    precision, recall, f1, n = _score_classes(labels, probabilities)
+    members = [labels == label for label in range(classes)]
+
+    def bound(hits: NDArray[np.bool_], name: str) -> dict[str, NDArray[np.float64]]:
+        groups = dataset.table["group"]
+        low, high = np.array([significance.estimate_interval(hits[rows], groups[rows]) for rows in members]).T
+        return {f"{name}_low": low, f"{name}_high": high}
+
+    columns = {"precision": precision, "recall": recall} | bound(probabilities.argmax(axis=1) == labels, "recall")
+    columns |= {"f1": f1, "n": n}
+    if reference is not None:
+        covered = reference.prediction_set(probabilities)[np.arange(len(labels)), labels]
+        shares = np.bincount(labels, covered, classes) / np.where(n, n, np.nan)
+        columns |= {"covered": shares} | bound(covered, "covered")
+        columns["calibration_photos"] = reference.count_photos(classes)
     return pd.DataFrame({"class": dataset.classes} | columns)
 
 
 def _score_classes(labels: Labels, probabilities: Probabilities) -> tuple[NDArray[np.float64], ...]:
-    """Precision, recall, F1 score and number of photos of each class."""
+    """Precision, recall, F1 score and number of photos of each class; without photos, the recall and F1 are NaN."""
     predicted, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
-    return metrics.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    scores = metrics.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    precision, recall, f1, n = scores
+    return precision, np.where(n, recall, np.nan), np.where(n, f1, np.nan), n
 
 
 def list_predictions(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
@@ -240,11 +258,11 @@ def list_predictions(dataset: Dataset, probabilities: Probabilities) -> pd.DataF
 def roc(dataset: Dataset, probabilities: Probabilities) -> pd.DataFrame:
     """The corners of each class's ROC curve: class, false_positive_rate, true_positive_rate."""
     parts = []
-    for label in _curves(len(dataset.classes)):
+    for label in _curves(dataset.labels, len(dataset.classes)):
         false, true, _ = metrics.roc_curve(dataset.labels == label, probabilities[:, label])
         rates = {"false_positive_rate": false, "true_positive_rate": true}
         parts.append(pd.DataFrame({"class": dataset.classes[label]} | rates))
-    return pd.concat(parts)
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["class", "false_positive_rate", "true_positive_rate"])
 
 
 def prediction_sets(labels: Labels, probabilities: Probabilities, reference: Reference) -> pd.DataFrame:
@@ -270,6 +288,10 @@ def _bin(confidence: Scores) -> NDArray[np.int64]:
     return ((stats.rankdata(confidence) - 0.5) / len(confidence) * BINS).astype(np.int64)
 
 
-def _curves(classes: int) -> range:
-    """The classes that have a ROC curve. Of two classes only the second: 1 - p rounds small p to the same number."""
-    return range(1, 2) if classes == 2 else range(classes)
+def _curves(labels: Labels, classes: int) -> list[int]:
+    """The classes that have a ROC curve: those with photos, unless all are of one class.
+
+    Of two classes only the second has one: 1 - p rounds small p to the same number.
+    """
+    present = np.unique(labels).tolist()
+    return [label for label in present if len(present) > 1 and (classes > 2 or label == 1)]

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from smallset.models.probabilities import to_class_probabilities
 from smallset.models.reference import COVERAGE, OOD_RATE, Reference
 from smallset.pipeline import files, provenance
 from smallset.pipeline.errors import SmallsetError
+
+if TYPE_CHECKING:
+    from smallset.models.calibration import Scaling
 
 DIGITS = 16  # of a sha256 that model files keep: two of a million photos agree in them with a probability of 3e-8
 NO_ERRORS: Mapping[str, str] = MappingProxyType({})
@@ -72,6 +75,7 @@ class Classifier:
     seen: frozenset[str] = field(default=frozenset(), repr=False)
     # None for a network that does not recognize unknown photos.
     reference: Reference | None = field(default=None, repr=False)
+    bias: tuple[float, ...] = field(default=(), repr=False)  # what has been added to the logits then; empty for nothing
 
     def __post_init__(self) -> None:
         self.classes, self.seen = tuple(self.classes), frozenset(digest[:DIGITS] for digest in self.seen)
@@ -91,18 +95,20 @@ class Classifier:
         else:
             network, metadata, arrays = model_file.open_model(path)
         with model_file.one_error(path):
-            reference = Reference.from_arrays(arrays)
+            reference = Reference.from_arrays(arrays, len(metadata["classes"]))
             width = network.output_shape[1] + len(reference.mean) if network and reference else None
             if width and with_features(network).output_shape[1] != width:
                 raise ValueError("its reference scores belong to another network")
-        classifier = cls(network, metadata["classes"], metadata["temperature"], metadata["photos"], reference)
+        values = (metadata["classes"], metadata["temperature"], metadata["photos"], reference, tuple(metadata["bias"]))
+        classifier = cls(network, *values)
         if entry.facts or files.sha256(path) == entry.sha256:  # the file may have been replaced while it was opened
             classifier._entry = entry
         return classifier
 
     def save(self, path: str | Path) -> None:
         """Write a .keras file, which Keras can load without smallset. Equal networks give equal bytes."""
-        metadata = {"classes": list(self.classes), "temperature": self.temperature, "photos": sorted(self.seen)}
+        metadata = {"classes": list(self.classes), "temperature": self.temperature, "bias": list(self.bias)}
+        metadata |= {"photos": sorted(self.seen)}
         model_file.save(self.network, Path(path), metadata, vars(self.reference) if self.reference else {})
 
     @property
@@ -125,7 +131,7 @@ class Classifier:
 
         Args:
             photos: A path, RGB pixels (height, width, 3) in 0..255, or a list of them.
-            coverage: The share of photos whose prediction set contains the true label.
+            coverage: The share of photos, of every class, whose prediction set contains the true label.
             ood_rate: The share of ordinary photos that is flagged as unknown.
         """
         if isinstance(photos, str | Path | np.ndarray):
@@ -195,6 +201,13 @@ class Classifier:
         return engine.compile_network(with_features(self._network), keep)
 
     @property
+    def scaling(self) -> "Scaling":
+        """What has calibrated the model."""
+        from smallset.models.calibration import Scaling  # here, because it imports scipy.optimize
+
+        return Scaling(self.temperature, np.array(self.bias or 0.0))
+
+    @property
     def _facts(self) -> network_cache.Facts:
         network, entry = self._network, self._entry
         if entry and entry.facts:
@@ -217,7 +230,9 @@ class Classifier:
         batch_size: int = engine.BATCH,
     ) -> Iterator[Prediction]:
         """Predict photos from what `read` returns for them: their pixels, or the reason why they have none."""
-        remaining = iter(photos)
+        remaining, limits = iter(photos), np.zeros(0)
+        if self.reference:
+            limits = self.reference.thresholds(len(self.classes), coverage)
         with ThreadPoolExecutor(provenance.threads()) as pool:
             while batch := list(islice(remaining, batch_size)):
                 contents = [*pool.map(read, batch)]
@@ -228,15 +243,15 @@ class Classifier:
                     if isinstance(content, str):
                         yield Prediction(file=name, error=content)
                     else:
-                        yield self._describe(name, *next(values), coverage, ood_rate)
+                        yield self._describe(name, *next(values), limits, ood_rate)
 
     def _describe(
-        self, file: str, probabilities: Values, ood_score: float, coordinates: Values, coverage: float, ood_rate: float
+        self, file: str, probabilities: Values, ood_score: float, coordinates: Values, limits: Values, ood_rate: float
     ) -> Prediction:
         order, unknown, labels = np.argsort(-probabilities, kind="stable"), False, ()
         if self.reference:
             unknown = bool(self.reference.is_unknown(ood_score, ood_rate))
-            selected = self.reference.prediction_set(probabilities, coverage) & (not unknown)
+            selected = (1 - probabilities <= limits) & (not unknown)
             labels = tuple(self.classes[label] for label in order if selected[label])
         best, probability = self.classes[order[0]], float(probabilities[order[0]])
         return Prediction(best, probability, probabilities, labels, float(ood_score), unknown, file, "", coordinates)

@@ -1,7 +1,7 @@
 """Model files: reproducible to the byte when written, and checked completely when read.
 
-A .keras file is a zip with a network's config and weights. Smallset adds metadata (class names, temperature, digests of
-the photos that were used) and arrays (reference scores), which Keras ignores.
+A .keras file is a zip with a network's config and weights. Smallset adds metadata (class names, temperature, biases,
+digests of the photos that were used) and arrays (reference scores), which Keras ignores.
 """
 
 import importlib.util
@@ -44,7 +44,8 @@ def save(
 ) -> None:
     """Write a .keras file without the dates and memory addresses that Keras writes.
 
-    metadata: for a classifier `classes` in the order of the outputs, `temperature`, and `photos` (see `Classifier`).
+    metadata: for a classifier `classes` in the order of the outputs, `temperature`, `bias` and `photos`; see
+        `Classifier`.
     """
     with tempfile.TemporaryDirectory() as folder, files.atomic_write(path) as draft:
         dated = Path(folder) / path.name
@@ -85,10 +86,10 @@ def open_network(path: Path) -> Network:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read a classifier's `classes`, `temperature` and `photos` without Keras and without the network."""
+    """Read a classifier's `classes`, `temperature`, `bias` and `photos` without Keras and without the network."""
     try:
         with _open_zip(path) as file:
-            metadata = {"temperature": 1.0, "photos": [], **json.loads(file.read("metadata.json"))}
+            metadata = {"temperature": 1.0, "bias": [], "photos": [], **json.loads(file.read("metadata.json"))}
         _check_metadata(**metadata)
     except FileNotFoundError:
         raise SmallsetError(f"{path}: no such file") from None
@@ -211,10 +212,14 @@ def _check_classifier(network: Network, classes: Sequence[str]) -> None:
     to_class_probabilities(np.asarray(network(photo, training=False)))
 
 
-def _check_metadata(*, classes: list[str], temperature: float, photos: list[str], **_: object) -> None:
+def _check_metadata(
+    *, classes: list[str], temperature: float, bias: list[float], photos: list[str], **_: object
+) -> None:
     texts = isinstance(classes, list) and isinstance(photos, list) and all(isinstance(x, str) for x in classes + photos)
     if not texts or len(classes) < 2 or len(set(classes)) < len(classes) or not 0 < temperature < math.inf:
         raise ValueError(classes)
+    if len(bias) not in (0, len(classes)) or not all(math.isfinite(value) for value in bias):
+        raise ValueError(bias)
     if not all(names.is_usable_label(label) for label in classes):  # `smallset sort` makes folders of these names
         raise ValueError(classes)
 

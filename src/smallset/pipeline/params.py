@@ -187,6 +187,7 @@ class Params(Strict):
     smallset: str = ABSENT
     seed: Annotated[int, Field(ge=0)] = ABSENT
     precision: Literal["auto", "float32"] = ABSENT
+    class_prior: Literal["training", "equal"] | dict[str, Rate] = ABSENT
     image_size: Count = ABSENT
     augmentation: Augmentation = ABSENT
     backbone: Backbone = ABSENT

@@ -19,7 +19,7 @@ def main() -> None:
     precision.prepare(p.seed, p.precision)
 
     def score(features: Features) -> dict[Any, float]:
-        search = LinearProbe(**dict(p.linear_probe)).fit(features).search_
+        search = LinearProbe(**dict(p.linear_probe) | {"calibrate": False}).fit(features).search_
         return search[search["selected"]].iloc[0].to_dict()
 
     earlier = embedding.find_earlier()

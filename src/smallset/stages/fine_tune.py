@@ -21,7 +21,7 @@ def main() -> None:
     dataset, probe = Dataset.read(), Classifier.load("models/linear_probe.keras")
     predictions = Predictions.read(Path("data/predictions/linear_probe.npz"), dataset)
     run = fitting.Run(p.seed, stage.checkpoint(OUTPUT), METRICS / "history.csv")
-    tuned = fine_tune(probe, dataset, p.fine_tune, p.augmentation, run, predictions)
+    tuned = fine_tune(probe, dataset, p.fine_tune, p.augmentation, run, predictions, p.class_prior)
     tuned.classifier.save(OUTPUT)
     tuned.predictions.write(Path("data/predictions/fine_tuned.npz"))
     files.write_csv(METRICS / "search.csv", tuned.search)

@@ -20,7 +20,7 @@ def main() -> None:
     precision.prepare(p.seed, p.precision)
     dataset = Dataset.read()
     features = Features.read(store.FILE, dataset)
-    probe = LinearProbe(**dict(p.linear_probe)).fit(features)
+    probe = LinearProbe(**dict(p.linear_probe), class_prior=p.class_prior).fit(features)
     classifier = probe.to_classifier(features, model_file.open_network(Path("models/backbone.keras")))
     scores = classifier.reference.ood_score(features.values)  # type: ignore[union-attr]  # to_classifier fits it
     predictions = Predictions(dataset, probe.predict_proba(features.values), scores)

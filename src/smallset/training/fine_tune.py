@@ -1,6 +1,7 @@
 """Fine-tuning: train the backbone together with the linear probe's head, from pixels, and keep what is better."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +15,20 @@ from numpy.typing import NDArray
 from smallset.backbones import registry
 from smallset.datasets.dataset import Dataset
 from smallset.images import augmentation, batches
-from smallset.models import engine, reference
+from smallset.models import calibration, engine, reference
 from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
 from smallset.pipeline import params, progress
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 from smallset.training import fitting, transfer
+from smallset.training.linear_probe import split_folds
 
 MAX_CACHE = 2**33  # bytes of resized photos in a temporary file; photos of more bytes are decoded in every epoch
 MICRO_BATCH = 8  # photos; with all 32 of a batch at once, their activations take a gigabyte or more
 MAX_WEIGHTS = 10_000_000  # an epoch that trains all layers of a larger backbone takes too long for `auto`
 MIN_ERROR_RATE = 0.01  # with fewer errors, training all layers loses more than it gains
+FOLDS = 5  # of the validation photos, for their calibration
 MIN_PROBABILITY = 1e-7  # in a loss, as in Keras
 
 
@@ -46,6 +49,7 @@ def fine_tune(
     augment: params.Augmentation | None = None,
     run: fitting.Run | None = None,
     predictions: Predictions | None = None,
+    class_prior: str | Mapping[str, float] = "training",
 ) -> FineTuned:
     """Train a copy of the probe's network on the training photos; the validation photos decide whether it is better.
 
@@ -59,6 +63,7 @@ def fine_tune(
         run: The seed, the checkpoint, beside which the temporary file is, and the history file; by default seed 0, and
             no file stays.
         predictions: Those of the probe, if they are known.
+        class_prior: The shares of the classes for which the probabilities hold, as in `LinearProbe`.
 
     Examples:
         >>> tuned = smallset.fine_tune(classifier, photos)
@@ -72,25 +77,28 @@ def fine_tune(
     if run is None:
         with tempfile.TemporaryDirectory() as folder:
             run = fitting.Run(0, Checkpoint(Path(folder, "checkpoint.npz"), ""))
-            return fine_tune(probe, dataset, p, augment, run, predictions)
+            return fine_tune(probe, dataset, p, augment, run, predictions, class_prior)
     p, augment = p or params.new_project().fine_tune, augment or params.new_project().augmentation
     predictions = predictions or probe.predict_dataset(dataset)
     labels, before, _ = predictions.of("validation")
     network = keras.models.clone_model(probe.network)
     network.set_weights(probe.network.get_weights())
+    if probe.bias and p.class_weight == "balanced":  # training would have to unlearn the bias
+        calibration.Scaling(1.0, -np.array(probe.bias)).scale_network(network)
     trainable = _unfreeze(network, p.trainable, float((before.argmax(axis=1) != labels).mean()))
     load = _make_loader(dataset, probe.image_size, augment, run.checkpoint.path.parent)
-    fitted = fitting.fit(network, load, dataset.train, dataset.validation, p, run, MICRO_BATCH)
+    uncalibrated = p.model_copy(update={"calibrate": False})
+    fitted = fitting.fit(network, load, dataset.train, dataset.validation, uncalibrated, run, MICRO_BATCH)
+    scaling, after = _calibrate(network, load, dataset, p, class_prior)
     seen = probe.seen.union(dataset.train.sha256, dataset.validation.sha256)
-    tuned = Classifier(network, probe.classes, fitted.temperature, seen)
-    features, probabilities = _infer(tuned, load, dataset)
-    train, validation = (np.flatnonzero(dataset.table["split"] == split) for split in ("train", "validation"))
-    after = probabilities[validation]
+    tuned = Classifier(network, probe.classes, scaling.temperature, seen, bias=tuple(scaling.bias.tolist()))
     search = compare(before, after, labels, trainable, len(fitted.history))
     search = search.assign(passes=[0.0, fitted.passes], out_of_time=[False, fitted.passes < p.epochs])
     if search["selected"][0]:
         return FineTuned(probe, predictions, fitted.history, search)
-    tuned.reference = reference.fit_reference(features[train], features[validation], after, labels)
+    features, probabilities = _infer(tuned, load, dataset)
+    train, validation = (features[dataset.table["split"] == split] for split in ("train", "validation"))
+    tuned.reference = reference.fit_reference(train, validation, after, labels)
     predictions = Predictions(dataset, probabilities, tuned.reference.ood_score(features))
     return FineTuned(tuned, predictions, fitted.history, search)
 
@@ -113,6 +121,25 @@ def compare(
     table["se"] = [0.0, change.std() / np.sqrt(len(labels))]
     better = bool(-table["delta_loss"][1] > table["se"][1])
     return table.assign(selected=[not better, better])
+
+
+def _calibrate(
+    network: keras.Model,
+    load: fitting.Load,
+    dataset: Dataset,
+    p: params.FineTuning,
+    class_prior: str | Mapping[str, float],
+) -> tuple[calibration.Scaling, NDArray[np.float64]]:
+    """Scale the network in place; return the scaling, and P(class) of validation photos that did not fit it."""
+    batches, labels = load(dataset.validation, batch_size=p.batch_size), dataset.validation.labels
+    bias = calibration.prior_bias(class_prior, dataset.train.labels, dataset.classes)
+    if p.calibrate:
+        folds = split_folds(dataset.validation, FOLDS, seed=0)
+        return calibration.calibrate_classes(network, batches, labels, folds, bias)
+    scaling = calibration.Scaling(1.0, bias)
+    probabilities = scaling.apply(calibration.compute_logits(network, batches))
+    scaling.scale_network(network)
+    return scaling, probabilities
 
 
 def _make_loader(dataset: Dataset, image_size: int, augment: params.Augmentation, folder: Path) -> fitting.Load:

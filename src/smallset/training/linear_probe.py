@@ -1,7 +1,7 @@
 """The linear probe: logistic regression on the features of a frozen backbone. Importing it does not need TensorFlow."""
 # ruff: noqa: N803, N806 - scikit-learn's names
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
+from smallset.datasets.dataset import Dataset
 from smallset.features.store import Features, sample
 from smallset.models import calibration, reference
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 MAX_ROWS = 50_000  # training rows in memory; of more, it takes a stratified sample and prints one line
 MAX_ITERATIONS = 1000
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # for notebooks; pipelines have C in their params
+MAX_FOLDS = 5  # of the photos that calibrate the probe
 CHECKED = 32  # validation photos for which the network on pixels is compared with the features
 
 Rows = NDArray[np.floating]
 Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
+HeldOut = tuple[Array, Labels]  # logits or probabilities (n, classes) and labels (n,) of photos that trained nothing
 
 
 class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -37,14 +40,20 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
     Args:
         C: The inverse strengths of the L2 penalty to try; the one with the lowest validation loss is selected.
         class_weight: "balanced" gives all classes the same influence, None gives it to all photos.
-        calibrate: Divide the logits by a temperature that is fitted on the validation photos.
+        calibrate: Fit a temperature and a bias for each class, which make the probabilities reliable also where classes
+            are rare. `Features` fit them out of fold: to training and validation photos, and probes of the others.
+        class_prior: The shares of the classes for which the probabilities hold: those of the `training` photos, `equal`
+            ones, or a dictionary with the share of each class.
 
     Attributes:
         classes_: (classes,) The labels in the order of the probabilities.
         coef_: (k, d) and intercept_: (k,) For features that are not standardized; k is 1 for two classes.
         C_: The selected C.
-        temperature_: What the logits, coef_ and intercept_ have been divided by; 1 without calibration.
-        search_: One row per C: C, val_loss and val_accuracy (before the temperature), selected.
+        scaling_: The temperature that coef_ and intercept_ have been divided by, and the bias, (classes,), that has
+            been added to the logits.
+        held_out_: What calibrated the probe: P(class), (n, classes), of photos that did not train what predicts them,
+            and their labels (n,); None without such photos.
+        search_: One row per C: C, val_loss and val_accuracy (before the calibration), selected.
 
     Examples:
         >>> probe = smallset.LinearProbe().fit(features)
@@ -59,8 +68,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         C: float | Sequence[float] = STRENGTHS,
         class_weight: Literal["balanced"] | None = "balanced",
         calibrate: bool = True,
+        class_prior: str | Mapping[str, float] = "training",
     ) -> None:
-        self.C, self.class_weight, self.calibrate = C, class_weight, calibrate
+        self.C, self.class_weight, self.calibrate, self.class_prior = C, class_weight, calibrate, class_prior
 
     def fit(
         self,
@@ -74,13 +84,31 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         ValueError when validation photos are needed and missing.
         """
         if isinstance(X, Features):
-            return self.fit(*X.training(), X.of("validation"), X.dataset.validation.labels)
-        if y is None:
+            solution, held_out = self._select(*X.training(), X.of("validation"), X.dataset.validation.labels)
+            if self.calibrate:
+                held_out = predict_out_of_fold(X, self.C_, self.class_weight)
+            trained, classes = X.dataset.train.labels, X.dataset.classes
+        elif y is None:
             raise ValueError("Expected the labels y of the rows X, found None.")
+        else:
+            solution, held_out = self._select(X, y, X_validation, y_validation)
+            trained, classes = np.searchsorted(self.classes_, y), tuple(self.classes_)
+        scaling = calibration.Scaling(1.0, np.zeros(len(classes)))
+        if self.calibrate and held_out:
+            scaling = calibration.fit_scaling(*held_out)
+        self.scaling_ = scaling.shift(calibration.prior_bias(self.class_prior, trained, classes))
+        self.held_out_ = (self.scaling_.apply(held_out[0]), held_out[1]) if held_out else None
+        self.coef_, self.intercept_ = self.scaling_.scale(*solution)
+        return self
+
+    def _select(
+        self, X: Rows, y: Labels, X_validation: Rows | None, y_validation: Labels | None
+    ) -> tuple[tuple[Array, Array], HeldOut | None]:
+        """Select C; return coefficients and intercept, and logits and labels of the validation photos."""
         candidates = np.atleast_1d(np.asarray(self.C, np.float64))
         self.classes_, labels = np.unique(y, return_inverse=True)
         self.search_ = pd.DataFrame({"C": candidates, "val_loss": np.nan, "val_accuracy": np.nan, "selected": True})
-        solutions, best, self.temperature_ = _solve(X, labels, candidates, self.class_weight), 0, 1.0
+        solutions, best, held_out = _solve(X, labels, candidates, self.class_weight), 0, None
         if X_validation is not None and y_validation is not None:
             labels = np.searchsorted(self.classes_, y_validation)
             logits = [_logits(X_validation, *solution) for solution in solutions]
@@ -88,12 +116,11 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
             self.search_["val_accuracy"] = [(values.argmax(axis=1) == labels).mean() for values in logits]
             best = int(self.search_["val_loss"].argmin())
             self.search_["selected"] = self.search_.index == best
-            self.temperature_ = calibration.fit_temperature(logits[best], labels) if self.calibrate else 1.0
+            held_out = logits[best], labels
         elif len(candidates) > 1 or self.calibrate:
-            raise ValueError("Expected X_validation, y_validation to select C and the temperature, found None.")
+            raise ValueError("Expected X_validation, y_validation to select C and to calibrate, found None.")
         self.C_ = float(candidates[best])
-        self.coef_, self.intercept_ = (values / self.temperature_ for values in solutions[best])
-        return self
+        return solutions[best], held_out
 
     def predict_proba(self, X: Rows) -> Array:
         """P(class) for features (n, d), (n, classes)."""
@@ -125,13 +152,53 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         pixels = batches.pixels(validation.take(rows), features.image_size)
         transfer.check_features(backbone, pixels, values[rows])
         transfer.check_probabilities(network, pixels, probabilities[rows])
-        scores = reference.fit_reference(features.of("train"), values, probabilities, validation.labels)
+        held_out = self.held_out_ or (probabilities, validation.labels)
+        scores = reference.fit_reference(features.of("train"), values, *held_out)
         seen = frozenset(dataset.train.sha256 + validation.sha256)
-        return Classifier(network, dataset.classes, self.temperature_, seen, scores)
+        temperature, bias = self.scaling_
+        return Classifier(network, dataset.classes, temperature, seen, scores, tuple(bias.tolist()))
 
     def _loss(self, logits: Array, labels: Labels) -> float:
         losses = -special.log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
         return float(np.average(losses, weights=compute_sample_weight(self.class_weight, labels)))
+
+
+def predict_out_of_fold(features: Features, C: float, class_weight: Literal["balanced"] | None) -> HeldOut:
+    """The logits (n, classes) and labels (n,) of training and validation photos, from probes of the other groups.
+
+    A fold has as many photos as validation, so that its probe has as many training photos as that of the training
+    split; there are at most MAX_FOLDS, and at most MAX_ROWS photos. A photo is left out if no other one has its class.
+    """
+    seen = np.flatnonzero(features.dataset.table["split"] != "test")
+    rows = seen[features.dataset.take(seen).spread(MAX_ROWS)]
+    dataset, values = features.dataset.take(rows), features.values[rows].astype(np.float32)  # noqa: PD011
+    in_train = (features.dataset.table["split"] == "train").to_numpy()
+    flipped_row = np.where(in_train, np.cumsum(in_train) - 1, -1)[rows]
+    count = round(len(dataset) / max(1, (flipped_row < 0).sum()))
+    logits = np.full((len(rows), len(dataset.classes)), np.nan)
+    for inside, outside in split_folds(dataset, min(max(count, 2), MAX_FOLDS), seed=0):
+        X, y = values[inside], dataset.labels[inside]
+        if features.flipped is not None:
+            mirrored = inside[flipped_row[inside] >= 0]
+            X = np.concatenate([X, features.flipped[flipped_row[mirrored]].astype(np.float32)])
+            y = np.concatenate([y, dataset.labels[mirrored]])
+        probe = LinearProbe(C, class_weight, calibrate=False).fit(X, y)
+        logits[np.ix_(outside, probe.classes_)] = _logits(values[outside], probe.coef_, probe.intercept_)
+    known = ~np.isnan(logits[np.arange(len(rows)), dataset.labels])
+    lowest = np.nanmin(logits[known], axis=1, keepdims=True, initial=0)  # for classes that a fold lacks
+    return np.where(np.isnan(logits[known]), lowest, logits[known]), dataset.labels[known]
+
+
+def split_folds(dataset: Dataset, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """For each of `count` folds the rows outside of it and in it. It has its share of every class.
+
+    No group is divided. A fold is left out when it is empty, or when all photos outside of it are of one class.
+    """
+    _, first, groups, sizes = np.unique(dataset.group_ids, return_index=True, return_inverse=True, return_counts=True)
+    shuffled, folds = np.random.default_rng(seed).permutation(len(first)), np.empty(len(first), np.int64)
+    folds[np.lexsort([shuffled, -sizes, dataset.labels[first]])] = np.arange(len(first)) % count
+    pairs = [(np.flatnonzero(folds[groups] != fold), np.flatnonzero(folds[groups] == fold)) for fold in range(count)]
+    return [pair for pair in pairs if len(pair[1]) and len(np.unique(dataset.labels[pair[0]])) > 1]
 
 
 def _solve(X: Rows, labels: Labels, candidates: Array, class_weight: str | None) -> list[tuple[Array, Array]]:

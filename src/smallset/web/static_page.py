@@ -4,10 +4,8 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from smallset.models.classifier import Classifier
-from smallset.models.reference import COVERAGE, OOD_RATE, Reference
+from smallset.models.reference import COVERAGE, OOD_RATE
 from smallset.pipeline import files
 from smallset.reports import rendering
 from smallset.web import onnxruntime_web
@@ -19,7 +17,6 @@ POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 FILES = ("app.js", "icon.svg", "page.js", "photo.js", "try.css")
-ROUNDING = 1e-12  # of 1 - (1 - p)
 PRIVACY = "The photo stays in this browser: nothing is sent anywhere."
 LOADING = (
     "The model is loading. It cannot be loaded if the page was opened as a file: in its folder run python -m "
@@ -37,8 +34,8 @@ def write(folder: Path, name: str, classifier: Classifier) -> None:
         shutil.copyfile(source / file, runtime / file.replace(".mjs", ".js"))
     for file in ("LICENSE", "ThirdPartyNotices.txt"):  # npm's package lacks them, the one for Python has them
         (runtime / file).write_bytes(resources.files("onnxruntime").joinpath(file).read_bytes())
-    threshold = classifier.reference and find_threshold(classifier.reference)
-    model = {"classes": classifier.classes, "image_size": classifier.image_size, "threshold": threshold}
+    thresholds = classifier.reference and classifier.reference.thresholds(len(classifier.classes)).tolist()
+    model = {"classes": classifier.classes, "image_size": classifier.image_size, "thresholds": thresholds}
     files.write_json(folder / "model.json", model)
     values = {"policy": POLICY, "static": "", "script": "app.js", "privacy": PRIVACY, "loading": LOADING}
     files.write_text(folder / "index.html", render_page(name, classifier, **values))
@@ -48,9 +45,3 @@ def render_page(name: str, classifier: Classifier, **values: str) -> str:
     """The page that shows predictions, from a script that asks the model."""
     rates = {"ood_rate": OOD_RATE, "coverage": COVERAGE} if classifier.reference else {"ood_rate": 0, "coverage": 0}
     return rendering.render("smallset.web", "try.html", model=name, classes=classifier.classes, **rates, **values)
-
-
-def find_threshold(reference: Reference) -> float:
-    """The highest 1 - P(label) of the labels in a prediction set."""
-    scores = np.append(reference.nonconformity_scores, 1.0)
-    return float(scores[reference.prediction_set(1 - scores + ROUNDING)].max())

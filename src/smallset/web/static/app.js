@@ -16,16 +16,16 @@ try {
   throw error;
 }
 
-async function predict(photo, session, { classes, image_size: size, threshold }) {
+async function predict(photo, session, { classes, image_size: size, thresholds }) {
   const input = new ort.Tensor("float32", await readPixels(photo, size), [1, size, size, 3]);
   const output = await session.run({ pixels: input });
   const values = Array.from(output.probability.data);
   const probabilities = values.length === 1 ? [1 - values[0], values[0]] : values; // one sigmoid is P(second class)
-  const labels = classes.map((name, label) => ({ name, probability: probabilities[label] }));
+  const labels = classes.map((name, label) => ({ name, probability: probabilities[label], label }));
   labels.sort((first, second) => second.probability - first.probability);
-  const known = threshold !== null;
+  const known = thresholds !== null;
   const unknown = known ? output.ood_score.data[0] > 1 : null;
-  const members = labels.filter(({ probability }) => !unknown && 1 - probability <= threshold);
+  const members = labels.filter(({ probability, label }) => !unknown && 1 - probability <= thresholds[label]);
   return {
     labels,
     ood_score: known ? output.ood_score.data[0] : null,
