@@ -84,7 +84,7 @@ def fabricate_models(
         predictions = Predictions(dataset, np.stack([1 - second, second], axis=1), scores)
         labels, probabilities, ood_scores = predictions.of("validation")
         reference = None if repeated else Reference.from_scores(ood_scores, probabilities, labels)
-        more = {"cv_accuracy": 0.8, "cv_low": 0.7, "cv_high": 0.875, "cv_balanced_accuracy": 0.79}
+        more = {"cv_accuracy": 0.8, "cv_low": 0.7, "cv_high": 0.875, "cv_balanced_accuracy": 0.79, "cv_baseline": 0.5}
         more |= {"cv_photos": len(dataset)}
         more = more if name == "linear_probe" else {}
         metrics.write_evaluation(predictions, reference, SCALING, folder / "metrics", name, **more)

@@ -18,7 +18,7 @@ from smallset.models import convnets, model_file
 from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
-CATS = {"classes": ["cat", "dog"], "temperature": 1.0, "photos": []}
+CATS = {"classes": ["cat", "dog"], "temperature": 1.0, "bias": [], "photos": []}
 ARRAYS = {"scores": np.arange(3.0)}
 
 
@@ -60,7 +60,7 @@ def test_a_model_that_is_built_and_saved_twice_gives_the_same_bytes(tmp_path: Pa
 
 def test_a_file_gives_what_was_saved(tmp_path: Path) -> None:
     network, path = convnet(78, 3), tmp_path / "x.keras"
-    metadata = {"classes": ["가", "b c", "a"], "temperature": 2.5, "photos": ["0" * 16]}
+    metadata = {"classes": ["가", "b c", "a"], "temperature": 2.5, "bias": [0.5, 0.0, -1.0], "photos": ["0" * 16]}
     model_file.save(network, path, metadata, ARRAYS)
     opened, read, arrays = model_file.open_model(path)
     assert metadata.items() <= read.items()
@@ -78,7 +78,7 @@ def test_metadata_also_of_0_2_and_arrays_are_read_without_keras(saved: Path) -> 
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     repack(saved, lambda name, content: b'{"classes": ["cat", "dog"]}' if name == "metadata.json" else content)
-    assert model_file.read_metadata(saved) == {"classes": ["cat", "dog"], "temperature": 1.0, "photos": []}
+    assert model_file.read_metadata(saved) == CATS
 
 
 def test_keras_loads_a_saved_model_without_smallset(tmp_path: Path) -> None:
@@ -223,6 +223,8 @@ def test_a_network_that_does_not_classify_photos_is_refused(
         ("metadata.json", b'["cat", "dog"]', b'["cat", "cat"]', "names of its classes"),
         ("metadata.json", b'["cat", "dog"]', b'["cat", "../dog"]', "names of its classes"),
         ("metadata.json", b'["cat", "dog"]', b'["a", "b", "c"]', "for each of 3 classes"),
+        ("metadata.json", b'"bias": []', b'"bias": [1.0]', "names of its classes"),
+        ("metadata.json", b'"bias": []', b'"bias": [0, NaN]', "names of its classes"),
         ("metadata.json", b'"temperature": 1.0', b'"temperature": "hot"', "names of its classes"),
         ("metadata.json", b"{", b"[" * 100_000, "names of its classes"),
     ],

@@ -94,7 +94,7 @@ def test_the_report_of_a_project_contains_what_the_tables_say(project: Path) -> 
     assert "photos/cat/cat.0.jpg and photos/cat/cat.35.jpg the same file (train and test)" in words
     assert "photos/cat/cat.0.jpg labeled cat, looks like dog: label quality 0.0269 (train)" in words
     assert "corrections.csv changed the labels of 3 photos and left out 1. None of them is a test photo." in words
-    assert "Cross-validation over all 72 photos gives 0.800 (0.700–0.875)" in words
+    assert "There are few test photos, so cross-validation predicted each of 72 photos" in words
     assert "More photos would help: with twice as many training photos, the linear probe would reach" in words
     assert "class precision recall recall_low recall_high f1 n" in words
     assert "image_size val_loss selected 128 0.4 True" in words
@@ -173,16 +173,19 @@ def test_a_difference_from_the_previous_run_is_shown(project: Path, copy: Path) 
 
 
 def test_the_summary_names_the_model_the_issues_and_the_page(copy: Path) -> None:
-    name, score, baseline, more, issues, page = report.write(PARAMS, copy).splitlines()
+    name, score, baseline, folds, more, issues, page = report.write(PARAMS, copy).splitlines()
     assert name == "copy: Use fine_tuned: it has the lowest loss on the validation photos."
     assert score.startswith("It gets ")
     assert re.fullmatch(r"Always answering cat gets 12 right \(0\.500\), .* fewer than fine_tuned: more .*\.", baseline)
+    assert folds.startswith(
+        "There are few test photos, so cross-validation predicted each of 72 photos from the others"
+    )
     assert "with twice as many training photos" in more
     assert issues.startswith("Issues in the photos: 2 pairs of duplicates in two splits, 1 pair of duplicates in one")
     assert page == f"The report: {copy / 'plots/report.html'}"
     files.write_csv(copy / "metrics/issues.csv", results.Results(copy).table("issues")[:0])
     files.write_csv(copy / "metrics/label_issues.csv", results.Results(copy).table("label_issues")[:0])
-    assert report.write(PARAMS, copy).splitlines()[4] == "Issues in the photos: none."
+    assert report.write(PARAMS, copy).splitlines()[5] == "Issues in the photos: none."
 
 
 def test_the_stage_compares_with_the_models_of_another_pipeline(

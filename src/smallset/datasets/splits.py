@@ -20,6 +20,7 @@ UNTRAINED = "no training photo has its class"  # likewise
 ROUNDING = 1e-9  # fractions with a sum of 1 may differ from it by this
 SEEDS = 100  # how many other seeds are tried when a class has no photo in a split
 FEW = 50  # test photos of a class: with fewer, one mistake changes its recall by more than two points
+LACKS = {"train": ", and are left out", "validation": "", "test": ", and are not measured"}  # what follows
 NAMED = 6  # classes in a sentence
 
 
@@ -154,10 +155,10 @@ def warn_about_few(counts: pd.DataFrame) -> list[str]:
     """
     missing = {split: [str(label) for label in counts.index[counts[split] == 0]] for split in counts}
     notes = [
-        f"These classes have no {split} photos: {some(labels, NAMED)}." for split, labels in missing.items() if labels
+        f"These classes have no {split} photos{LACKS[split]}: {some(labels, NAMED)}."
+        for split, labels in missing.items()
+        if labels
     ]
-    if notes:
-        notes.append("A class without training photos is left out, and one without test photos is not measured.")
     few = [f"{label} ({count})" for label, count in counts["test"].items() if 0 < count < FEW]
     effect = "One mistake changes the recall of such a class by more than two points"
     fix = "and small differences between models mean nothing. Add photos, or make the test split larger."

@@ -24,6 +24,7 @@ TEXT = dict.fromkeys(NAMES, str)  # a class may be called 7, or None
 ACCURACY, BALANCED = METRICS["accuracy"].column, METRICS["balanced_accuracy"].column
 INTERVAL, BASELINE, SEEDS = "95 % interval", "baseline", "mean ± sd (seeds)"
 FEW, SKEWED = 300, 0.6  # test photos or groups; share of the most frequent class: accuracies can tell little then
+WIDE = 0.1  # interval of an accuracy
 COLUMNS = {  # of the table in compare.md and in the report, with what they mean
     "model": "the name of its file in models/",
     ACCURACY: METRICS["accuracy"].meaning,
@@ -141,6 +142,7 @@ def describe_choice(table: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     score = f"It gets {right[name]:,} of {count_photos(best)} right: accuracy {best['accuracy']:.3f}, 95 % interval "
     score += f"{best['low']:.3f}–{best['high']:.3f}, balanced accuracy {best['balanced_accuracy']:.3f}."
     sentences = [f"Use {name}: it {reason}.", score, describe_baseline(best)]
+    sentences += [describe_cross_validation(row) for row in rows.values() if is_cross_validated(row)]
     if (verdict := judge(best)) != "better":
         answer = f"always answering {best['baseline_class']}"
         sentences[0] = f"No model is recommended: {name} {reason}, but it is {verdict} than {answer}."
@@ -162,10 +164,30 @@ def count_photos(row: Mapping[Any, Any]) -> str:
 
 
 def judge(row: Mapping[Any, Any]) -> str:
-    """Whether a model is `better` than the baseline on the test photos, `no better`, or `worse`."""
+    """Whether a model is `better` than the baseline, `no better`, or `worse`.
+
+    This is so on the test photos or, where these are few, by cross-validation.
+    """
     if row["baseline_p"] >= significance.ALPHA:
-        return "no better"
+        return "better" if is_cross_validated(row) and row["cv_low"] > row["cv_baseline"] else "no better"
     return "better" if row["accuracy"] > row["baseline"] else "worse"
+
+
+def is_cross_validated(row: Mapping[Any, Any]) -> bool:
+    """Whether there is a cross-validation of the model, because the test photos are few."""
+    return bool(pd.notna(row.get("cv_accuracy", np.nan)))
+
+
+def describe_cross_validation(row: Mapping[Any, Any]) -> str:
+    """Sentences: what a cross-validation says, and how far to trust it."""
+    interval = f"{row['cv_accuracy']:.3f}, 95 % interval {row['cv_low']:.3f}–{row['cv_high']:.3f}"
+    result = f"the accuracy {interval}, and the balanced accuracy {row['cv_balanced_accuracy']:.3f}"
+    photos = f"each of {row['cv_photos']:,.0f} photos from the others"
+    estimate = f"There are few test photos, so cross-validation predicted {photos}: {row['model']} has {result}"
+    trust = "Rely on this interval rather than on the test photos"
+    if row["cv_high"] - row["cv_low"] > WIDE:
+        trust += "; it is wide, so check the model's answers, and add photos"
+    return f"{estimate}; always answering the most frequent class has {row['cv_baseline']:.3f}. {trust}."
 
 
 def describe_baseline(row: Mapping[Any, Any]) -> str:
@@ -173,7 +195,7 @@ def describe_baseline(row: Mapping[Any, Any]) -> str:
     constant = round(row["baseline"] * row["n"])
     gain = round(row["accuracy"] * row["n"]) - constant
     difference = f"{abs(gain):,} {'fewer' if gain > 0 else 'more'} than {row['model']}" if gain else "as many"
-    chance = "no more than chance" if judge(row) == "no better" else "more than chance"
+    chance = "no more than chance" if row["baseline_p"] >= significance.ALPHA else "more than chance"
     p = f"p = {row['baseline_p']:.2g}" if row["baseline_p"] >= 0.001 else "p < 0.001"
     answer = f"Always answering {row['baseline_class']} gets {constant:,} right ({row['baseline']:.3f})"
     return f"{answer}, {difference}: {chance} ({p})."

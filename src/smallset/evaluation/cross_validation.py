@@ -34,7 +34,8 @@ def cross_validate(
         seed: Of the folds.
 
     Returns:
-        cv_accuracy, its 95 % interval cv_low and cv_high, cv_balanced_accuracy, and cv_photos.
+        cv_accuracy, its 95 % interval cv_low and cv_high, cv_balanced_accuracy, cv_photos, and
+        cv_baseline, the share of the most frequent class.
     """
     rows = features.dataset.spread(MAX_PHOTOS)
     dataset, values = features.dataset.take(rows), features.values[rows].astype(np.float32)
@@ -61,7 +62,7 @@ def cross_validate(
     low, high = significance.wilson_interval(accuracy, count_effective(accuracies, accuracy, len(rows), training))
     recall = np.bincount(dataset.labels, right)[counts > 0] / counts[counts > 0]
     results = {"cv_accuracy": accuracy, "cv_low": low, "cv_high": high, "cv_photos": len(rows)}
-    results["cv_balanced_accuracy"] = float(recall.mean())
+    results |= {"cv_balanced_accuracy": float(recall.mean()), "cv_baseline": float(counts.max() / len(rows))}
     return {name: round(value, 6) for name, value in results.items()}
 
 

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from smallset.datasets.dataset import SPLITS
 from smallset.evaluation import comparison
+from smallset.models.reference import MIN_PHOTOS
 from smallset.pipeline import files, params, provenance, text
 from smallset.reports import charts, findings, rendering, results, thumbnails
 
@@ -17,6 +18,7 @@ PAGE, CARD = Path("plots/report.html"), Path("plots/model-card.md")
 AUGMENTED = Path("plots/augmented.png")  # of the chapter
 MAX_MATRIX = 12  # classes; with more of them the page lists the most frequent confusions instead of a matrix
 MAX_CONFUSIONS = 12  # of each model, then
+MAX_WORST = 20  # classes in the model card, those with the lowest recall
 SELF = "report"  # this stage
 SOURCES = {  # by `source` in metrics/download.json
     "dogs-vs-cats": "Dogs vs. Cats, as Microsoft and Kaggle published them",
@@ -56,6 +58,8 @@ def build_context(run: results.Results) -> dict[str, Any]:
     """
     rows, pairs, table = run.models.to_dict("records"), run.table("model_pairs"), run.dataset.table
     calibration = run.of_models("calibration").get(run.best, pd.DataFrame())
+    classes = run.of_models("per_class").get(run.best, pd.DataFrame())
+    classes = classes.reindex(columns=[*dict.fromkeys(["class", "recall", *classes, "calibration_photos"])])
     best, download = next(row for row in rows if row["model"] == run.best), run.record("download")
     relations = comparison.relate(pairs, run.best)
     return TOOLS | {
@@ -72,7 +76,9 @@ def build_context(run: results.Results) -> dict[str, Any]:
         "relations": relations,
         "rivals": {kind: [model for model in relations if relations[model] == kind] for kind in ("worse", "equal")},
         "learning": run.table("linear_probe/learning_curve"),
-        "calibrated": len(calibration) == 2,  # before and after the temperature
+        "calibrated": len(calibration) == 2,  # before and after
+        "worst": classes.sort_values("recall", kind="stable").head(MAX_WORST).to_dict("records"),
+        "pooled": list(classes.loc[classes["calibration_photos"] < MIN_PHOTOS, "class"]),
         "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
         "findings": [*findings.list_findings(run.issues, run.table("label_issues"), run.folder)],
         "checked": len(run.record("issues")) > 0,
