@@ -190,7 +190,7 @@ def suggestion(file: str, cat: float, ood_score: float, coordinates: np.ndarray)
 
 def test_near_duplicates_of_an_uncertain_photo_do_not_fill_the_suggestions() -> None:
     flat = np.zeros((1, 1), np.float32)
-    reference = Reference(flat[0], flat[0], flat, np.linspace(0, 1, 9), np.zeros(9))
+    reference = Reference(flat[0], flat[0], flat, np.linspace(0, 1, 9), np.zeros(9), np.zeros(9, int))
     random = np.random.default_rng(0)
     axes = np.linalg.qr(random.normal(size=(30, 30)))[0]
     burst = [suggestion(f"burst {n}", 0.5, 0.5, axes[0] + random.normal(0, 0.01, 30)) for n in range(20)]

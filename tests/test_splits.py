@@ -118,7 +118,7 @@ def test_an_empty_split_and_a_given_class_without_training_photos_are_errors_wit
 
 def test_drawn_classes_without_training_photos_are_left_out() -> None:
     assigned, _ = split(make_album({f"class {n}": 1 for n in range(50)}), "fraction")
-    p = params.Split(by="fraction", **SIZES["fraction"], exclude=[])  # type: ignore[arg-type]
+    p = params.Split(by="fraction", **SIZES["fraction"], exclude=[])
     kept, left_out = splits.leave_out_untrained(assigned, p)
     trained = assigned.table[assigned.table["split"] == "train"]
     assert {*kept.classes} == {*trained["label"]}

@@ -184,6 +184,7 @@ def test_the_values_of_0_2_0_get_their_new_names(old: Path) -> None:
         "smallset": VERSION,
         "seed": 7,
         "precision": "auto",
+        "class_prior": "training",
         "split": {"by": "given", "train": None, "validation": None, "test": None, "exclude": ["heron/0.jpg"]}
         | {"table": "photos/photos.csv"},
         "features": {"backbone": "VGG16", "weights": "my.weights.h5", "image_sizes": [192]},

@@ -153,7 +153,7 @@ def warn_about_few(counts: pd.DataFrame) -> list[str]:
 
     counts: photos by class (rows) and split (columns).
     """
-    missing = {split: [str(label) for label in counts.index[counts[split] == 0]] for split in counts}
+    missing = {str(split): [str(label) for label in counts.index[numbers == 0]] for split, numbers in counts.items()}
     notes = [
         f"These classes have no {split} photos{LACKS[split]}: {some(labels, NAMED)}."
         for split, labels in missing.items()

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from smallset.evaluation.cross_validation import split_folds
 from smallset.features.store import Features
-from smallset.training.linear_probe import LinearProbe
+from smallset.training.linear_probe import LinearProbe, split_folds
 
 FOLDS = 5
 # Weak regularization makes the probe believe wrong labels. Of 4 % swapped labels of ants and bees (EfficientNet-Lite0,

@@ -230,7 +230,9 @@ def per_class(dataset: Dataset, probabilities: Probabilities, reference: Referen
         low, high = np.array([significance.estimate_interval(hits[rows], groups[rows]) for rows in members]).T
         return {f"{name}_low": low, f"{name}_high": high}
 
-    columns = {"precision": precision, "recall": recall} | bound(probabilities.argmax(axis=1) == labels, "recall")
+    columns: dict[str, Any] = {"precision": precision, "recall": recall} | bound(
+        probabilities.argmax(axis=1) == labels, "recall"
+    )
     columns |= {"f1": f1, "n": n}
     if reference is not None:
         covered = reference.prediction_set(probabilities)[np.arange(len(labels)), labels]

@@ -61,11 +61,11 @@ class Reference:
         if len(values) < len(present):
             return None
         shapes = [array.shape for array in values]
-        width, known, scored = shapes[0], shapes[3], shapes[4]
-        one_dimensional = len(width) == len(known) == len(scored) == 1
-        if shapes != [width, width, (*shapes[2][:1], *width), known, scored, scored] or not one_dimensional:
+        width, ordinary, calibrating = shapes[0], shapes[3], shapes[4]
+        expected = [width, width, (*shapes[2][:1], *width), ordinary, calibrating, calibrating]
+        if shapes != expected or not len(width) == len(ordinary) == len(calibrating) == 1:
             raise SmallsetError(f"expected reference scores of matching shapes, found {shapes}.")
-        if not known[0] or not all(np.isfinite(array).all() for array in values):
+        if not ordinary[0] or not all(np.isfinite(array).all() for array in values):
             raise SmallsetError("expected finite reference scores of at least one photo.")
         labels = values[5]
         if labels.dtype.kind != "i" or not ((labels >= -1) & (labels < classes)).all():

@@ -184,9 +184,10 @@ def predict_out_of_fold(features: Features, C: float, class_weight: Literal["bal
             y = np.concatenate([y, dataset.labels[mirrored]])
         probe = LinearProbe(C, class_weight, calibrate=False).fit(X, y)
         logits[np.ix_(outside, probe.classes_)] = _logits(values[outside], probe.coef_, probe.intercept_)
-    known = ~np.isnan(logits[np.arange(len(rows)), dataset.labels])
-    lowest = np.nanmin(logits[known], axis=1, keepdims=True, initial=0)  # for classes that a fold lacks
-    return np.where(np.isnan(logits[known]), lowest, logits[known]), dataset.labels[known]
+    predicted = ~np.isnan(logits[np.arange(len(rows)), dataset.labels])
+    logits, labels = logits[predicted], dataset.labels[predicted]
+    lowest = np.nanmin(logits, axis=1, keepdims=True, initial=0)  # for classes that a fold lacks
+    return np.where(np.isnan(logits), lowest, logits), labels
 
 
 def split_folds(dataset: Dataset, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
