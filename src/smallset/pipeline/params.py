@@ -1,12 +1,13 @@
 """params.yaml as frozen values with strict types: an unknown, missing or mistyped key is an error that names it."""
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -181,13 +182,24 @@ class Seeds(Strict):
     fine_tune: Count
 
 
+def _check_class_prior(prior: object) -> object:
+    shares = prior.values() if isinstance(prior, dict) else []
+    if prior not in ("training", "equal") and not (
+        shares and all(type(x) in (int, float) and 0 < x < math.inf for x in shares)
+    ):
+        raise ValueError(
+            f"expected training, equal, or a share above 0 for each class, as {{a: 0.9, b: 0.1}}; found {prior!r}"
+        )
+    return {str(label): share for label, share in prior.items()} if isinstance(prior, dict) else prior
+
+
 class Params(Strict):
     """All of params.yaml."""
 
     smallset: str = ABSENT
     seed: Annotated[int, Field(ge=0)] = ABSENT
     precision: Literal["auto", "float32"] = ABSENT
-    class_prior: Literal["training", "equal"] | dict[str, Rate] = ABSENT
+    class_prior: Annotated[Any, AfterValidator(_check_class_prior)] = ABSENT
     image_size: Count = ABSENT
     augmentation: Augmentation = ABSENT
     backbone: Backbone = ABSENT

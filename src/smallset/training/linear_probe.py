@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from smallset.datasets.dataset import Dataset
 from smallset.features.store import Features, sample
 from smallset.models import calibration, reference
+from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
     import keras
@@ -84,6 +85,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         ValueError when validation photos are needed and missing.
         """
         if isinstance(X, Features):
+            if missing := sorted({*X.dataset.classes} - {*X.dataset.train.table["label"]}):
+                names = ", ".join(missing[:6])
+                raise SmallsetError(f"Expected training photos of each class, found none of {names}. Leave them out.")
             solution, held_out = self._select(*X.training(), X.of("validation"), X.dataset.validation.labels)
             if self.calibrate:
                 held_out = predict_out_of_fold(X, self.C_, self.class_weight)
