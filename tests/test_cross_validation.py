@@ -53,7 +53,7 @@ def test_photos_of_a_group_count_for_less() -> None:
         row = cross_validation.cross_validate(noisy(photos(200, group), 0, group), 0.1, None, IDENTITY, 0)
         widths.append((row["cv_high"] - row["cv_low"]) / np.sqrt(row["cv_accuracy"] * (1 - row["cv_accuracy"])))
     assert widths[1] > 1.4 * widths[0]
-    assert cross_validation.count_effective([1.0] * 25, 1.0, 145, 4) == pytest.approx(100)
+    assert cross_validation.count_effective([1.0] * 25, 1.0, 145, 116) == pytest.approx(100)
 
 
 @pytest.mark.parametrize("group", [1, 4])

@@ -208,7 +208,7 @@ def explain_baseline(row: Mapping[Any, Any]) -> str:
         reasons.append(f"{count_photos(row)} are few, so that only a large difference is more than chance")
     if row["baseline"] >= SKEWED:
         share = f"{100 * row['baseline']:.0f} % of the test photos show {row['baseline_class']}"
-        reasons.append(f"{share}, so that always answering it is hard to beat")
+        reasons.append(f"{share}, so that always answering it is hard to beat (class_prior: equal favors the others)")
     reasons = reasons or [f"{row['model']} has learned too little that holds for other photos"]
     return f"Why: {'; '.join(reasons)}. Look at the recall of each class, and add photos where it is low."
 

@@ -15,11 +15,12 @@ from smallset.models import model_file
 from smallset.models.model_file import Network
 from smallset.pipeline.errors import SmallsetError
 
-BOUNDS = np.log([0.05, 1000.0])  # of the temperature; the book's heads need about 100
+BOUNDS = (float(np.log(0.05)), float(np.log(1000.0)))  # of the temperature; the book's heads need about 100
 # The distributions that the parameters have before any photo is seen: a temperature near 1, unless there is evidence
 # for another one, and biases near 0. Without them, the temperature of a dozen photos raised the loss in simulations.
 LOG_TEMPERATURE_SCALE = 0.25  # of a Cauchy distribution
 BIAS_DEVIATION = 1.0  # of a normal distribution
+NAMED = 6  # classes in an error
 SHRINK = 64.0  # a power of two, so that dividing by it is exact
 
 Array = NDArray[np.float64]
@@ -82,15 +83,14 @@ def fit_scaling(logits: NDArray[np.floating], labels: Labels, biased: bool = Tru
 
     def objective(parameters: Array) -> tuple[float, Array]:
         inverse, bias = np.exp(-parameters[0]), parameters[1:]
-        scaled = special.log_softmax(values * inverse + (bias if biased else 0), axis=1)
+        scaled = special.log_softmax(values * inverse + bias, axis=1)
         errors, position = np.exp(scaled) - targets, parameters[0] / LOG_TEMPERATURE_SCALE
         penalty = np.log1p(position**2) + np.square(bias / BIAS_DEVIATION).sum() / 2
         slope = 2 * position / LOG_TEMPERATURE_SCALE / (1 + position**2) - inverse * (errors * values).sum()
-        return penalty - (targets * scaled).sum(), np.array(
-            [slope, *(errors.sum(axis=0) * biased + bias / BIAS_DEVIATION**2)]
-        )
+        gradient = np.array([slope, *(errors.sum(axis=0) + bias / BIAS_DEVIATION**2)])
+        return penalty - (targets * scaled).sum(), gradient
 
-    bounds = [tuple(BOUNDS), *[(None, None)] * classes]
+    bounds = [BOUNDS, *[(None, None) if biased else (0, 0)] * classes]
     best = optimize.minimize(objective, np.zeros(1 + classes), jac=True, bounds=bounds).x
     return Scaling(float(np.exp(best[0])), best[1:])
 
@@ -137,12 +137,9 @@ def prior_bias(prior: str | Mapping[str, float], labels: Labels, classes: tuple[
     if prior == "training":
         return np.zeros(len(classes))
     shares = dict.fromkeys(classes, 1.0) if isinstance(prior, str) else prior
-    if set(shares) != set(classes):
-        missing, unknown = (
-            ", ".join(sorted(names)[:6]) or "none" for names in ({*classes} - {*shares}, {*shares} - {*classes})
-        )
-        problem = f"expected a share for each class; missing: {missing}; unknown: {unknown}"
-        raise SmallsetError(f"params.yaml: class_prior: {problem}. Write one line for each class.")
+    if wrong := sorted({*shares} ^ {*classes}):
+        problem = f"expected a share for each class, and for no others; these differ: {', '.join(wrong[:NAMED])}"
+        raise SmallsetError(f"params.yaml: class_prior: {problem}. Write one share for each of {len(classes)} classes.")
     wanted, counts = np.array([shares[name] for name in classes]), np.bincount(labels, minlength=len(classes))
     return np.log(wanted / wanted.sum()) - np.log(np.maximum(counts, 1) / len(labels))
 
