@@ -210,7 +210,7 @@ def _find_surprises(
     totals = counts.sum(axis=1)
     if totals.max() > 2 * totals.min():
         unbalanced = f"{totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}"
-        yield f"Unbalanced: {unbalanced}. All classes have the same weight, by class_weight: balanced."
+        yield f"Unbalanced: {unbalanced}. In training, all classes have the same weight. See class_prior in params.yaml."
     yield from splits.warn_about_few(counts)
     if errors:
         yield f"Some photos do not decode; the stage split leaves out all such photos: {scan.count_reasons(errors)}."
