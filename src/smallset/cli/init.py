@@ -210,7 +210,8 @@ def _find_surprises(
     totals = counts.sum(axis=1)
     if totals.max() > 2 * totals.min():
         unbalanced = f"{totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}"
-        yield f"Unbalanced: {unbalanced}. In training, all classes have the same weight. See class_prior in params.yaml."
+        weights = "In training, all classes have the same weight. See class_prior in params.yaml"
+        yield f"Unbalanced: {unbalanced}. {weights}."
     yield from splits.warn_about_few(counts)
     if errors:
         yield f"Some photos do not decode; the stage split leaves out all such photos: {scan.count_reasons(errors)}."
