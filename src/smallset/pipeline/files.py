@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 255  # bytes of a file name in usual file systems
 
+
 @contextmanager
 def atomic_write(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a draft path beside `path`; it replaces `path` when the block ends, and is removed when it fails.
