@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 from networks import convnet, save_classifier
 from tiny import assign
 
@@ -113,6 +114,41 @@ def test_the_ood_score_is_an_output(
     assert reference is not None
     expected = reference.ood_score(classifier.features_and_probabilities(pixels.astype(np.float32))[0])
     np.testing.assert_allclose(scores[:, 0], expected / reference.threshold(), rtol=1e-3)
+
+
+def test_a_savedmodel_takes_encoded_photos(drawn: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export.export(save_classifier(tmp_path / "model.keras", drawn), "savedmodel", photos=drawn.root)
+    assert "The signature encoded_photos takes photo_bytes, string (n,)" in capsys.readouterr().out
+    loaded = tf.saved_model.load(str(tmp_path / "model_savedmodel"))
+    contents = [path.read_bytes() for path in drawn.paths]
+    outputs = loaded.signatures["encoded_photos"](photo_bytes=tf.constant(contents))
+    classifier = Classifier.load(tmp_path / "model.keras")
+    predictions = classifier.predict(drawn.paths)
+    expected = [prediction.probabilities[1] for prediction in predictions]
+    np.testing.assert_allclose(outputs["probability"][:, 0], expected, atol=1e-5)
+    unknown = [prediction.unknown for prediction in predictions]
+    assert (outputs["ood_score"][:, 0].numpy() > 1).tolist() == unknown
+    with pytest.raises(tf.errors.InvalidArgumentError, match="neither a JPEG nor a PNG"):
+        loaded.signatures["encoded_photos"](photo_bytes=tf.constant([b"<svg>"]))
+
+
+def test_the_service_of_the_documentation_answers_as_predict_does(
+    drawn: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.testclient import TestClient
+
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    model, names = save_classifier(Path("models/fine_tuned.keras"), drawn), dict[str, Any]()
+    exec(source, names)  # noqa: S102 - the code of the page
+    client = TestClient(names["app"])
+    answer = client.post("/predict", content=drawn.paths[0].read_bytes())
+    expected = Classifier.load(model).predict(drawn.paths[0])
+    assert (answer.status_code, answer.json()["label"]) == (200, expected.label)
+    assert answer.json()["probability"] == pytest.approx(expected.probability)
+    answer = client.post("/predict", content=b"<svg>")
+    assert (answer.status_code, [*answer.json()]) == (422, ["error"])
 
 
 @pytest.mark.parametrize(("shift", "words"), [(0.01, r"1\.0e-02"), (np.nan, "nan")])

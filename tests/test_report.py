@@ -377,7 +377,14 @@ def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:
 
 def test_equal_runs_have_equal_cards(project: Path, copy: Path) -> None:
     card = (project / "plots/model-card.md").read_text(encoding="utf-8")
-    assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "keras"
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert metadata["library_name"] == "keras"
+    [result] = metadata["model-index"][0]["results"]  # as in huggingface/hub-docs/modelcard.md
+    assert result["task"] == {"type": "image-classification"}
+    assert result["dataset"] == {"name": "Photos of cat, dog", "type": "imagefolder", "split": "test"}
+    assert [metric["type"] for metric in result["metrics"]] == ["accuracy", "balanced_accuracy"]
+    assert re.fullmatch(r"Accuracy \(95 % interval 0\.\d{3}–0\.\d{3}\)", result["metrics"][0]["name"])
+    assert re.search(r"in one Keras file of 0\.\d MB, `models/.*`\. One photo takes [\d.]+ ms on the machine", card)
     headings = re.findall(r"^## (.*)", card, re.MULTILINE)
     assert headings == ["Model details", "How to load it", "Intended use", "Training data", "Metrics", "Limitations"]
     assert "\n\n\n" not in card

@@ -18,11 +18,12 @@ GAMMA, SAME_GAMMA = 45455, 909  # of sRGB in a PNG's gAMA; what differs by 2 % i
 ORIENTATION = 274  # a tag of Exif
 
 
+@tf.function
 def decode_and_resize(contents: tf.Tensor, size: int) -> tf.Tensor:
     """Encoded photos, (n,), as pixels (n, size, size, 3): decoded, upright, on white, and resized.
 
     tf.errors.InvalidArgumentError for files that are neither JPEG nor PNG, and for photos in CMYK, with a color profile
-    other than sRGB, with another PNG gamma, with 16 bits per color, or with more than 25 megapixels.
+    other than sRGB, with another PNG gamma or unusual bits per color, or with more than 25 megapixels.
     """
 
     def prepare(content: tf.Tensor) -> tf.Tensor:
@@ -74,11 +75,10 @@ def _decode_jpeg(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     _refuse(_is_foreign(profile), "in a color space other than sRGB")
     scale = tf.minimum(width // MIN_SIDE, height // MIN_SIDE)
     halvings = tf.reduce_sum(tf.cast(scale >= [2, 4, 8], tf.int32))
-    _refuse(width * height > LARGE * 4**halvings, "too large")
+    _refuse(_count_pixels(width, height) > LARGE * tf.pow(4.0, tf.cast(halvings, tf.float32)), "too large")
     decode = partial(tf.image.decode_jpeg, content, 3, dct_method="INTEGER_ACCURATE")
-    return tf.switch_case(halvings, [partial(decode, ratio=ratio) for ratio in (1, 2, 4, 8)]), _add_xmp(
-        orientation, xmp
-    )
+    pixels = tf.switch_case(halvings, [partial(decode, ratio=ratio) for ratio in (1, 2, 4, 8)])
+    return pixels, _add_xmp(orientation, xmp)
 
 
 def _decode_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -103,14 +103,19 @@ def _decode_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             is_srgb = True
         at += length + 12
     _refuse(as_text, "a PNG with Exif as text")
-    _refuse(_read(data, 24, 1) == 16, "a PNG with 16 bits per color")
+    depth, kind = _read(data, 24, 1), _read(data, 25, 1)
+    _refuse(depth == 16 or (depth < 8 and kind == 0), "a PNG with 16 bits per color, or gray with fewer than 8")
     _refuse(_is_foreign(profile), "in a color space other than sRGB")
     has_gamma = not is_srgb and profile == b"" and tf.abs(gamma - GAMMA) > SAME_GAMMA
     _refuse(has_gamma, "a PNG with a gamma other than sRGB's")
-    _refuse(_read(data, 16, 4) * _read(data, 20, 4) > LARGE, "too large")
+    _refuse(_count_pixels(_read(data, 16, 4), _read(data, 20, 4)) > LARGE, "too large")
     colors, alpha = tf.split(tf.cast(tf.image.decode_png(content, 4), tf.int32), [3, 1], axis=-1)
     sums = (colors * alpha + 255 * (255 - alpha) + 128) * 128
     return tf.cast((sums // 256 + sums) // 256 // 128, tf.uint8), _add_xmp(orientation, xmp)
+
+
+def _count_pixels(width: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    return tf.cast(width, tf.float32) * tf.cast(height, tf.float32)  # as an integer, it could exceed 32 bits
 
 
 def _add_xmp(orientation: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
