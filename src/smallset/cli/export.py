@@ -72,7 +72,7 @@ def export(
 
     The exported model takes raw pixels and returns the same probabilities. This is checked on photos; if they differ,
     nothing is written. The format web is a folder with a page that runs the model in any browser and sends nothing
-    anywhere. With --int8, two ways to round are tried, and the better one is kept if it loses little.
+    anywhere. With --int8, several ways to round are tried, and the best one is kept if it loses little.
     """
     kind = FORMATS[format]
     target = _check_options(model, format, output, int8)
@@ -87,18 +87,12 @@ def export(
     network = _name_outputs(classifier, with_ood_score=not int8)
     job, notes = Job(model.stem, classifier, network, kind.precision, samples), []
     for group in kind.int8 if int8 else [(kind.precision,)]:
-        with tempfile.TemporaryDirectory() as folder:
-            paths = {precision: Path(folder, str(number), target.name) for number, precision in enumerate(group)}
-            runs = {each: _write(kind, job._replace(precision=each), path, target) for each, path in paths.items()}
-            results = _compare(job, runs, chosen)
-            best = min(results, key=lambda precision: results[precision].difference)
-            notes += [f"- {each}: {result.report}{result.problem}" for each, result in results.items()]
-            if not results[best].problem:
-                with files.atomic_write(target) as draft:
-                    shutil.move(paths[best], draft)
-                console.print_notes(["Compared:", *notes] if int8 else [])
-                print(text.lines(_describe(job, best, model, target, results[best].report, kind.note)))
-                return
+        best, results = _write_best(kind, job, group, chosen, target)
+        notes += [f"- {each}: {result.report}{result.problem}" for each, result in results.items()]
+        if best:
+            console.print_notes(["Compared:", *notes] if int8 else [])
+            print(text.lines(_describe(job, best, model, target, results[best].report, kind.note)))
+            return
     raise SmallsetError("\n".join([f"{target}: not written, because it differs too much from the original.", *notes]))
 
 
@@ -129,7 +123,7 @@ def _choose_photos(model: Path, classifier: "Classifier", folder: Path | None) -
         names = scan.scan(folder).all_photos()
         paths = [folder / name for name in names]
         return Photos("photos", paths, [Path(name).parts[0] for name in names], paths)
-    project = model.absolute().parents[1]
+    project = model.absolute().parent.parent
     if (project / TABLE).is_file():
         dataset = Dataset.read(project / TABLE, project)
         validation, train = dataset.validation.paths, dataset.train.paths
@@ -185,6 +179,22 @@ def _name_outputs(classifier: "Classifier", with_ood_score: bool) -> Any:  # noq
         outputs["ood_score"] = ops.sqrt(ops.mean(ops.square(outside), axis=1, keepdims=True)) / reference.threshold()
     named = {name: keras.layers.Identity(name=name)(value) for name, value in outputs.items()}
     return keras.Model(pixels, named, name="smallset")
+
+
+def _write_best(
+    kind: Format, job: Job, precisions: Sequence[str], photos: Photos, target: Path
+) -> tuple[str, dict[str, Result]]:
+    """Write a file for each precision, and keep the one that is closest to the original; "" if all lose too much."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {precision: Path(folder, str(number), target.name) for number, precision in enumerate(precisions)}
+        runs = {each: _write(kind, job._replace(precision=each), path, target) for each, path in paths.items()}
+        results = _compare(job, runs, photos)
+        good = [precision for precision in precisions if not results[precision].problem]
+        best = min(good, key=lambda precision: results[precision].difference, default="")
+        if best:
+            with files.atomic_write(target) as draft:
+                shutil.move(paths[best], draft)
+    return best, results
 
 
 def _write(kind: Format, job: Job, path: Path, target: Path) -> Run:

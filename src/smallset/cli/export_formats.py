@@ -141,7 +141,6 @@ def _write_savedmodel(job: Job, path: Path) -> Run:
 
     It has assets.extra/labels.txt, in a folder that TensorFlow ignores.
     """
-    import keras
     import tensorflow as tf
 
     from smallset.images import graph_decoding
@@ -149,12 +148,15 @@ def _write_savedmodel(job: Job, path: Path) -> Run:
     def predict_encoded(photo_bytes: "tf.Tensor") -> dict[str, "tf.Tensor"]:  # in quotes, because of AutoGraph
         return job.network(graph_decoding.decode_and_resize(photo_bytes, job.classifier.image_size), training=False)
 
-    archive = keras.export.ExportArchive()
-    archive.track(job.network)
     pixels = tf.TensorSpec(job.network.input_shape, tf.float32, name="pixels")
-    archive.add_endpoint("serving_default", partial(job.network, training=False), [pixels])
-    archive.add_endpoint(ENCODED, predict_encoded, [tf.TensorSpec((None,), tf.string, name="photo_bytes")])
-    archive.write_out(path, verbose=False)
+    contents = tf.TensorSpec((None,), tf.string, name="photo_bytes")
+    module = tf.Module()  # Keras's own export would store each weight twice
+    module.network = job.network
+    signatures = {
+        "serving_default": tf.function(partial(job.network, training=False), [pixels]),
+        ENCODED: tf.function(predict_encoded, [contents]),
+    }
+    tf.saved_model.save(module, str(path), signatures)
     files.write_text(path / "assets.extra" / "labels.txt", "\n".join(map(text.visible, job.classifier.classes)))
     loaded = tf.saved_model.load(str(path))
     return lambda pixels: _stack(loaded.signatures["serving_default"](pixels=tf.constant(pixels)))
