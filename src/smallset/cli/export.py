@@ -80,14 +80,14 @@ def export(
     from smallset.models.classifier import Classifier
 
     classifier = Classifier.load(model)
-    chosen = _choose_photos(model, classifier, photos)
-    if int8 and not chosen.calibration:
+    compared = _choose_photos(model, classifier, photos)
+    if int8 and not compared.calibration:
         raise SmallsetError("--int8 needs photos. Name a folder of photos with --photos.")
-    samples = [pixels for pixels, _ in _load(classifier, chosen.calibration, CALIBRATION)] if int8 else []
+    samples = [pixels for pixels, _ in _load(classifier, compared.calibration, CALIBRATION)] if int8 else []
     network = _name_outputs(classifier, with_ood_score=not int8)
     job, notes = Job(model.stem, classifier, network, kind.precision, samples), []
     for group in kind.int8 if int8 else [(kind.precision,)]:
-        best, results = _write_best(kind, job, group, chosen, target)
+        best, results = _write_best(kind, job, group, compared, target)
         notes += [f"- {each}: {result.report}{result.problem}" for each, result in results.items()]
         if best:
             console.print_notes(["Compared:", *notes] if int8 else [])
@@ -232,14 +232,14 @@ def _judge(
 ) -> Result:
     """Compare the outputs (n, k) for the photos, whose labels may be unknown."""
     name, statistic, limit = ("mean", np.mean, MEAN) if job.samples else ("largest", np.max, LARGEST[precision])
-    difference, constant = (
-        float(statistic(np.abs(original - other).max(axis=1))) for other in (exported, original.mean(axis=0))
-    )
+    probabilities = original[:, -_count_outputs(job) :]
+    pairs = (original, exported), (probabilities, probabilities.mean(axis=0))
+    difference, constant = (float(statistic(np.abs(one - other).max(axis=1))) for one, other in pairs)
     (before, after), tolerance = (_label(job, rows) for rows in (original, exported)), min(limit, CONSTANT * constant)
     same, n = int((before == after).sum()), len(original)
     report = f"{name} difference from the original: {difference:.1e}; the same label for {same} of {n} {what}"
-    if (known := np.isin(labels, job.classifier.classes)).any():
-        accuracies = [(answers == labels)[known].mean() for answers in (after, before)]
+    if (labeled := np.isin(labels, job.classifier.classes)).any():
+        accuracies = [(answers == labels)[labeled].mean() for answers in (after, before)]
         report += "; accuracy {:.3f}, original {:.3f}".format(*accuracies)
     if not difference <= tolerance:  # also for NaN
         hint = f", because a constant answer has {constant:.1e}" if tolerance < limit else ""
