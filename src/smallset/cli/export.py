@@ -234,7 +234,7 @@ def _judge(
     name, statistic, limit = ("mean", np.mean, MEAN) if job.samples else ("largest", np.max, LARGEST[precision])
     probabilities = original[:, -_count_outputs(job) :]
     pairs = (original, exported), (probabilities, probabilities.mean(axis=0))
-    difference, constant = (float(statistic(np.abs(one - other).max(axis=1))) for one, other in pairs)
+    difference, constant = (float(statistic(np.abs(left - right).max(axis=1))) for left, right in pairs)
     (before, after), tolerance = (_label(job, rows) for rows in (original, exported)), min(limit, CONSTANT * constant)
     same, n = int((before == after).sum()), len(original)
     report = f"{name} difference from the original: {difference:.1e}; the same label for {same} of {n} {what}"
