@@ -152,6 +152,19 @@ def test_a_browser_shows_the_predictions_and_sends_nothing(
             assert prediction.unknown or shown[name]["set"] == expected
 
 
+@pytest.mark.slow
+def test_a_browser_that_computes_something_else_is_refused(exported: Path) -> None:
+    text = (exported / "model.json").read_text()
+    expected = json.loads(text)["expected"]
+    for key, wrong in (("probabilities", [0.5, 0.5]), ("ood_score", 9.0)):
+        assert not np.allclose(expected[key], wrong, rtol=0.1)
+        (exported / "model.json").write_text(json.dumps({**json.loads(text), "expected": expected | {key: wrong}}))
+        with browser.serve(exported) as address, browser.open_page() as tab:
+            tab.goto(address)
+            tab.get_by_text("This browser computes other probabilities").wait_for()
+            assert tab.locator("#files").is_disabled()
+
+
 def test_the_folder_has_licenses_and_a_page_that_loads_nothing_else(exported: Path) -> None:
     assert "MIT" in (exported / "onnxruntime-web/LICENSE").read_text(encoding="utf-8")
     page = (exported / "index.html").read_text(encoding="utf-8")

@@ -1,10 +1,12 @@
 """Exports give other runtimes the original's probabilities, or they are not written."""
 
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 from networks import convnet, save_classifier
+from tiny import assign
 
-from smallset.cli import export
+from smallset.cli import export, export_formats
 from smallset.datasets.dataset import Dataset
 from smallset.models import convnets
 from smallset.models.classifier import Classifier
@@ -42,7 +46,7 @@ def save(folder: Path, network: keras.Model) -> Path:
 
 
 def skip_without(name: str) -> None:
-    for package in export.FORMATS[name].packages:
+    for package in export_formats.FORMATS[name].packages:
         pytest.importorskip(package)
 
 
@@ -85,7 +89,7 @@ def test_another_runtime_gives_the_same_probabilities(
     assert f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255\n" in printed
     meaning = "P(dog); classes: 0 cat, 1 dog" if outputs == 1 else "P(class); classes: 0 cat, 1 dog, 2 고양이"
     assert f"output: probability, float32 (n, {outputs}), {meaning}\n" in printed
-    assert "on 8 generated pictures" in printed
+    assert "the same label for 32 of 32 generated pictures\n" in printed
     assert labels(name, path) == list(CLASSES[: max(2, outputs)])
     pixels = np.random.default_rng(0).uniform(0, 255, (3, size, size, 3)).astype(np.float32)
     expected = network.predict(pixels, verbose=0)
@@ -102,7 +106,7 @@ def test_the_ood_score_is_an_output(
     export.export(model, name, photos=drawn.root)
     printed = capsys.readouterr().out
     assert "output: ood_score, float32 (n, 1); above 1 the photo is unknown\n" in printed
-    assert "on 10 photos" in printed
+    assert "the same label for 10 of 10 photos; accuracy 0.900, original 0.900\n" in printed
     classifier, pixels = Classifier.load(model), np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3))
     pixels[:3] = [classifier.resize(path) for path in drawn.paths[:3]]
     scores = run(name, tmp_path / FILES[name], pixels.astype(np.float32))["ood_score"]
@@ -112,13 +116,52 @@ def test_the_ood_score_is_an_output(
     np.testing.assert_allclose(scores[:, 0], expected / reference.threshold(), rtol=1e-3)
 
 
+def test_a_savedmodel_takes_encoded_photos(drawn: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export.export(save_classifier(tmp_path / "model.keras", drawn), "savedmodel", photos=drawn.root)
+    assert "The signature encoded_photos takes photo_bytes, string (n,)" in capsys.readouterr().out
+    shapes = [shape for _, shape in tf.train.list_variables(str(tmp_path / "model_savedmodel/variables/variables"))]
+    network = Classifier.load(tmp_path / "model.keras").network
+    assert sum(map(np.prod, shapes)) < 1.1 * network.count_params()  # Keras's own export stores each twice
+    loaded = tf.saved_model.load(str(tmp_path / "model_savedmodel"))
+    contents = [path.read_bytes() for path in drawn.paths]
+    outputs = loaded.signatures["encoded_photos"](photo_bytes=tf.constant(contents))
+    classifier = Classifier.load(tmp_path / "model.keras")
+    predictions = classifier.predict(drawn.paths)
+    expected = [prediction.probabilities[1] for prediction in predictions]
+    np.testing.assert_allclose(outputs["probability"][:, 0], expected, atol=1e-5)
+    assert classifier.reference is not None
+    scores = [prediction.ood_score / classifier.reference.threshold() for prediction in predictions]
+    np.testing.assert_allclose(outputs["ood_score"][:, 0], scores, rtol=1e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="neither a JPEG nor a PNG"):
+        loaded.signatures["encoded_photos"](photo_bytes=tf.constant([b"<svg>"]))
+
+
+def test_the_service_of_the_documentation_answers_as_predict_does(
+    drawn: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.testclient import TestClient
+
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    model, names = save_classifier(Path("models/fine_tuned.keras"), drawn), dict[str, Any]()
+    exec(source, names)  # noqa: S102 - the code of the page
+    client = TestClient(names["app"])
+    answer = client.post("/predict", content=drawn.paths[0].read_bytes())
+    expected = Classifier.load(model).predict(drawn.paths[0])
+    assert (answer.status_code, answer.json()["label"]) == (200, expected.label)
+    assert answer.json()["probability"] == pytest.approx(expected.probability)
+    answer = client.post("/predict", content=b"<svg>")
+    assert (answer.status_code, [*answer.json()]) == (422, ["error"])
+
+
 @pytest.mark.parametrize(("shift", "words"), [(0.01, r"1\.0e-02"), (np.nan, "nan")])
 def test_other_probabilities_are_an_error_and_leave_nothing(
     shift: float, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, stack = save(tmp_path, compose()), export._stack
-    monkeypatch.setattr(export, "_stack", lambda outputs: stack(outputs) + shift)
-    with pytest.raises(SmallsetError, match=rf"difference from the original: {words} .*expected at most 0\.001"):
+    model, stack = save(tmp_path, compose()), export_formats._stack
+    monkeypatch.setattr(export_formats, "_stack", lambda outputs: stack(outputs) + shift)
+    with pytest.raises(SmallsetError, match=rf"difference from the original: {words}; .*Expected a difference of at"):
         export.export(model, "savedmodel")
     assert list(tmp_path.iterdir()) == [model]
 
@@ -129,10 +172,10 @@ def test_photos_that_do_not_decode_are_left_out(
     model = save(tmp_path, compose())
     (drawn.root / "cat/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     export.export(model, "savedmodel", tmp_path / "a/b", drawn.root)
-    assert capsys.readouterr().out.endswith("on 10 photos\n")
+    assert "the same label for 10 of 10 photos" in capsys.readouterr().out
     for path in drawn.paths:
         path.unlink()
-    with pytest.raises(SmallsetError, match=r"c: expected photos in .*drawn, found none"):
+    with pytest.raises(SmallsetError, match="Expected photos, found none that decodes"):
         export.export(model, "savedmodel", tmp_path / "c", drawn.root)
 
 
@@ -146,35 +189,90 @@ def test_int8_is_small_and_prints_both_accuracies(
     export.export(model, name, photos=drawn.root, int8=True)
     assert path.stat().st_size < 0.3 * 4 * network.count_params()
     printed = capsys.readouterr().out
-    assert "mean difference from the original: " in printed
-    assert "accuracy on 10 photos: 0." in printed
+    assert re.search(r"mean difference from the original: .*; accuracy 0\.\d{3}, original 0\.\d{3}\n", printed)
     pixels = np.stack([Classifier.load(model).resize(photo) for photo in drawn.paths])
     np.testing.assert_allclose(run(name, path, pixels)["probability"], network.predict(pixels, verbose=0), atol=0.02)
 
 
-@pytest.mark.parametrize("broken", [["int8"], ["int8", "int8 weights"]])
-def test_int8_falls_back_to_weights_only_and_a_constant_output_is_not_kept(
+@pytest.mark.parametrize(
+    ("name", "broken", "kept"),
+    [
+        ("litert", ["int8"], "int8 weights"),
+        ("litert", ["int8", "int8 weights"], None),
+        ("onnx", ["int8 per channel"], "int8 per tensor"),
+        ("onnx", ["int8 per tensor"], "int8 per channel"),
+        ("onnx", ["int8 per channel", "int8 per tensor"], "int8 weights"),
+        ("onnx", ["int8 per channel", "int8 per tensor", "int8 weights"], None),
+    ],
+)
+def test_of_the_ways_to_round_the_best_is_kept_and_a_constant_answer_never(
+    name: str,
     broken: list[str],
+    kept: str | None,
     drawn: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    skip_without(name)
+    model, kind = save_classifier(tmp_path / "model.keras", drawn), export_formats.FORMATS[name]
+    constant = Classifier.load(model).predict_dataset(drawn).probabilities[:, 1].mean()
+
+    def collapse(job: export_formats.Job, path: Path) -> export_formats.Run:
+        run = kind.write(job, path)
+        return (lambda pixels: np.full((len(pixels), 1), constant)) if job.precision in broken else run
+
+    monkeypatch.setitem(export_formats.FORMATS, name, kind._replace(write=collapse))
+    with nullcontext() if kept else pytest.raises(SmallsetError, match="not written, because it differs") as error:
+        export.export(model, name, photos=drawn.root, int8=True)
+    assert (tmp_path / f"model_int8{kind.suffix}").exists() == (kept is not None)
+    assert not [*tmp_path.glob(".part*")]
+    printed = capsys.readouterr()
+    assert kept is None or f" MB, {kept} (" in printed.out
+    assert f"- {broken[0]}: mean difference" in (printed.err if kept else str(error.value))  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def project(drawn: Dataset, tmp_path: Path) -> Path:
+    """A project with a model, and without its test photos."""
+    photos = assign(drawn)
+    photos = replace(photos, table=photos.table.assign(file=[f"drawn/{file}" for file in photos.table["file"]]))
+    photos.write(tmp_path / "metrics/photos.csv")
+    (tmp_path / "models").mkdir()
+    model = save_classifier(tmp_path / "models/model.keras", drawn)
+    for file in photos.test.table["file"]:
+        (tmp_path / file).unlink()
+    return model
+
+
+def test_in_a_project_validation_photos_are_compared_and_test_photos_never_read(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     skip_without("litert")
-    model, write = save_classifier(tmp_path / "model.keras", drawn), export.FORMATS["litert"].write
+    export.export(project, "savedmodel")
+    assert "the same label for 2 of 2 validation photos; accuracy" in capsys.readouterr().out
+    export.export(project, "litert", int8=True)
+    (project.parents[1] / "drawn/cat/cat.0.jpg").unlink()  # a training photo, as after git clone without dvc pull
+    with pytest.raises(SmallsetError, match="--int8 needs photos. Name a folder of photos with --photos"):
+        export.export(project, "litert", project.with_name("other.tflite"), int8=True)
+    export.export(project, "savedmodel", project.with_name("other"))
+    assert "generated pictures" in capsys.readouterr().out
 
-    def collapse(job: export.Job, path: Path) -> export.Run:
-        run = write(job, path)
-        return (lambda pixels: np.ones((len(pixels), 1))) if job.precision in broken else run
 
-    monkeypatch.setitem(export.FORMATS, "litert", export.FORMATS["litert"]._replace(write=collapse))
-    kept = len(broken) == 1
-    with (
-        nullcontext() if kept else pytest.raises(SmallsetError, match=r"expected at most 0\.1\. The file was not kept")
-    ):
-        export.export(model, "litert", photos=drawn.root, int8=True)
-    assert (tmp_path / "model_int8.tflite").exists() == kept
-    assert "Next attempt: 8 bits for the weights only." in capsys.readouterr().err
+def test_float16_weights_are_half_as_large_and_large_values_stay(tmp_path: Path) -> None:
+    skip_without("onnx")
+    network = convnet(78, 3)
+    network.layers[-1].kernel.assign(network.layers[-1].kernel * 1e7)
+    classifier = Classifier(network, CLASSES)
+    job = export_formats.Job("model", classifier, export._name_outputs(classifier, True), "float32", [])
+    sizes, outputs = [], []
+    pixels = np.random.default_rng(0).uniform(0, 255, (3, 78, 78, 3)).astype(np.float32)
+    for precision in ("float32", "float16 weights"):
+        path = tmp_path / f"{precision}.onnx"
+        outputs.append(export_formats._write_onnx(job._replace(precision=precision), path)(pixels))
+        sizes.append(path.stat().st_size)
+    assert sizes[1] < 0.6 * sizes[0]
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=0.02)
 
 
 def test_a_web_page_is_written_beside_its_model(
@@ -192,10 +290,8 @@ def test_a_web_page_is_written_beside_its_model(
 
 def test_options_that_do_not_fit_are_one_error(drawn: Dataset, tmp_path: Path) -> None:
     model = tmp_path / "model.keras"
-    formats: list[tuple[Any, Path | None]] = [("savedmodel", drawn.root), ("onnx", None)]
-    for name, photos in formats:
-        with pytest.raises(SmallsetError, match="--int8 needs --format onnx or --format litert, and --photos"):
-            export.export(model, name, photos=photos, int8=True)
+    with pytest.raises(SmallsetError, match="--int8 needs --format onnx or --format litert"):
+        export.export(model, "savedmodel", photos=drawn.root, int8=True)
     (tmp_path / "model_savedmodel").touch()
     with pytest.raises(SmallsetError, match=r"model_savedmodel: exists already\. Move it away, or name another path"):
         export.export(model, "savedmodel")

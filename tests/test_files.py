@@ -48,6 +48,18 @@ def test_a_folder_and_a_link_are_replaced_as_a_whole_and_the_link_s_target_stays
     assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "out"}
 
 
+@pytest.mark.parametrize("name", ["ä" * 125 + ".json", "x" * 250 + ".json", "." + "x" * 254])
+def test_a_name_of_255_bytes_is_written_and_numbered(tmp_path: Path, name: str) -> None:
+    assert len(name.encode()) == 255
+    files.write_text(tmp_path / name, "text")
+    path = tmp_path / files.fit_name(Path(name).stem, "-12.png")
+    files.write_text(path, "more")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / name, path])
+    assert path.name.endswith("-12.png")
+    assert files.fit_name("stem", "-2.png") == "stem-2.png"
+    assert len(files.fit_name("", "x" * 300)) == 300
+
+
 def test_a_copy_is_a_separate_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"photo")
     files.copy(tmp_path / "a", tmp_path / "b")

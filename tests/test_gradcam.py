@@ -150,3 +150,6 @@ def test_the_command_writes_a_new_file_each_time(
     assert results[2].exit_code == 2
     assert "a.gradcam.png: expected a new file that ends in .png" in results[2].stderr
     assert {path.name for path in tmp_path.glob("*.png")} == {"a.png", "a.gradcam.png", "a.gradcam-2.png"}
+    long = Path("a.png").rename("x" * 251 + ".png")
+    for name in (f"{'x' * 243}.gradcam.png", f"{'x' * 241}.gradcam-2.png"):
+        assert CliRunner().invoke(app, [*command[:2], str(long)]).stdout.startswith(f"{name}: ")

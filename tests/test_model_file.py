@@ -170,6 +170,12 @@ def test_a_file_cannot_use_more_memory_than_its_size(
     assert message in str(error.value) or "names of its classes" in str(error.value)
 
 
+def test_a_zip_that_keras_would_read_as_another_format_is_refused(saved: Path) -> None:
+    disguised = saved.rename(saved.with_suffix(".h5"))
+    with pytest.raises(SmallsetError, match=r"x.h5: not a complete model file: expected a name that ends in .keras"):
+        model_file.open_model(disguised)
+
+
 def test_a_model_with_layers_of_keras_hub_names_the_extra(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras_hub", None)  # as if it were not installed
     repack(
@@ -183,7 +189,13 @@ def dense(units: int, activation: str | None, **settings: Any) -> Callable[[kera
     return lambda x: keras.layers.Dense(units, activation=activation, **settings)(x)
 
 
+def hide(output: Callable[[keras.KerasTensor], Any]) -> Callable[[keras.KerasTensor], object]:
+    """Put a layer without an activation behind the output."""
+    return lambda x: keras.layers.Dropout(0.1)(output(x))
+
+
 THREE = {"classes": ["a", "b", "c"]}
+LOGITS = keras.initializers.Constant([[0.5], [0.5], [0.5]])  # in 0..1 for a gray photo, but not for a white one
 NAN = keras.initializers.Constant(np.nan)
 
 
@@ -195,6 +207,11 @@ NAN = keras.initializers.Constant(np.nan)
         (lambda x: [dense(1, "sigmoid")(x), dense(1, "sigmoid")(x)], (16, 16, 3), {}, "(None, 1), (None, 1)"),
         (dense(1, "sigmoid", bias_initializer=NAN), (16, 16, 3), {}, "bias are not finite"),
         (dense(1, None), (16, 16, 3), {}, "found one without an activation"),
+        (dense(1, "softmax"), (16, 16, 3), {}, "a softmax, which is 1 for any photo"),
+        (hide(dense(2, None, kernel_initializer=LOGITS)), (16, 16, 3), {}, "outputs are not probabilities"),
+        (hide(dense(1, None, kernel_initializer=LOGITS)), (16, 16, 3), {}, "outputs are not probabilities"),
+        (dense(2, "sigmoid", kernel_initializer=LOGITS), (16, 16, 3), {}, "outputs are not probabilities"),
+        (dense(2, "tanh"), (16, 16, 3), {}, "outputs are not probabilities"),
         (dense(3, "sigmoid"), (16, 16, 3), THREE, "outputs are not probabilities"),
         (dense(3, "relu"), (16, 16, 3), THREE, "outputs are not probabilities"),
         (lambda x: keras.layers.Dense(1)(keras.layers.RepeatVector(10**8)(x)), (16, 16, 3), {}, "values per photo"),

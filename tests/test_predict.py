@@ -167,6 +167,15 @@ def test_sort_replaces_no_file_and_leaves_no_part(
     assert contents(output) == after
 
 
+def test_sort_numbers_the_copies_of_photos_with_names_of_255_bytes(tmp_path: Path) -> None:
+    name = "x" * 251 + ".jpg"
+    for number in range(3):
+        files.write_text(tmp_path / f"{number}" / name, f"{number}")
+        sort.place(tmp_path / f"{number}" / name, tmp_path / "sorted", name)
+    shortened = {f"{'x' * 249}-{number + 1}.jpg": f"{number}" for number in (1, 2)}
+    assert contents(tmp_path / "sorted") == {name: "0"} | shortened
+
+
 def test_classes_may_have_the_names_of_the_special_folders_and_no_copy_is_outside(tmp_path: Path) -> None:
     assert [sort.free_name(name, ("Unsure", "_unsure")) for name in ("unsure", "unknown")] == ["__unsure", "unknown"]
     for classes in (("..", "cat"), ("a/b", "cat"), ("", "cat")):

@@ -73,6 +73,7 @@ def test_the_registry_has_all_backbones_of_keras_applications_and_those_of_small
     for name in ("EfficientNetLite0", "efficientnet_lite0", "efficientnet-lite0"):
         assert registry.get(name) is BACKBONES["EfficientNetLite0"]
     assert registry.get("hub:dinov2_small").source == "hub"
+    assert {backbone.license for backbone in BACKBONES.values()} == {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
     inputs = keras.Input((8, 8, 3))
     assert registry.last_frozen_layer(keras.Model(inputs, keras.layers.Conv2D(2, 3, name="block1")(inputs))) is None
     with pytest.raises(SmallsetError, match=r"found 'resnet50v3'. Did you mean 'ResNet50V2'\?"):

@@ -3,6 +3,7 @@
 import itertools
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
 from smallset.pipeline import files, params, stage, text
 from smallset.pipeline.errors import SmallsetError
-from smallset.reports import charts, figures, rendering, report, results, thumbnails
+from smallset.reports import charts, costs, figures, rendering, report, results, thumbnails
 from smallset.stages import report as report_stage
 
 STYLE = (Path(report.__file__).parent / "templates/report.css").read_text(encoding="utf-8")
@@ -66,8 +67,13 @@ def read_page(folder: Path) -> BeautifulSoup:
 
 def fill(folder: Path, template: str, **values: Any) -> str:
     """A filled template, without photos."""
-    more = {"gallery": {"mistakes": {}, "heatmaps": [], "augmented": None}, "params": "", "page": "report.html"}
-    context = report.build_context(results.Results(folder)) | more | {"image_size": 48, "weights": 1} | values
+    more: dict[str, Any] = {
+        "gallery": {"mistakes": {}, "heatmaps": [], "augmented": None},
+        "params": "",
+        "page": "report.html",
+    }
+    more |= {"costs": defaultdict(lambda: dict.fromkeys(costs.COLUMNS, "9")), "origin": "", "image_size": 48}
+    context = report.build_context(results.Results(folder)) | more | {"weights": 1} | values
     return rendering.render("smallset.reports", template, **context)
 
 
@@ -381,7 +387,14 @@ def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:
 
 def test_equal_runs_have_equal_cards(project: Path, copy: Path) -> None:
     card = (project / "plots/model-card.md").read_text(encoding="utf-8")
-    assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "keras"
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert metadata["library_name"] == "keras"
+    [result] = metadata["model-index"][0]["results"]  # as in huggingface/hub-docs/modelcard.md
+    assert result["task"] == {"type": "image-classification"}
+    assert result["dataset"] == {"name": "Photos of cat, dog", "type": "imagefolder", "split": "test"}
+    assert [metric["type"] for metric in result["metrics"]] == ["accuracy", "balanced_accuracy"]
+    assert re.fullmatch(r"Accuracy \(95 % interval 0\.\d{3}–0\.\d{3}\)", result["metrics"][0]["name"])
+    assert re.search(r"in one Keras file of 0\.\d MB, `models/.*`\. One photo takes [\d.]+ ms on the machine", card)
     headings = re.findall(r"^## (.*)", card, re.MULTILINE)
     assert headings == ["Model details", "How to load it", "Intended use", "Training data", "Metrics", "Limitations"]
     assert "\n\n\n" not in card
@@ -389,6 +402,26 @@ def test_equal_runs_have_equal_cards(project: Path, copy: Path) -> None:
     assert "2 pairs of duplicates in two splits make the accuracy too good." in card
     report.write(PARAMS, copy)
     assert (copy / "plots/model-card.md").read_text(encoding="utf-8") == card
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "words"),
+    [
+        (
+            {"backbone": "efficientnet_lite0", "weights": "imagenet"},
+            "linear_probe",
+            "the license apache-2.0; the",
+        ),
+        ({"backbone": "hub:dinov2_small", "weights": "imagenet"}, "fine_tuned", "Ask their author for the license"),
+        ({"backbone": "VGG16", "weights": "mine.weights.h5"}, "fine_tuned", "the weights in mine.weights.h5. Ask"),
+        ({"backbone": "VGG16", "weights": None}, "fine_tuned", "from VGG16 with random weights"),
+        ({"backbone": "VGG16", "weights": "imagenet"}, "convnet", "It was trained from random weights"),
+    ],
+)
+def test_the_card_names_the_license_of_the_pretrained_weights(settings: Any, model: str, words: str) -> None:
+    p = params.parse({"features": settings | {"image_sizes": [224]}})
+    assert words in report.describe_origin(p, model)
+    assert "random weights" in report.describe_origin(params.parse({"seed": 1}), model)
 
 
 OTHER_PIXELS = ["large.png", "wide-gamut.jpg", "wide-gamut.png", "gamma.png"]  # are reduced, or converted to sRGB

@@ -8,12 +8,14 @@ import zipfile
 from pathlib import Path
 from unittest import mock
 
+import h5py
 import keras
 import numpy as np
 import onnx
 import PIL.Image
 import pytest
 import torch_states
+from keras.src.legacy.saving import legacy_h5_format
 from natsort import natsorted
 from onnx import numpy_helper
 
@@ -54,12 +56,33 @@ def test_when_no_source_answers_each_is_listed_with_its_error(monkeypatch: pytes
         weights.fetch("VGG16", "imagenet")
 
 
-def test_the_weights_of_efficientnet_give_what_keras_s_own_graph_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
-    tensors = [mean, deviation**2, *registry.get("EfficientNetB0").create().get_weights()[2:]]
+def save_weights(network: keras.Model, path: Path) -> Path:
+    """Save in Keras's format of today, or in that of the files that Keras downloads."""
+    if path.name.endswith(".weights.h5"):
+        network.save_weights(path)
+    else:
+        with h5py.File(path, "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    return path
+
+
+def test_the_weights_of_efficientnet_give_what_keras_s_own_graph_gives_wherever_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SMALLSET_WEIGHTS", raising=False)
-    monkeypatch.setattr(weights, "_download", lambda _: tensors)
-    network = registry.build_backbone("EfficientNetB0", weights.fetch("EfficientNetB0", "imagenet"), 78)
+    network, mean = registry.get("EfficientNetB0").create(), np.array([0.485, 0.456, 0.406])
+    tensors = [mean, np.array([0.229, 0.224, 0.225]) ** 2, *network.get_weights()[2:]]
+    network.set_weights(tensors)
+    monkeypatch.setattr(weights, "_download", lambda _: network.get_weights())
+    results = [weights.fetch("EfficientNetB0", "imagenet")]
+    for file in ("mine.weights.h5", "efficientnetb0_notop.h5"):
+        path = save_weights(network, tmp_path / file)
+        results.append(weights.fetch("EfficientNetB0", str(path)))
+    monkeypatch.setenv("SMALLSET_WEIGHTS", str(path))
+    results.append(weights.fetch("EfficientNetB0", "imagenet"))
+    for others in results[1:]:
+        assert all(np.array_equal(one, other) for one, other in zip(results[0], others, strict=True))
+    ours = registry.build_backbone("EfficientNetB0", results[0], 78)
     # What Keras builds for weights="imagenet", but with these tensors instead of a download.
     efficientnet = sys.modules[keras.applications.EfficientNetB0.__module__]
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *_, **__: "nowhere")
@@ -70,7 +93,28 @@ def test_the_weights_of_efficientnet_give_what_keras_s_own_graph_gives(monkeypat
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 78, 78, 3)).astype(np.float32)
     expected = np.asarray(original(pixels))
     assert expected.std() > 0
-    np.testing.assert_allclose(network(pixels), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(ours(pixels), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_weights_that_were_trained_without_keras_s_rescaling_stay_as_they_are(tmp_path: Path) -> None:
+    network = registry.get("EfficientNetB0").create()
+    path = save_weights(network, tmp_path / "mine.weights.h5")
+    loaded = weights.fetch("EfficientNetB0", str(path))
+    assert all(np.array_equal(one, other) for one, other in zip(network.get_weights(), loaded, strict=True))
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf])
+def test_weights_that_are_incomplete_or_not_finite_are_refused(value: float | None, tmp_path: Path) -> None:
+    network = registry.get("MobileNet").create()
+    path = save_weights(network, tmp_path / "mobilenet.weights.h5")
+    with h5py.File(path, "a") as file:
+        kernel = file["layers/conv2d/vars/0"]
+        if value is None:
+            del file["layers/conv2d/vars"]
+        else:
+            kernel[0, 0, 0, 0] = value
+    with pytest.raises(SmallsetError, match=r"mobilenet.weights.h5: not (usable as|the) weights of MobileNet"):
+        weights.fetch("MobileNet", str(path))
 
 
 def make_wheel(folder: Path, name: str) -> Path:

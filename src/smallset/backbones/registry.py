@@ -49,6 +49,11 @@ class Backbone:
     source: str = "keras_applications"
     wheel: Wheel | None = None
 
+    @property
+    def license(self) -> str:
+        """Of its published weights; "" where it is unknown."""
+        return next((name for pattern, name in LICENSES.items() if re.fullmatch(pattern, self.name)), "")
+
     def create(self, pretrained: bool = False, input_tensor: "keras.KerasTensor | None" = None) -> "keras.Model":
         """The network for preprocessed pixels; pretrained with the weights of its own hub, else with random weights."""
         return import_module(f"smallset.backbones.{self.source}").create(self.name, pretrained, input_tensor)
@@ -81,6 +86,13 @@ WHEELS = {
         "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
         "d98874c973b6a54f531222caef65b38da9ed6becdd8765b3d04d3283b3529129",
     ),
+}
+
+LICENSES = {  # of the published weights, by the backbone's name, as Hugging Face calls them
+    r"VGG\d+": "cc-by-4.0",
+    r"ResNet\d+|Xception|ConvNeXt\w+": "mit",
+    r"ResNet\d+V2|DenseNet\d+": "bsd-3-clause",
+    r"EfficientNet\w+|Inception\w+|MobileNet\w*|NASNet\w+": "apache-2.0",
 }
 
 

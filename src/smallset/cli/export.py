@@ -1,67 +1,109 @@
-"""`smallset export`: write a model in a format that other programs run, and compare it with the original.
-
-Every format takes what the .keras file takes, raw RGB pixels: the preprocessing is part of the network. To add a
-format, add it to FORMATS.
-"""
+"""`smallset export`: write a model in a format that other programs run, and compare it with the original."""
 
 import importlib.util
-import json
 import shlex
-import sys
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from smallset.cli import options
+from smallset.cli import console, options
+from smallset.cli.export_formats import FLOAT16, FLOAT32, FORMATS, Format, Job, Pixels, Run
 from smallset.pipeline import files, install, params, process, text
 from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
-    from smallset.models.classifier import Classifier
+    from smallset.models.classifier import Classifier, Photo
 
-TOLERANCE = 1e-3  # of the largest difference of an output; another order of sums gives 1e-6, swapped colors give 0.1
-INT8_TOLERANCE = 0.1  # of the mean difference of the probabilities; int8 gives up to 0.05, constant outputs about 0.5
-CHECKED = 32  # photos that are compared; with int8 all
+# Of the largest difference of an output. Another order of sums gives 1e-6, swapped colors 0.1; float16 up to 0.003.
+LARGEST = {FLOAT32: 1e-3, FLOAT16: 1e-2}
+MEAN = 0.05  # of the mean difference of the probabilities, for int8
+CONSTANT = 0.1  # of the difference that a constant answer has: no file may have more than this share
+CHANGED = 0.05  # the share of photos that int8 may give another label; one photo is always allowed
+CHECKED, CHECKED_INT8 = 32, 500  # photos that are compared, at most
 CALIBRATION = 100  # photos that show int8 the range of each activation
 
-Pixels = NDArray[np.float32]  # (n, size, size, 3), RGB in 0..255
-Run = Callable[[Pixels], NDArray[Any]]  # pixels to outputs side by side, (n, k), in the order of their names
+
+class Photos(NamedTuple):
+    """What an export is compared on."""
+
+    name: str
+    photos: "Sequence[Photo]"
+    labels: Sequence[str]  # "" for an unknown one
+    calibration: "Sequence[Photo]"  # for int8; none if the photos are generated
 
 
-class Job(NamedTuple):
-    """What a format writes."""
+class Result(NamedTuple):
+    """How the outputs of a file differ from the original."""
 
-    name: str  # of the model
-    classifier: "Classifier"
-    network: Any  # a keras.Model with named inputs and outputs; this module imports Keras only when it exports
-    precision: str
-    samples: Sequence[Pixels]  # photos to calibrate int8 with; none for float32
+    report: str
+    difference: float
+    problem: str  # why the file is not kept
 
 
-class Format(NamedTuple):
-    """How the files of a format are named, and a function that writes one and returns how it is run."""
-
-    suffix: str
-    packages: tuple[str, ...]  # of the extra `export`
-    write: Callable[[Job, Path], Run]
-    note: str = ""  # how to use it, with {path}
-    int8: tuple[str, ...] = ()  # precisions for --int8; the first one that gives the original's probabilities is kept
+def _check_format(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(
+            f"Expected one of {', '.join(FORMATS)}, found {name!r}.{params.suggest(name, FORMATS)}"
+        )
+    return name
 
 
-def _check_options(model: Path, name: str, output: Path | None, photos: Path | None, int8: bool) -> Path:
+def export(
+    model: options.Model,
+    format: Annotated[str, typer.Option(callback=_check_format, metavar="|".join(FORMATS))],  # noqa: A002 - the option's name
+    output: Annotated[Path | None, typer.Option(help="A new path. Default: next to the model.")] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Photos to check with. Default: the project's validation photos, or else generated pictures.",
+        ),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Store numbers in 8 bits (onnx, litert). Needs photos.")] = False,
+) -> None:
+    """Write a model in a format that other programs run.
+
+    The exported model takes raw pixels and returns the same probabilities. This is checked on photos; if they differ,
+    nothing is written. The format web is a folder with a page that runs the model in any browser and sends nothing
+    anywhere. With --int8, several ways to round are tried, and the best one is kept if it loses little.
+    """
+    kind = FORMATS[format]
+    target = _check_options(model, format, output, int8)
+    process.import_tensorflow()
+    from smallset.models.classifier import Classifier
+
+    classifier = Classifier.load(model)
+    compared = _choose_photos(model, classifier, photos)
+    if int8 and not compared.calibration:
+        raise SmallsetError("--int8 needs photos. Name a folder of photos with --photos.")
+    samples = [pixels for pixels, _ in _load(classifier, compared.calibration, CALIBRATION)] if int8 else []
+    network = _name_outputs(classifier, with_ood_score=not int8)
+    job, notes = Job(model.stem, classifier, network, kind.precision, samples), []
+    for group in kind.int8 if int8 else [(kind.precision,)]:
+        best, results = _write_best(kind, job, group, compared, target)
+        notes += [f"- {each}: {result.report}{result.problem}" for each, result in results.items()]
+        if best:
+            console.print_notes(["Compared:", *notes] if int8 else [])
+            print(text.lines(_describe(job, best, model, target, results[best].report, kind.note)))
+            return
+    raise SmallsetError("\n".join([f"{target}: not written, because it differs too much from the original.", *notes]))
+
+
+def _check_options(model: Path, name: str, output: Path | None, int8: bool) -> Path:
     """The path of the new file; SmallsetError when the options do not fit together."""
     suffix, packages = FORMATS[name].suffix, FORMATS[name].packages
-    if int8 and (not FORMATS[name].int8 or photos is None):
-        raise SmallsetError("--int8 needs --format onnx or --format litert, and --photos with a folder of photos.")
+    if int8 and not FORMATS[name].int8:
+        raise SmallsetError("--int8 needs --format onnx or --format litert.")
     if missing := " and ".join(package for package in packages if importlib.util.find_spec(package) is None):
         raise install.missing_extra(f"--format {name}", missing, "export")
-    path = output or model.with_name(model.stem + "_int8" * int8 + suffix)
+    path = output or model.with_name(files.fit_name(model.stem, "_int8" * int8 + suffix))
     if path.exists():
         raise SmallsetError(f"{path}: exists already. Move it away, or name another path with --output.")
     if suffix.startswith(".") and path.suffix != suffix:
@@ -69,82 +111,52 @@ def _check_options(model: Path, name: str, output: Path | None, photos: Path | N
     return path
 
 
-def _export(
-    name: str, classifier: "Classifier", kind: Format, target: Path, folder: Path | None, precision: str
-) -> str:
-    """Write a model and describe the file in a few lines. When it gives other outputs: SmallsetError, and no file."""
-    exact = precision == "float32"
-    samples = [] if exact else [pixels for pixels, _ in _load_photos(classifier, folder, CALIBRATION)]
-    job = Job(name, classifier, _name_outputs(classifier, with_ood_score=exact), precision, samples)
-    with files.atomic_write(target) as draft:
-        try:
-            with process.silence_stderr():  # the converters log pages
-                run = kind.write(job, draft)
-            report = _compare(job, run, folder)
-        except SmallsetError as error:
-            raise SmallsetError(f"{target}: {error}") from None
-        except Exception as error:  # each converter has errors of its own
-            raise SmallsetError(f"{target}: the model does not convert: {error}. Use another --format.") from error
-    size, outputs, classes = classifier.image_size, classifier.network.output_shape[1], classifier.classes
-    score = "output: ood_score, float32 (n, 1); above 1 the photo is unknown"
-    lines = [
-        f"{target}: {sum(part.stat().st_size for part in [target, *target.rglob('*')]) / 1e6:.1f} MB",
-        f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255",
-        f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: "
-        + ", ".join(f"{label} {name}" for label, name in enumerate(classes)),
-        score if "ood_score" in job.network.output else "",
-        report,
-        kind.note.format(path=shlex.quote(str(target))),
-    ]
-    return "\n".join(filter(None, lines))
+def _choose_photos(model: Path, classifier: "Classifier", folder: Path | None) -> Photos:
+    """The photos in a folder, the validation photos of the model's project, or generated pictures.
 
-
-def _compare(job: Job, run: Run, folder: Path | None) -> str:
-    """The difference between the original and the file, in words; SmallsetError when it is too large."""
-    exact, classes, count = (
-        job.precision == "float32",
-        job.classifier.classes,
-        job.network.output["probability"].shape[1],
-    )
-    reference, labels, pairs = job.classifier.reference, list[int](), []
-    for pixels, name in _load_photos(job.classifier, folder, CHECKED if exact else None):
-        features, probabilities = job.classifier.features_and_probabilities(pixels)
-        scores = [reference.ood_score(features) / reference.threshold()] if reference and exact else []
-        pairs.append((np.column_stack([*scores, probabilities[:, -count:]]), run(pixels)))
-        labels.append(classes.index(name) if name in classes else -1)
-    original, exported = (np.concatenate(outputs) for outputs in zip(*pairs, strict=True))
-    difference = np.abs(original - exported).max(axis=1)
-    value, tolerance = (difference.max(), TOLERANCE) if exact else (difference.mean(), INT8_TOLERANCE)
-    report = f"{'largest' if exact else 'mean'} difference from the original: {value:.1e}"
-    report += f" on {len(original)} {'photos' if folder else 'generated pictures'}"
-    if not value <= tolerance:  # also for NaN
-        raise SmallsetError(f"{report}, expected at most {tolerance:g}. The file was not kept.")
-    rows = np.array(labels) >= 0
-    if not exact and rows.any():
-        answers = [outputs.argmax(axis=1) if count > 1 else outputs[:, 0] > 0.5 for outputs in (exported, original)]
-        after, before = ((answer == labels)[rows].mean() for answer in answers)
-        report += f"\naccuracy on {rows.sum()} photos: {after:.4f}, before int8 {before:.4f}"
-    return report
-
-
-def _load_photos(classifier: "Classifier", folder: Path | None, most: int | None) -> Iterator[tuple[Pixels, str]]:
-    """Photos (1, size, size, 3) that decode, evenly spaced, and the name of the folder that each is in."""
-    if folder is None:
-        for picture in np.random.default_rng(0).uniform(0, 255, (8, 5, 5, 3)).astype(np.float32):
-            yield classifier.resize(picture)[None], ""
-        return
+    Test photos of a project are left out, because a comparison can select a precision.
+    """
     from smallset.datasets import scan
+    from smallset.datasets.dataset import TABLE, Dataset
 
-    names, readable = scan.scan(folder).all_photos(), 0
-    for row in np.unique(np.linspace(0, len(names) - 1, min(most or len(names), len(names))).astype(np.int64)):
+    if folder is not None:
+        names = scan.scan(folder).all_photos()
+        paths = [folder / name for name in names]
+        return Photos("photos", paths, [Path(name).parts[0] for name in names], paths)
+    project = model.absolute().parent.parent
+    if (project / TABLE).is_file():
+        dataset = Dataset.read(project / TABLE, project)
+        validation, train = dataset.validation.paths, dataset.train.paths
+        if validation and dataset.classes == classifier.classes and all(map(Path.is_file, validation + train)):
+            return Photos("validation photos", validation, dataset.validation.table["label"].tolist(), train)
+    pictures = [*_draw_pictures()]
+    return Photos("generated pictures", pictures, [""] * len(pictures), [])
+
+
+def _draw_pictures() -> Iterator[NDArray[np.uint8]]:
+    """Drawings, plain colors, and noise of several sizes: pictures that a network tells apart."""
+    from smallset.datasets import synthetic
+
+    random = np.random.default_rng(0)
+    for side in (1, 4, 9, 30) * (CHECKED // 8):
+        yield random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        yield np.asarray(synthetic.picture(synthetic.cat if side % 2 else synthetic.dog, 160, random))
+
+
+def _load(
+    classifier: "Classifier", photos: "Sequence[Photo]", most: int, labels: Sequence[str] | None = None
+) -> Iterator[tuple[Pixels, str]]:
+    """Photos (1, size, size, 3) that decode, evenly spaced, and their labels."""
+    readable = 0
+    for row in np.unique(np.linspace(0, len(photos) - 1, min(most, len(photos))).astype(np.int64)):
         try:
-            pixels = classifier.resize(folder / names[row])
+            pixels = classifier.resize(photos[row])
         except SmallsetError:
             continue
         readable += 1
-        yield pixels[None], Path(names[row]).parts[0]
+        yield pixels[None], labels[row] if labels else ""
     if not readable:
-        raise SmallsetError(f"expected photos in {folder}, found none that decodes. Name another folder with --photos.")
+        raise SmallsetError("Expected photos, found none that decodes. Name another folder with --photos.")
 
 
 def _name_outputs(classifier: "Classifier", with_ood_score: bool) -> Any:  # noqa: ANN401 - a keras.Model
@@ -169,125 +181,95 @@ def _name_outputs(classifier: "Classifier", with_ood_score: bool) -> Any:  # noq
     return keras.Model(pixels, named, name="smallset")
 
 
-def _write_onnx(job: Job, path: Path) -> Run:
-    """Write ONNX with the classes as JSON in metadata_props.
-
-    This calls tf2onnx directly: Keras's export to ONNX loses VGG16's mean color, which is a constant and no weight.
-    """
-    import onnx
-    import onnxruntime
-    import tensorflow as tf
-    from tf2onnx import convert
-
-    signature = [tf.TensorSpec(job.network.input_shape, tf.float32, name="pixels")]
-    graph, _ = convert.from_keras(job.network, signature, custom_op_handlers={"Erfc": (_convert_erfc, [])})
-    for value in (*graph.graph.input, *graph.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "n"
-    if job.samples:
-        from onnxruntime import quantization
-
-        rows = iter([{"pixels": pixels} for pixels in job.samples])
-        reader = SimpleNamespace(get_next=lambda: next(rows, None))
-        quantization.quantize_static(graph, path, reader, per_channel=True)
-        graph = onnx.load(path)
-    onnx.helper.set_model_props(graph, {"classes": json.dumps(job.classifier.classes, ensure_ascii=False)})
-    onnx.save(graph, path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = sorted(output.name for output in session.get_outputs())
-    return lambda pixels: np.hstack(session.run(names, {"pixels": pixels}))
+def _write_best(
+    kind: Format, job: Job, precisions: Sequence[str], photos: Photos, target: Path
+) -> tuple[str, dict[str, Result]]:
+    """Write a file for each precision, and keep the one that is closest to the original; "" if all lose too much."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {precision: Path(folder, str(number), target.name) for number, precision in enumerate(precisions)}
+        runs = {each: _write(kind, job._replace(precision=each), path, target) for each, path in paths.items()}
+        results = _compare(job, runs, photos)
+        good = [precision for precision in precisions if not results[precision].problem]
+        best = min(good, key=lambda precision: results[precision].difference, default="")
+        if best:
+            with files.atomic_write(target) as draft:
+                shutil.move(paths[best], draft)
+    return best, results
 
 
-def _convert_erfc(graph: Any, node: Any, *_: object) -> None:  # noqa: ANN401 - tf2onnx has no types
-    """Convert 1 - erf, a part of GELU in ConvNeXt and ViT: ONNX only has erf."""
-    ones = graph.make_const(f"{node.name}/one", np.ones((), np.float32))
-    erf = graph.make_node("Erf", node.input)
-    graph.remove_node(node.name)
-    graph.make_node("Sub", [ones.output[0], erf.output[0]], name=node.name, outputs=node.output)
+def _write(kind: Format, job: Job, path: Path, target: Path) -> Run:
+    """Write a file for one precision, and return how to run it."""
+    path.parent.mkdir()
+    try:
+        with process.silence_stderr():  # the converters log pages
+            return kind.write(job, path)
+    except SmallsetError as error:
+        raise SmallsetError(f"{target}: {error}") from None
+    except Exception as error:  # each converter has errors of its own
+        raise SmallsetError(f"{target}: the model does not convert: {error}. Use another --format.") from error
 
 
-def _write_web(job: Job, path: Path) -> Run:
-    """Write a folder with model.onnx and a page that runs it."""
-    from smallset.web import static_page
-
-    path.mkdir()
-    static_page.write(path, job.name, job.classifier)
-    return _write_onnx(job, path / "model.onnx")
-
-
-def _write_litert(job: Job, path: Path) -> Run:
-    """Write LiteRT (formerly TensorFlow Lite), with labels.txt in a zip at the end of the file, as is usual there."""
-    import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
-
-    settings: dict[str, Any] = {"optimizations": [tf.lite.Optimize.DEFAULT]} if job.samples else {}
-    if job.precision == "int8":  # LiteRT quantizes only the weights otherwise
-        settings["representative_dataset"] = lambda: ([pixels] for pixels in job.samples)
-    job.network.export(path, format="litert", verbose=False, **settings)
-    with zipfile.ZipFile(path, "a") as file:
-        file.writestr(zipfile.ZipInfo("labels.txt"), "\n".join(map(text.visible, job.classifier.classes)))
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
-    return lambda pixels: _stack(runner(pixels=pixels))
+def _compare(job: Job, runs: Mapping[str, Run], photos: Photos) -> dict[str, Result]:
+    """Run the original and the files, by precision, on the photos."""
+    reference, outputs = job.classifier.reference, dict[str, list[NDArray[Any]]]({name: [] for name in ("", *runs)})
+    labels, most = list[str](), CHECKED_INT8 if job.samples else CHECKED
+    for pixels, label in _load(job.classifier, photos.photos, most, photos.labels):
+        features, probabilities = job.classifier.features_and_probabilities(pixels)
+        scores = [reference.ood_score(features) / reference.threshold()] if reference and not job.samples else []
+        outputs[""].append(np.column_stack([*scores, probabilities[:, -_count_outputs(job) :]]))
+        for name, run in runs.items():
+            outputs[name].append(run(pixels))
+        labels.append(label)
+    original, *exported = map(np.concatenate, outputs.values())
+    return {
+        precision: _judge(job, precision, original, rows, labels, photos.name)
+        for precision, rows in zip(runs, exported, strict=True)
+    }
 
 
-def _write_savedmodel(job: Job, path: Path) -> Run:
-    """Write a SavedModel with assets.extra/labels.txt, in a folder that TensorFlow ignores."""
-    import tensorflow as tf
-
-    job.network.export(path, format="tf_saved_model", verbose=False)
-    files.write_text(path / "assets.extra" / "labels.txt", "\n".join(map(text.visible, job.classifier.classes)))
-    loaded = tf.saved_model.load(str(path))
-    return lambda pixels: _stack(loaded.signatures["serving_default"](pixels=tf.constant(pixels)))
-
-
-def _stack(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    return np.hstack([outputs[name] for name in sorted(outputs)])
-
-
-WEB_NOTE = "Any static server can serve it. Here: python -m http.server --directory {path}, then http://localhost:8000"
-FORMATS = {
-    "onnx": Format(".onnx", ("onnxruntime", "tf2onnx"), _write_onnx, int8=("int8",)),
-    "litert": Format(".tflite", ("ai_edge_litert",), _write_litert, int8=("int8", "int8 weights")),
-    "savedmodel": Format("_savedmodel", (), _write_savedmodel),
-    "web": Format("_web", ("onnxruntime", "tf2onnx"), _write_web, WEB_NOTE),
-}
-
-
-def _check_format(name: str) -> str:
-    if name not in FORMATS:
-        raise typer.BadParameter(
-            f"Expected one of {', '.join(FORMATS)}, found {name!r}.{params.suggest(name, FORMATS)}"
-        )
-    return name
+def _judge(
+    job: Job, precision: str, original: NDArray[Any], exported: NDArray[Any], labels: Sequence[str], what: str
+) -> Result:
+    """Compare the outputs (n, k) for the photos, whose labels may be unknown."""
+    name, statistic, limit = ("mean", np.mean, MEAN) if job.samples else ("largest", np.max, LARGEST[precision])
+    probabilities = original[:, -_count_outputs(job) :]
+    pairs = (original, exported), (probabilities, probabilities.mean(axis=0))
+    difference, constant = (float(statistic(np.abs(left - right).max(axis=1))) for left, right in pairs)
+    (before, after), tolerance = (_label(job, rows) for rows in (original, exported)), min(limit, CONSTANT * constant)
+    same, n = int((before == after).sum()), len(original)
+    report = f"{name} difference from the original: {difference:.1e}; the same label for {same} of {n} {what}"
+    if (labeled := np.isin(labels, job.classifier.classes)).any():
+        accuracies = [(answers == labels)[labeled].mean() for answers in (after, before)]
+        report += "; accuracy {:.3f}, original {:.3f}".format(*accuracies)
+    if not difference <= tolerance:  # also for NaN
+        hint = f", because a constant answer has {constant:.1e}" if tolerance < limit else ""
+        return Result(report, difference, f". Expected a difference of at most {tolerance:.1e}{hint}.")
+    if job.samples and n - same > max(1, CHANGED * n):
+        return Result(report, difference, f". Expected the same label for at least {100 * (1 - CHANGED):.0f} %.")
+    return Result(report, difference, "")
 
 
-def export(
-    model: options.Model,
-    format: Annotated[str, typer.Option(callback=_check_format, metavar="|".join(FORMATS))],  # noqa: A002 - the option's name
-    output: Annotated[Path | None, typer.Option(help="A new path. Default: next to the model.")] = None,
-    photos: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Photos to check with. Default: generated pictures."),
-    ] = None,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Store numbers in 8 bits (onnx, litert). Needs --photos.")
-    ] = False,
-) -> None:
-    """Write a model in a format that other programs run.
+def _count_outputs(job: Job) -> int:
+    return int(job.network.output["probability"].shape[1])
 
-    The exported model takes raw pixels and returns the same probabilities. This is checked on photos; if they differ,
-    nothing is written. The format web is a folder with a page that runs the model in any browser and sends nothing
-    anywhere. With --int8, the accuracy of both models is printed as well, if --photos contains a folder for each class.
-    """
-    kind = FORMATS[format]
-    target = _check_options(model, format, output, photos, int8)
-    from smallset.models.classifier import Classifier
 
-    classifier, precisions = Classifier.load(model), kind.int8 if int8 else ("float32",)
-    for precision in precisions:
-        try:
-            print(text.lines(_export(model.stem, classifier, kind, target, photos, precision)))
-            break
-        except SmallsetError as error:
-            if precision == precisions[-1]:
-                raise
-            print(f"{text.lines(error)}\nNext attempt: 8 bits for the weights only.", file=sys.stderr)
+def _label(job: Job, outputs: NDArray[Any]) -> NDArray[np.str_]:
+    """The most probable class of each row of outputs (n, k), which end with the probabilities."""
+    probabilities = outputs[:, -_count_outputs(job) :]
+    numbers = probabilities.argmax(axis=1) if probabilities.shape[1] > 1 else (probabilities[:, 0] > 0.5).astype(int)
+    return np.array(job.classifier.classes)[numbers]
+
+
+def _describe(job: Job, precision: str, model: Path, target: Path, report: str, note: str) -> str:
+    size, outputs, classes = job.classifier.image_size, _count_outputs(job), job.classifier.classes
+    total = sum(part.stat().st_size for part in [target, *target.rglob("*")])
+    lines = [
+        f"{target}: {total / 1e6:.1f} MB, {precision} ({model.name}: {model.stat().st_size / 1e6:.1f} MB)",
+        f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255",
+        f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: "
+        + ", ".join(f"{label} {name}" for label, name in enumerate(classes)),
+        "output: ood_score, float32 (n, 1); above 1 the photo is unknown" if "ood_score" in job.network.output else "",
+        report,
+        note.format(path=shlex.quote(str(target))),
+    ]
+    return "\n".join(filter(None, lines))

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -140,9 +141,9 @@ def _replace_bytes(paths: Sequence[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for path in paths:
         name = PurePosixPath(os.fsencode(path).decode("utf-8", "replace"))
-        while str(name) in names:
-            name = name.with_stem(f"{name.stem}_")
-        names[str(name)] = path
+        endings = ("_" * number + name.suffix for number in itertools.count())
+        copies = (str(name.with_name(files.fit_name(name.stem, ending))) for ending in endings)
+        names[next(copy for copy in copies if copy not in names)] = path
     return names
 
 

@@ -120,7 +120,7 @@ def place(source: Path, folder: Path, name: str) -> Path:
                 except OSError:  # a file system without hard links, as on memory cards
                     draft.rename(path)
                     break
-            path = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+            path = folder / files.fit_name(Path(name).stem, f"-{number}{Path(name).suffix}")
     finally:
         files.remove(draft)
     return path

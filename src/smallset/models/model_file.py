@@ -29,7 +29,7 @@ from smallset.pipeline.errors import SmallsetError
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 MAX_VALUES = 2**26  # per photo, in any tensor of a network: VGG16's first block at 1,024 px
 MAX_WORDS = 300  # characters of Keras's error messages, which may be pages long
-GREY = 127  # of 255, of the photo that a network is tried on
+LEVELS = (0, 127, 255)  # of the plain pictures that a network is tried on, beside one of noise
 SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
 PATCHING = threading.Lock()  # of keras.layers.Layer.add_weight
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -73,6 +73,8 @@ def open_model(path: Path) -> tuple[Network, Metadata, Arrays]:
 def open_network(path: Path) -> Network:
     """Open a file of any network, such as a backbone, with all checks that do not concern classes."""
     with one_error(path):
+        if path.suffix != ".keras":  # by other names Keras reads other formats, which may contain code
+            raise ValueError("expected a name that ends in .keras")
         if "tensorflow" not in sys.modules:
             process.import_tensorflow()
         import keras
@@ -205,11 +207,14 @@ def _check_classifier(network: Network, classes: Sequence[str]) -> None:
     widths = (1, 2) if len(classes) == 2 else (len(classes),)
     if outputs not in [[(None, width)] for width in widths]:
         raise ValueError(f"expected one probability for each of {len(classes)} classes, found {str(outputs)[1:-1]}")
-    activation = getattr(last_layer(network), "activation", None)
-    if getattr(activation, "__name__", "") == "linear":
+    activation = getattr(getattr(last_layer(network), "activation", None), "__name__", "")
+    if activation == "linear":
         raise ValueError("expected a last layer with a sigmoid or softmax, found one without an activation")
-    photo = np.full((1, size, size, 3), GREY, np.float32)
-    to_class_probabilities(np.asarray(network(photo, training=False)))
+    if activation == "softmax" and outputs == [(None, 1)]:
+        raise ValueError("expected a sigmoid for one output, found a softmax, which is 1 for any photo")
+    noise = np.random.default_rng(0).uniform(0, 255, (size, size, 3))
+    for picture in [*(np.full((size, size, 3), level) for level in LEVELS), noise]:
+        to_class_probabilities(np.asarray(network(picture[None].astype(np.float32), training=False)))
 
 
 def _check_metadata(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+MAX_NAME = 255  # bytes of a file name in usual file systems
+
 
 @contextmanager
 def atomic_write(path: Path, durable: bool = True) -> Iterator[Path]:
@@ -68,7 +70,17 @@ def _flush(path: Path) -> None:
 
 def draft_path(path: Path, kind: str = "") -> Path:
     """The name beside `path` for something unfinished; git and DVC ignore such names."""
-    return path.with_name(f".part.{kind}{'.' if kind else ''}{path.name}")
+    prefix, name = f".part.{kind}{'.' if kind else ''}", path.name
+    if len(os.fsencode(prefix + name)) > MAX_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest() + path.suffix[-8:]
+    return path.with_name(prefix + name)
+
+
+def fit_name(stem: str, ending: str) -> str:
+    """A file name that ends in `ending`: the stem loses its last characters if the name would be too long."""
+    while stem and len(os.fsencode(stem + ending)) > MAX_NAME:
+        stem = stem[:-1]
+    return stem + ending
 
 
 def copy(source: Path, target: Path) -> None:

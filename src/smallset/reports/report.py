@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
+from smallset.backbones import registry
 from smallset.datasets.dataset import SPLITS
 from smallset.evaluation import comparison
 from smallset.models.reference import MIN_PHOTOS
 from smallset.pipeline import files, params, provenance, text
-from smallset.reports import charts, findings, rendering, results, thumbnails
+from smallset.reports import charts, costs, findings, rendering, results, thumbnails
 
 PAGE, CARD = Path("plots/report.html"), Path("plots/model-card.md")
 AUGMENTED = Path("plots/augmented.png")  # of the chapter
@@ -45,6 +46,7 @@ def write(p: params.Params, folder: Path = Path()) -> str:
     YAML().dump(p.model_dump(exclude_unset=True), settings)
     context |= {"gallery": gallery, "params": settings.getvalue(), "page": str((folder / PAGE).absolute())}
     context |= {"image_size": classifier.image_size, "weights": classifier.network.count_params()}
+    context |= {"costs": costs.measure(folder, list(run.models["model"])), "origin": describe_origin(p, run.best)}
     for template, path in (("report.html", PAGE), ("model-card.md", CARD)):
         files.write_text(folder / path, rendering.render("smallset.reports", template, **context))
     return rendering.render("smallset.reports", "summary.txt", **context).rstrip()
@@ -53,8 +55,8 @@ def write(p: params.Params, folder: Path = Path()) -> str:
 def build_context(run: results.Results) -> dict[str, Any]:
     """What the templates of the report, the model card and the summary have in common.
 
-    `write` adds the params, the size of the model, and the photos `gallery`: `mistakes` of each model, `heatmaps` of
-    the best one, and `augmented` or None.
+    `write` adds the params, what the models cost, the origin of the best one, and the photos `gallery`: `mistakes` of
+    each model, `heatmaps` of the best one, and `augmented` or None.
     """
     rows, pairs, table = run.models.to_dict("records"), run.table("model_pairs"), run.dataset.table
     calibration = run.of_models("calibration").get(run.best, pd.DataFrame())
@@ -87,6 +89,20 @@ def build_context(run: results.Results) -> dict[str, Any]:
     }
 
 
+def describe_origin(p: params.Params, model: str) -> str:
+    """What a model was trained from, and the license of those weights."""
+    settings: Any = getattr(p, "features", None) or getattr(p, "backbone", None)
+    if settings is None or model.startswith("convnet"):
+        return "It was trained from random weights."
+    name = getattr(settings, "backbone", None) or settings.name
+    if settings.weights is None:
+        return f"It was trained from {name} with random weights."
+    weights = "its ImageNet weights" if settings.weights == "imagenet" else f"the weights in {settings.weights}"
+    license = registry.get(name).license if settings.weights == "imagenet" else ""  # noqa: A001
+    terms = f"They are published under the license {license}" if license else "Ask their author for the license"
+    return f"It was trained from {name} with {weights}. {terms}; the terms also apply to this model."
+
+
 def count_confusions(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """The test photos by actual class (the index, named `actual`) and predicted class (the columns).
 
@@ -109,5 +125,9 @@ def group_machines(stages: provenance.Record) -> list[tuple[list[str], provenanc
     return list(groups.values())
 
 
-TOOLS: dict[str, Any] = {"charts": charts, "comparison": comparison}  # that the templates use
+TOOLS: dict[str, Any] = {
+    "charts": charts,
+    "comparison": comparison,
+    "cost_columns": costs.COLUMNS,
+}  # that the templates use
 TOOLS |= {"count_confusions": count_confusions, "group_machines": group_machines}

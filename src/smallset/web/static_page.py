@@ -4,6 +4,9 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
+from smallset.datasets import synthetic
 from smallset.models.classifier import Classifier
 from smallset.models.reference import COVERAGE, OOD_RATE
 from smallset.pipeline import files
@@ -17,6 +20,8 @@ POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 FILES = ("app.js", "icon.svg", "page.js", "photo.js", "try.css")
+CHECK_SIZE, CHECKS = 300, 8  # px; pictures
+CHECK_TOLERANCE = 0.02  # of a probability, and of the OOD score's share; float16 weights alone give up to 0.003
 PRIVACY = "The photo stays in this browser: nothing is sent anywhere."
 LOADING = (
     "The model is loading. It cannot be loaded if the page was opened as a file: in its folder run python -m "
@@ -36,9 +41,20 @@ def write(folder: Path, name: str, classifier: Classifier) -> None:
         (runtime / file).write_bytes(resources.files("onnxruntime").joinpath(file).read_bytes())
     thresholds = classifier.reference and classifier.reference.thresholds(len(classifier.classes)).tolist()
     model = {"classes": classifier.classes, "image_size": classifier.image_size, "thresholds": thresholds}
-    files.write_json(folder / "model.json", model)
+    files.write_json(folder / "model.json", model | {"expected": _write_check(folder / "check.png", classifier)})
     values = {"policy": POLICY, "static": "", "script": "app.js", "privacy": PRIVACY, "loading": LOADING}
     files.write_text(folder / "index.html", render_page(name, classifier, **values))
+
+
+def _write_check(path: Path, classifier: Classifier) -> dict[str, object]:
+    """Write a picture, and return what the page must predict for it: of several, the one with the least sure answer."""
+    pictures = [synthetic.picture(synthetic.cat, CHECK_SIZE, np.random.default_rng(seed)) for seed in range(CHECKS)]
+    predictions = classifier.predict([np.asarray(picture) for picture in pictures])
+    best = min(range(CHECKS), key=lambda number: predictions[number].probability)
+    pictures[best].save(path)
+    reference, prediction = classifier.reference, predictions[best]
+    ood_score = prediction.ood_score / reference.threshold() if reference else None
+    return {"probabilities": prediction.probabilities.tolist(), "ood_score": ood_score, "tolerance": CHECK_TOLERANCE}
 
 
 def render_page(name: str, classifier: Classifier, **values: str) -> str:

@@ -10,10 +10,19 @@ try {
   ort.env.wasm.proxy = true; // in a worker, so that the page does not freeze
   ort.env.wasm.wasmPaths = { wasm: new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url).href };
   const session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
-  start((photo) => predict(photo, session, model));
+  if (await givesExpectedAnswer(session, model)) start((photo) => predict(photo, session, model));
+  else showStatus("This browser computes other probabilities than the model has. Use another browser.");
 } catch (error) {
   showStatus(`The model cannot be loaded: ${error.message}`);
   throw error;
+}
+
+// Whether this browser predicts for check.png what smallset predicts: some compute wrongly, or change pixels.
+async function givesExpectedAnswer(session, model) {
+  const { labels, ood_score } = await predict(await (await fetch("check.png")).blob(), session, model);
+  const differences = labels.map(({ name, probability }) => probability - model.expected.probabilities[model.classes.indexOf(name)]);
+  if (ood_score !== null) differences.push(ood_score / model.expected.ood_score - 1);
+  return differences.every((difference) => Math.abs(difference) <= model.expected.tolerance); // false for NaN
 }
 
 async function predict(photo, session, { classes, image_size: size, thresholds }) {
