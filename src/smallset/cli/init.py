@@ -223,6 +223,7 @@ def _find_surprises(
 def _commit(draft: Path) -> None:
     """Make the folder a git repository and a DVC project: DVC tracks the photos, and git all other files."""
     git.run(draft, "init", "--quiet", "--initial-branch=main")
+    git.add_hook(draft)
     console.print_notes(["Adding the photos to DVC"])
     # `dvc add` copies the photos into its cache. With links to the cache they need their space only once.
     for command in (["add", "photos"], ["checkout", "--relink", "photos.dvc"]):
