@@ -23,7 +23,8 @@ def calibrate(network: Network, batches: Any, labels: NDArray[np.int64]) -> floa
     temperature = fit_temperature(logits, labels)
     apply_temperature(network, temperature)
     before, after = _loss(logits, labels), _loss(logits / temperature, labels)
-    print(f"temperature {temperature:.3g}: the validation loss falls from {before:.4f} to {after:.4f}")
+    falls = f"falls from {before:.4f} to {after:.4f}"
+    print(f"temperature {temperature:.3g}: the validation loss with smoothed labels {falls}")
     return temperature
 
 
