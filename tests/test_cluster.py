@@ -76,7 +76,10 @@ class Nodes:
         options: dict[str, Any] = {"cwd": self.folder, "env": os.environ | variables, "timeout": 240}
         done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
         assert done.returncode == 0, done.stdout + done.stderr
-        output = [line.removeprefix("= ") for line in done.stdout.splitlines() if line.startswith("= ")]
+        assert all(line.startswith("= ") for line in done.stdout.splitlines()), done.stdout  # nothing of Ray's
+        assert "raylet" not in done.stderr
+        assert ".cc:" not in done.stderr
+        output = [line.removeprefix("= ") for line in done.stdout.splitlines()]
         return output, [line for line in done.stderr.splitlines() if line.startswith("A worker")]
 
     def stop(self) -> None:

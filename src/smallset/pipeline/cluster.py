@@ -127,12 +127,16 @@ def _connect(where: str) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of workers that failed after another one
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or else Ray warns of its future default
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or else its C++ logs to stderr
     try:
         import ray
+        from ray._private import worker
     except ImportError:
         raise install.missing_extra(f"{where}: a cluster", "Ray", "ray") from None
     if ray.is_initialized():
         return ray
+    # Ray prints what happens to nodes to stdout, which belongs to the results; `results` tells it in a line on stderr.
+    worker.print_to_stdstream = lambda *_, **__: None
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if where != "auto":  # Ray would try for minutes and then end the process
