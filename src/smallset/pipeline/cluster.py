@@ -127,7 +127,6 @@ def _connect(where: str) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of workers that failed after another one
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or else Ray warns of its future default
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or else its C++ logs to stderr
     try:
         import ray
         from ray._private import worker
@@ -142,7 +141,8 @@ def _connect(where: str) -> ModuleType:
         if where != "auto":  # Ray would try for minutes and then end the process
             host, _, port = where.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(where, log_to_driver=False, logging_level=logging.ERROR)
+        with process.silence_stderr():  # Ray's C++ logs there
+            ray.init(where, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         reason = _last_line(error)
         raise SmallsetError(f"{where}: no Ray cluster answers ({reason}). Start one, or change the address.") from None
