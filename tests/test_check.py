@@ -257,6 +257,13 @@ def test_decisions_and_data_that_no_run_can_read_are_named(project: Path) -> Non
     report = run().stdout
     assert report.startswith("corrections.csv: line 1: expected the columns sha256")
     assert report.endswith("or restore it: git checkout corrections.csv\n")
+    for graph in ("", "stages: [", GRAPH[:-30]):
+        (project / "dvc.yaml").write_text(graph)
+        with pytest.raises(
+            SmallsetError, match=r"^dvc.yaml: not a complete graph. Correct the file, or restore it: git"
+        ):
+            check.find_problems()
+    (project / "dvc.yaml").write_text(GRAPH)
     (project / "photos.dvc").write_text("outs:\n- md5: 1")
     with pytest.raises(SmallsetError, match=r"^photos.dvc: not complete, as after a crash. Run: git checkout photos.d"):
         check.find_problems()

@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import psutil
 from ruamel.yaml.error import YAMLError
 
-from smallset.pipeline import dvc_lock, stage
+from smallset.pipeline import dvc_lock, git, stage
 from smallset.pipeline.errors import SmallsetError
+
+GRAPH = Path("dvc.yaml")
 
 
 class Output(NamedTuple):
@@ -37,7 +39,7 @@ class Project:
 
     def __init__(self) -> None:
         roots = [folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir()]
-        if not roots or not Path("dvc.yaml").is_file():
+        if not roots or not GRAPH.is_file():
             raise SmallsetError(f"{Path.cwd()}: expected a project, a folder with dvc.yaml in a DVC repository.")
         self.root, self._content = roots[0], _read_bytes(dvc_lock.FILE)
         self.lock = {} if self._content is None else dvc_lock.parse(self._content.decode(errors="replace"))
@@ -72,7 +74,17 @@ class Project:
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Any]]:
-        """The declaration of each stage; of a matrix, of each item."""
+        """The declaration of each stage; of a matrix, of each item. SmallsetError when dvc.yaml is cut or no graph."""
+        graph, committed = GRAPH.read_text("utf-8"), git.show(GRAPH) or ""
+        is_cut = committed.startswith(graph) and not graph.endswith("\n")
+        try:
+            if not is_cut or graph == committed:
+                return self._read_stages()
+        except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
+            pass
+        raise SmallsetError(f"{GRAPH}: not a complete graph. Correct the file, or restore it: git checkout {GRAPH}")
+
+    def _read_stages(self) -> dict[str, dict[str, Any]]:
         matrices = {name: product(*entry.get("matrix", {}).values()) for name, entry in stage.graph().items()}
         names = ["@".join([name, *["-".join(item)][: len(item)]]) for name, items in matrices.items() for item in items]
         return {name: stage.declaration(name) for name in names}
