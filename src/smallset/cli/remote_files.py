@@ -146,13 +146,14 @@ def retry(call: Callable[..., Any], *arguments: object, **options: object) -> An
         except Exception as error:
             if time.monotonic() - started + wait > PATIENCE:
                 raise
-            _announce(f"The storage does not answer ({type(error).__name__}). New attempt in {wait:g} s.")
+            words = f"The storage does not answer ({type(error).__name__}). New attempt in {wait:g} s."
+            _announce(words, int(time.monotonic()) // 60)
             time.sleep(wait)
     return call(*arguments, **options)
 
 
-@functools.cache  # once, and not for each of the READERS
-def _announce(message: str) -> None:
+@functools.lru_cache  # once a minute, and not for each of the READERS
+def _announce(message: str, _minute: int) -> None:
     console.print_notes([message])
 
 

@@ -70,7 +70,7 @@ def results(setup: Setup, items: Sequence[Any], what: str, option: str | None = 
                 host, worker, result = _get(ray, calls[0])
                 break
             except ray.exceptions.RayError as error:
-                _report_death(f"{what} {number + 1} of {len(items)}", attempt, _last_line(error))
+                _report_death(f"{what} {number + 1} of {len(items)}", attempt, _last_line(error).partition(". ")[0])
                 calls[0] = task.remote(job, item)
         _hosts.setdefault(host, set()).add(worker)
         calls.popleft()
