@@ -150,7 +150,8 @@ class _Check(Project):
         numbers = {kind: len(self.changes_of(output.path, kind) - {output.path}) for kind in ("added", "deleted")}
         numbers["edited"] = len(modified & self.edited)
         if counts := ", ".join(f"{number} {kind}" for kind, number in sorted(numbers.items()) if number):
-            yield Problem(output.path, f"the last run had other files ({counts} since)", "dvc repro")
+            message = f"differs from {output.path}.dvc ({counts}), and the next dvc repro uses it as it is"
+            yield Problem(output.path, f"{message}. After git switch, run: dvc checkout", "")
         elif not modified and self.changes_of(output.path, "not_in_cache"):
             again = f"dvc commit --force {output.path}.dvc"
             yield Problem(output.path, "is right, but DVC's cache lacks some of it", again)
