@@ -154,7 +154,8 @@ def test_a_killed_run_goes_on_to_the_bytes_of_a_local_one(
     assert again.exit_code == 0, again.output
     assert {name: store.info(f"{bucket}/labels/{name}")["LastModified"] for name in done} == left
     assert predict(model, photos.root.parent / "many", str(tmp_path / "local")).exit_code == 0
-    assert contents(target) == contents(str(tmp_path / "local"))
+    local = contents(str(tmp_path / "local"))
+    assert all(content == local[name] for name, content in contents(target).items() if name != shards.MANIFEST)
     assert len(contents(target)) == MANY / 4 + 1
 
 
@@ -163,8 +164,10 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
 ) -> None:
     for name, path in zip([*NAMES, "gone.jpg"], itertools.cycle(photos.paths), strict=False):
         store.pipe_file(f"{bucket}/odd/{name}", path.read_bytes())
-    for name in ("bad.jpg", "zero.png", "notes.txt", ".hidden.jpg"):
+    for name in ("bad.jpg", "zero.png", "notes.txt", ".hidden.jpg", "noext", "folder.jpg/"):
         store.pipe_file(f"{bucket}/odd/{name}", b"" if name == "zero.png" else b"no photo")
+    store.pipe_file(f"{bucket}/odd/q", photos.paths[0].read_bytes())
+    store.call_s3("put_object", Bucket=bucket, Key="odd/q?versionId=1.jpg", Body=b"another photo")
     find = remote_files.find_photos
 
     def remove_late(location: remote_files.Location) -> remote_files.PhotoList:
@@ -177,8 +180,11 @@ def test_odd_names_and_what_is_no_photo_or_gone_have_their_rows(
     assert answer.exit_code == 1, answer.output
     rows = read(f"s3://{bucket}/labels")
     errors = rows["error"].dropna()
-    assert [*rows.index] == sorted([*NAMES, "gone.jpg", "bad.jpg", "zero.png"])
-    assert {*errors.index} == {"gone.jpg", "bad.jpg", "zero.png"}
+    assert [*rows.index] == sorted([*NAMES, "gone.jpg", "bad.jpg", "zero.png", "q?versionId=1.jpg"])
+    assert {*errors.index} == {"gone.jpg", "bad.jpg", "zero.png", "q?versionId=1.jpg"}
+    assert "its name contains ?versionId=, which selects a version in S3" in errors["q?versionId=1.jpg"]
+    assert "Other files: 2 without a type (noext, q); 1 hidden" in answer.stderr
+    assert "1 a key that ends with / (folder.jpg/)" in answer.stderr
     assert errors["gone.jpg"].startswith("cannot be read: ")
     assert errors["zero.png"] == "does not decode as a photo: it is empty"
     assert rows["label"].notna().sum() == len(NAMES)
@@ -206,8 +212,24 @@ def test_what_cannot_be_reached_is_told_in_one_line_and_nothing_is_made(
     for answer, words in answers:
         assert answer.exit_code == 2
         assert isinstance(answer.exception, SystemExit), answer.exception
-        assert len(answer.stderr.splitlines()) == 1
-        assert re.match(f"smallset: .*{words}", answer.stderr)
+        *attempts, error = answer.stderr.splitlines()
+        assert all(line.startswith("The storage does not answer") for line in attempts)
+        assert re.match(f"smallset: .*{words}", error)
+
+
+def test_a_store_that_accepts_connections_and_never_answers_ends_the_command(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "read_timeout", 1)
+        monkeypatch.setattr(remote_files, "WAITS", (0.1, 0.2))
+        answer = predict(model, "s3://bucket/photos", "s3://bucket/labels")
+    assert answer.exit_code == 2
+    first, second, error = answer.stderr.splitlines()
+    assert first == "The storage does not answer (ReadTimeoutError). New attempt in 0.1 s."
+    assert second == "The storage does not answer (ReadTimeoutError). New attempt in 0.2 s."
+    assert error.startswith("smallset: s3://bucket/photos: ReadTimeoutError: ")
 
 
 def test_rights_that_run_out_end_the_run_and_make_no_photo_unreadable(

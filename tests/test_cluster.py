@@ -1,6 +1,7 @@
 """Ray: a real cluster of two nodes with a CPU each, on the loopback of a network namespace of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,7 @@ class Nodes:
         options: dict[str, Any] = {"cwd": self.folder, "env": os.environ | variables, "timeout": 240}
         done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert not re.search(r"\(raylet\)|network_util\.cc", done.stdout + done.stderr)  # Ray's own messages
         output = [line.removeprefix("= ") for line in done.stdout.splitlines() if line.startswith("= ")]
         return output, [line for line in done.stderr.splitlines() if line.startswith("A worker")]
 

@@ -109,6 +109,10 @@ def test_photos_are_chosen_dropped_and_taken_in_a_browser(classifier: Classifier
         tab.dispatch_event("body", "drop", {"dataTransfer": tab.evaluate_handle(create, "note.txt")})
         assert "format" in browser.read_predictions(tab, 5)["note.txt"]["text"]
         browser.assert_fits(tab)
+        tab.set_viewport_size({"width": 390, "height": 900})
+        lines = "(label) => { label.textContent = 'construction'; const words = document.createRange(); "
+        lines += "words.selectNodeContents(label); return words.getClientRects().length; }"
+        assert tab.locator(".labels span").first.evaluate(lines) == 1
 
 
 @pytest.fixture

@@ -172,6 +172,7 @@ def test_the_command_compares_with_any_revision(write: Write, monkeypatch: pytes
     assert run.exit_code == 0
     assert "- The photos and their splits are the same.\nModels on the 20 test photos" in run.stdout
     assert "probe: accuracy 0.9500 before, 1.0000 now" in run.stdout
+    assert invoke(["diff"]).stdout.startswith("metrics has the results of HEAD. To compare them with an earlier run, ")
     for odd in ("second", "--output=x", ""):
         run = invoke(["diff", "--", odd])
         assert run.exit_code == 2

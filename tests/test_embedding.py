@@ -229,20 +229,20 @@ def test_the_earlier_file_is_the_one_of_dvc_lock_if_code_and_machine_are_the_sam
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "features")
-    cached = tmp_path / ".dvc/cache/files/md5/ab/cdef"
+    cached = tmp_path / ".dvc/cache/files/md5/ab" / ("c" * 30)
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"features")
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = True\n")
 
-    def find(code: str = "photos", md5: str = "abcdef", **facts: str) -> Path | None:
-        lock = {"outs": [{"path": "data/features.npz", "md5": md5}], "deps": [{"path": code}]}
-        files.write_json(Path("dvc.lock"), {"stages": {"features": lock}})
+    def find(code: str = "photos", md5: str = "ab" + "c" * 30, **facts: str) -> Path | None:
+        lock = {"outs": [{"path": "data/features.npz", "md5": md5}], "deps": [{"path": code, "md5": md5}]}
+        files.write_json(Path("dvc.lock"), {"schema": "2.0", "stages": {"features": lock}})
         files.write_json(Path("metrics/provenance.json"), {"features": provenance.facts() | facts})
         return embedding.find_earlier()
 
     assert embedding.find_earlier() is None
     assert find(ray="2 x node") == cached
-    assert find(md5="012345") is None
+    assert find(md5="0" * 32) is None
     assert find(code="../src/smallset/features") is None
     assert find(numpy="1.0") is None
     Path("dvc.lock").write_text("stages: {features: {outs: [")

@@ -50,6 +50,34 @@ def test_a_repository_what_it_ignores_and_who_commits_are_found(repository: Path
         git.check_identity(repository)
 
 
+def test_a_switch_checks_out_what_differs_and_no_hook_is_replaced(repository: Path, tmp_path: Path) -> None:
+    dvc = tmp_path / "bin/dvc"
+    dvc.parent.mkdir()
+    dvc.write_text('#!/bin/sh\necho "$@" >> calls.log\n')
+    dvc.chmod(0o755)
+    git.add_hook(repository)
+    hook = repository / ".git/hooks/post-checkout"
+
+    def switch(*arguments: str, path: str = f"{dvc.parent}{os.pathsep}{os.environ['PATH']}") -> list[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", path)
+            git.run(repository, "switch", *arguments)
+        return Path("calls.log").read_text().splitlines() if Path("calls.log").exists() else []
+
+    git.run(repository, "branch", "-m", "main")
+    assert switch("-c", "other") == []  # the same commit: photos that somebody has moved stay where they are
+    for name in ("dvc.lock", "photos.dvc"):
+        (repository / name).write_text("1")
+        git.run(repository, "add", name)
+        git.run(repository, "commit", "--message", name)
+    assert switch("main", path=os.defpath) == []  # without dvc
+    assert switch("other") == ["checkout dvc.yaml photos.dvc"]
+    assert switch("--detach", "HEAD~1") == ["checkout dvc.yaml photos.dvc"]  # photos.dvc is gone: the same line
+    hook.write_text("mine")
+    git.add_hook(repository)
+    assert hook.read_text() == "mine"
+
+
 def test_without_a_repository_or_git_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)

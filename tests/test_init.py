@@ -60,6 +60,7 @@ def test_git_tracks_the_pipeline_and_dvc_the_photos(
     after = {path: path.lstat() for path in before}
     assert all(after[path][:7] == stat[:7] and after[path][8] == stat[8] for path, stat in before.items())  # only read
     assert git.run(folder, "grep", "--fixed-strings", str(place.parent), check=False) == b""  # no path of this machine
+    assert (folder / ".git/hooks/post-checkout").read_text() == git.HOOK
     assert "  cd 'my birds'\n  dvc repro" in summary
     assert "Copying 69 photos" in capsys.readouterr().err  # progress, although stderr is no terminal
     for name in ("data/x", "models/x", "plots/x", "dvc_plots/x", "photos/x", ".part.x", ".dvc/cache/x"):

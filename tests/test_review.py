@@ -1,5 +1,7 @@
 """The page to check photos: its queues, that no decision is lost, and the page in a browser."""
 
+import errno
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +109,25 @@ def test_a_decision_is_saved_removes_the_item_and_can_be_undone(client: Any) -> 
     assert len(read_queue(client, "label-issues")) == 1
 
 
+def test_the_label_that_a_photo_has_is_kept_and_no_correction_is_lost(client: Any, page: review.Review) -> None:
+    photo = digest(CAT)
+
+    def write(decision: str, label: str = "") -> tuple[str, str]:
+        decide(client, photo, decision, label)
+        row = corrections.read(corrections.FILE)[photo]
+        return row.decision, row.label
+
+    assert write("relabel", "cat") == ("keep", "")
+    assert write("relabel", "dog") == ("relabel", "dog")
+    assert write("keep") == ("keep", "")
+    write("relabel", "dog")
+    page.album.photos[photo] = page.album.photos[photo]._replace(label="dog")  # after dvc repro
+    assert write("keep") == write("relabel", "dog") == ("relabel", "dog")
+    assert write("leave out") == ("leave out", "")
+    assert write("keep") == ("relabel", "dog")  # its folder is cat
+    assert write("relabel", "cat") == ("relabel", "cat")
+
+
 def test_two_windows_lose_no_decision(page: review.Review) -> None:
     pages, photos = [page, review.Review()], [*page.album.photos]
 
@@ -188,6 +209,10 @@ def test_the_position_is_kept_and_new_results_are_read(client: Any) -> None:
     assert review.assign_digits(["0", "1", "9"]) == {"0": "0", "1": "1", "9": "9"}
 
 
+def fill_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.slow
 def test_from_the_first_label_issue_to_corrected_photos_in_a_browser(page: review.Review) -> None:
     photos = Results(Path()).dataset.table.query("label == 'cat' and split == 'train'")[1:5]
@@ -202,6 +227,9 @@ def test_from_the_first_label_issue_to_corrected_photos_in_a_browser(page: revie
     def wait(tab: Any, words: str) -> None:
         tab.get_by_role("status").filter(has_text=words).wait_for()
 
+    def count(tab: Any) -> str:
+        return tab.locator("#queues option:checked").text_content()
+
     with browser.run(review.make_routes(page, "copy")) as address, browser.open_page() as tab:
         tab.goto(address)
         wait(tab, "4 left")
@@ -211,15 +239,32 @@ def test_from_the_first_label_issue_to_corrected_photos_in_a_browser(page: revie
         assert decisions() == {first: ("relabel", "dog"), second: ("leave out", ""), third: ("keep", "")}
         tab.keyboard.press("u")
         wait(tab, "2 left")
+        assert count(tab) == "Label issues (2)"
         tab.reload()  # the steps to undo are kept, and decided photos are not shown again
         wait(tab, "2 left")
         assert tab.get_by_role("option", name="cat/cat").count() == 2
         tab.keyboard.press("u")
         wait(tab, "3 left")
+        assert count(tab) == "Label issues (3)"
         assert decisions() == {first: ("relabel", "dog")}
+        tab.keyboard.press("1")  # the digit of its own label
+        wait(tab, "2 left")
+        assert decisions() == {first: ("relabel", "dog"), second: ("keep", "")}
+        tab.keyboard.press("u")
+        wait(tab, "3 left")
         tab.keyboard.press("l")
         tab.keyboard.type("dog")
         tab.keyboard.press("Enter")
+        wait(tab, "2 left")
+        tab.evaluate("sessionStorage.setItem('other', 'x'.repeat(5 * 1024 * 1024 - 300))")  # almost full
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(corrections, "write", fill_disk)
+            tab.keyboard.press("x")
+            wait(tab, "This decision is not saved. [Errno 28] No space left on device")
+        tab.keyboard.press("Control+a")
+        tab.keyboard.press("x")
+        wait(tab, "Nothing is left")
+        tab.keyboard.press("u")
         wait(tab, "2 left")
         tab.keyboard.press("Control+a")
         tab.keyboard.press("x")

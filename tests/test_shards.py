@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -143,6 +144,29 @@ def test_a_store_that_fails_is_tried_again_and_then_ends_the_run_without_a_wrong
     assert sorted(names) == ["00000.parquet", "00001.parquet", "manifest.json"]
 
 
+def test_an_outage_is_announced_and_attempts_that_take_long_are_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = [0.0]
+
+    def wait(duration: float) -> None:
+        seconds[0] += duration
+
+    def hang() -> bytes:
+        wait(15)
+        raise TimeoutError
+
+    monkeypatch.setattr(remote_files, "WAITS", (1, 5, 25))
+    monkeypatch.setattr(remote_files, "time", SimpleNamespace(monotonic=lambda: seconds[0], sleep=wait))
+    for _ in range(2):  # as by two readers
+        seconds[0] = 0
+        with pytest.raises(TimeoutError):
+            remote_files.retry(hang)
+        assert seconds[0] <= remote_files.PATIENCE
+    line = "The storage does not answer (TimeoutError). New attempt in {} s.\n"
+    assert capsys.readouterr().err == line.format(1) + line.format(5)
+
+
 def test_names_that_are_not_text_are_written(tmp_path: Path, model: Path, drawn: Dataset, bucket: str) -> None:
     content = drawn.paths[0].read_bytes()
     (tmp_path / "odd").mkdir()
@@ -161,12 +185,25 @@ def test_predictions_of_another_model_or_list_are_refused_and_stay(tmp_path: Pat
     write(model, drawn.root, tmp_path / "out")
     before = digests(tmp_path / "out")
     drawn.paths[0].unlink()
-    with pytest.raises(SmallsetError, match="contains predictions for another photos and list"):
+    with pytest.raises(SmallsetError, match="with another number of photos and another list of photos .names, sizes,"):
         write(model, drawn.root, tmp_path / "out")
     (tmp_path / "out/manifest.json").write_text("[")
     with pytest.raises(SmallsetError, match="expected a manifest"):
         write(model, drawn.root, tmp_path / "out")
     assert digests(tmp_path / "out") | {"manifest.json": ""} == before | {"manifest.json": ""}
+
+
+def test_photos_that_are_replaced_by_others_of_the_same_size_are_another_list(drawn: Dataset, bucket: str) -> None:
+    def digest(source: object) -> str:
+        return remote_files.find_photos(remote_files.open_location(str(source))).digest
+
+    before = [digest(source) for source in (drawn.root, f"{bucket}/photos")]
+    assert before == [digest(source) for source in (drawn.root, f"{bucket}/photos")]
+    os.utime(drawn.paths[0], ns=(0, 0))
+    system, folder = fsspec.url_to_fs(f"{bucket}/photos")
+    path = f"{folder}/{drawn.table['file'].iloc[-1]}"
+    system.pipe_file(path, system.cat_file(path))
+    assert not {*before} & {digest(drawn.root), digest(f"{bucket}/photos")}
 
 
 def test_a_damaged_shard_and_an_unknown_protocol_are_reported(tmp_path: Path, model: Path, drawn: Dataset) -> None:
@@ -231,7 +268,7 @@ def test_evaluate_reads_what_predict_has_written(
     other.save(model)
     done = run("evaluate", model, labeled, "--output", tmp_path / "labels")
     assert done.exit_code == 2
-    assert "contains predictions for another model" in done.stderr
+    assert "contains predictions with another model" in done.stderr
 
 
 def test_evaluate_names_what_it_cannot_measure_before_it_writes(tmp_path: Path, model: Path, labeled: Path) -> None:

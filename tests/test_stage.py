@@ -156,7 +156,7 @@ def test_a_run_is_recorded_and_another_machine_is_noticed(
 
 
 def test_a_failed_stage_tells_how_to_restore_its_last_outputs(pipeline: Path) -> None:
-    outputs = [{"path": "models/a.keras", "md5": "a"}, {"path": "metrics/a.json", "md5": "b"}]
+    outputs = [{"path": "models/a.keras", "md5": "a" * 32}, {"path": "metrics/a.json", "md5": "b" * 32}]
     (pipeline / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"train": {"outs": outputs}}}))
     hint = "no photos.\nDVC's cache has its last outputs. Run: dvc checkout models/a.keras"
     assert fail(SmallsetError("no photos.")).endswith(hint)

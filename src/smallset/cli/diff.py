@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from smallset.pipeline import text
+from smallset.cli import console
+from smallset.pipeline import dvc_lock, text
 
 Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A commit, a branch or a tag of git.")]
 
@@ -18,4 +19,5 @@ def diff(revision: Revision = "HEAD") -> None:
     """
     from smallset.evaluation import diff as comparison
 
+    console.print_notes(dvc_lock.describe_project())
     print(text.lines(comparison.against(Path("metrics"), revision)))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
@@ -40,18 +40,23 @@ Table = Annotated[
     Path | None,
     typer.Option(metavar="CSV", help="If there are no class folders, the labels: file,label[,split][,group]."),
 ]
+CI = Annotated[
+    Literal["github", "gitlab"] | None,
+    typer.Option("--ci", help="Also add a workflow that checks pull or merge requests and comments their metrics."),
+]
+WORKFLOWS = {"github": ".github/workflows/check.yml", "gitlab": ".gitlab-ci.yml"}
 
 
-def init(folder: Folder, photos: Photos, table: Table = None) -> None:
+def init(folder: Folder, photos: Photos, table: Table = None, ci: CI = None) -> None:
     """Create a project from a folder of photos, or from a table with their labels.
 
     The project is a git and DVC repository with a copy of the photos, a pipeline and its parameters, in a first commit.
     The command prints what it found, how the photos are split, and how long the run will take. It changes no photo.
     """
-    print(text.lines(create(folder, photos, table)), end="")
+    print(text.lines(create(folder, photos, table, ci)), end="")
 
 
-def create(folder: Path, photos: Path, table: Path | None) -> str:
+def create(folder: Path, photos: Path, table: Path | None, ci: str | None = None) -> str:
     """Create the project `folder` completely or not at all; return a summary with the next steps."""
     name = shlex.quote(str(folder))
     folder, photos = (path.expanduser().absolute() for path in (folder, photos))  # the shell leaves ~ in --photos=~/a
@@ -69,6 +74,8 @@ def create(folder: Path, photos: Path, table: Path | None) -> str:
         facts = _inspect(dataset, params.parse(stage.parse_yaml(texts["params.yaml"])))
         facts["notes"] = [*notes, *scan.describe_unreadable(unreadable), *facts["notes"]]
         texts["README.md"] = rendering.render(TEXTS, "README.md", name=folder.name, **facts)
+        if ci:
+            texts[WORKFLOWS[ci]] = (Path(__file__).parent / f"templates/ci/{ci}.yml").read_text(encoding="utf-8")
         for path, content in texts.items():
             files.write_text(draft / path, content)
         _commit(draft)
@@ -225,6 +232,7 @@ def _find_surprises(
 def _commit(draft: Path) -> None:
     """Make the folder a git repository and a DVC project: DVC tracks the photos, and git all other files."""
     git.run(draft, "init", "--quiet", "--initial-branch=main")
+    git.add_hook(draft)
     console.print_notes(["Adding the photos to DVC"])
     # `dvc add` copies the photos into its cache. With links to the cache they need their space only once.
     for command in (["add", "photos"], ["checkout", "--relink", "photos.dvc"]):

@@ -5,15 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from smallset.pipeline import text
+from smallset.cli import console
+from smallset.pipeline import dvc_lock, text
 
 
 def check_model(path: Path) -> Path:
-    """Refuse a model file that does not exist, and say who writes it."""
+    """Refuse a model file that does not exist, and say who writes it; warn about the model of another commit."""
     if not path.is_file():
         raise typer.BadParameter(
             f"File '{text.visible(str(path))}' does not exist. Run dvc repro in the project's folder to train it."
         )
+    console.print_notes(dvc_lock.describe_other([path]))
     return path
 
 

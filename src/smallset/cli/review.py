@@ -1,6 +1,8 @@
 """`smallset review`: check photos and labels on a page."""
 
+from smallset.cli import console
 from smallset.cli.demo import Browser
+from smallset.pipeline import dvc_lock
 
 
 def review(browser: Browser = True) -> None:
@@ -12,4 +14,5 @@ def review(browser: Browser = True) -> None:
     """
     from smallset.web import review as page
 
+    console.print_notes(dvc_lock.describe_project())
     page.run(browser)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LENGTH = 1024  # photos per shard
 BATCH = 32  # photos that are computed at a time; it divides LENGTH, so that no batch belongs to two shards
 MANIFEST = "manifest.json"
+MANIFEST_KEYS = {"photos": "number of photos", "list": "list of photos (names, sizes, dates)"}  # others are clear
 NEW_FOLDER = "Name a new folder with --output"
 
 
@@ -140,7 +141,8 @@ def _begin(output: Location, manifest: dict[str, Any]) -> None:
             raise SmallsetError(f"{output.name}: contains Parquet files but no {MANIFEST}. {NEW_FOLDER}.")
         _write_manifest(output, manifest)
     elif different := [key for key, value in manifest.items() if existing.get(key) != value]:
-        problem = f"contains predictions for another {' and '.join(different)}"
+        names = (MANIFEST_KEYS.get(key, key) for key in different)
+        problem = f"contains predictions with another {' and another '.join(names)}"
         raise SmallsetError(f"{output.name}: {problem}. {NEW_FOLDER}, or remove this one.")
 
 

@@ -102,15 +102,22 @@ def _check_link(real: str, above: tuple[str, ...]) -> str:
 
 
 def _add_file(result: Scan, path: str, head: bytes) -> None:
-    suffix = Path(path).suffix.lower()
-    if formats.RAW.search(path):
-        result.others[path] = formats.NO_RAW
-    elif formats.identify(head):
+    if formats.identify(head) and not formats.RAW.search(path):
         result.photos.append(path)
     elif formats.NAMED.search(path):
         result.unreadable[path] = formats.explain(head)
     else:
-        result.others[path] = f"of type {suffix}" if suffix else "without a type"
+        result.others[path] = describe_name(path)
+
+
+def describe_name(path: str) -> str:
+    """What a file is that is not called like a photo."""
+    if any(map(is_hidden, path.split("/"))):
+        return HIDDEN
+    if formats.RAW.search(path):
+        return formats.NO_RAW
+    suffix = Path(path).suffix.lower()
+    return f"of type {suffix}" if suffix else "without a type"
 
 
 def parents(path: str) -> list[str]:

@@ -43,6 +43,8 @@ def against(metrics: Path, revision: str) -> str:
                 f"{place}: expected the results of a run, {metrics / 'compare.csv'} and {metrics / 'photos.csv'}; "
                 f"found none. Change to the folder of a pipeline, or name another commit."
             )
+    if before.keys() == now.keys() and all(now[name].equals(before[name]) for name in now):
+        return f"{metrics} has the results of {revision}. To compare them with an earlier run, name its commit."
     return describe(compare(before, now))
 
 

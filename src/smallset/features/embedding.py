@@ -25,7 +25,7 @@ from smallset.features import store
 from smallset.features.store import Array16, Features
 from smallset.images import decoding
 from smallset.models import engine, model_file, precision
-from smallset.pipeline import cluster, files, params, progress, provenance, stage
+from smallset.pipeline import cluster, dvc_lock, files, params, progress, provenance, stage
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 
@@ -111,9 +111,10 @@ def find_earlier(path: Path = store.FILE) -> Path | None:
 
     None also where the stage depends on smallset's own code, as in smallset's repository: it may have changed.
     """
-    locked, facts = stage.read_lock(stage.stage_name()), provenance.read(stage.RECORD).get(stage.stage_name(), {})
-    md5 = locked["outs"].get(path.as_posix())
-    depends_on_code = any("src/smallset" in dependency for dependency in locked["deps"])
+    locked = dvc_lock.read().get(stage.stage_name(), dvc_lock.NONE)
+    facts = provenance.read(stage.RECORD).get(stage.stage_name(), {})
+    md5 = locked.outs.get(path.as_posix())
+    depends_on_code = any("src/smallset" in dependency for dependency in locked.deps)
     if not md5 or depends_on_code or not provenance.facts().items() <= facts.items():
         return None
     command = [sys.executable, "-m", "dvc", "cache", "dir"]

@@ -70,7 +70,8 @@ def calibrate(network: Network, batches: Any, labels: Labels) -> float:  # noqa:
     scaling = fit_scaling(logits, labels, biased=False)
     scaling.scale_network(network)
     before, after = (_loss(values, labels) for values in (logits, logits / scaling.temperature))
-    print(f"temperature {scaling.temperature:.3g}: the validation loss changes from {before:.4f} to {after:.4f}")
+    changes = f"the unweighted validation loss changes from {before:.4f} to {after:.4f}"
+    print(f"temperature {scaling.temperature:.3g}: {changes}")
     return scaling.temperature
 
 

@@ -70,7 +70,7 @@ def results(setup: Setup, items: Sequence[Any], what: str, option: str | None = 
                 host, worker, result = _get(ray, calls[0])
                 break
             except ray.exceptions.RayError as error:
-                _report_death(f"{what} {number + 1} of {len(items)}", attempt, _last_line(error))
+                _report_death(f"{what} {number + 1} of {len(items)}", attempt, _last_line(error).partition(". ")[0])
                 calls[0] = task.remote(job, item)
         _hosts.setdefault(host, set()).add(worker)
         calls.popleft()
@@ -129,16 +129,20 @@ def _connect(where: str) -> ModuleType:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or else Ray warns of its future default
     try:
         import ray
+        from ray._private import worker
     except ImportError:
         raise install.missing_extra(f"{where}: a cluster", "Ray", "ray") from None
     if ray.is_initialized():
         return ray
+    # Ray prints what happens to nodes to stdout, which belongs to the results; `results` tells it in a line on stderr.
+    worker.print_to_stdstream = lambda *_, **__: None
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if where != "auto":  # Ray would try for minutes and then end the process
             host, _, port = where.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(where, log_to_driver=False, logging_level=logging.ERROR)
+        with process.silence_stderr():  # Ray's C++ logs there
+            ray.init(where, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         reason = _last_line(error)
         raise SmallsetError(f"{where}: no Ray cluster answers ({reason}). Start one, or change the address.") from None

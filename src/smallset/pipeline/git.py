@@ -1,12 +1,21 @@
 """What smallset asks of git."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
 HEAD = "HEAD"
+HOOK = """#!/bin/sh
+# After git switch, DVC checks out the models and the photos of that commit, where they are different.
+# `dvc install` has two more hooks: they stop each commit when dvc is not in the PATH, and each push without a remote.
+[ "$3" = 1 ] && [ ! -d .git/rebase-merge ] && command -v dvc > /dev/null || exit 0
+targets=$(git diff --name-only --diff-filter=d "$1" "$2" -- dvc.lock '*.dvc' | sed 's/dvc\\.lock$/dvc.yaml/')
+[ -z "$targets" ] || dvc checkout $targets
+"""
 
 
 def run(folder: Path, *arguments: str, check: bool = True) -> bytes:
@@ -40,6 +49,14 @@ def find_repository(folder: Path) -> Path | None:
     """The top folder of the git repository that contains the folder; None when there is none."""
     top = run(folder, "rev-parse", "--show-toplevel", check=False).decode().strip()
     return Path(top) if top else None
+
+
+def add_hook(repository: Path) -> None:
+    """Let `git switch` check out DVC's data as well. A hook that exists, as from the user's template, stays."""
+    hook = repository / ".git/hooks/post-checkout"
+    if not os.path.lexists(hook):
+        files.write_text(hook, HOOK)
+        hook.chmod(0o755)
 
 
 def is_ignored(repository: Path, path: Path) -> bool:

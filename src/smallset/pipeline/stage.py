@@ -16,9 +16,8 @@ from posixpath import normpath
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from smallset.pipeline import cluster, files, params, process, provenance, text, watchdog
+from smallset.pipeline import cluster, dvc_lock, files, params, process, provenance, text, watchdog
 from smallset.pipeline.checkpoints import Checkpoint
 from smallset.pipeline.errors import SmallsetError
 
@@ -85,15 +84,6 @@ def graph() -> dict[str, dict[str, Any]]:
 def parse_yaml(document: str) -> dict[str, Any]:
     """Parse YAML 1.2, as DVC does."""
     return YAML(typ="safe").load(document)
-
-
-def read_lock(name: str) -> dict[str, dict[str, str]]:
-    """The MD5 digests that dvc.lock has of a stage's `deps` and `outs`, by path; none before the stage's first run."""
-    try:
-        entry = parse_yaml(Path("dvc.lock").read_text(encoding="utf-8"))["stages"][name]
-        return {kind: {item["path"]: item.get("md5", "") for item in entry.get(kind, [])} for kind in ("deps", "outs")}
-    except (OSError, ValueError, YAMLError, KeyError, TypeError, AttributeError):  # no run yet, or a damaged file
-        return {"deps": {}, "outs": {}}
 
 
 def stage_name() -> str:
@@ -165,7 +155,8 @@ def _run_and_record(main: Callable[[], None], name: str) -> None:
 
 def _restore_hint(name: str) -> str:
     """How to get back earlier outputs, which DVC removes before a run; "" when nothing is missing."""
-    missing = [path for path in read_lock(name)["outs"] if not Path(path).exists()]
+    entry = dvc_lock.read().get(name, dvc_lock.NONE)
+    missing = [path for path in entry.outs if not Path(path).exists()]
     outputs = list_outputs(declaration(name)) if missing else {}
     missing = [path for path in missing if outputs.get(path, {"cache": False}).get("cache", True)]
     return f"\nDVC's cache has its last outputs. Run: dvc checkout {shlex.join(missing)}" if missing else ""

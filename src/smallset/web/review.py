@@ -79,7 +79,7 @@ class Review:
     def decide(self, queue: str, decisions: Sequence[Decision]) -> list[Decision]:
         """Write decisions; return the ones that they replace, with which `decide` can undo them."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        decisions = [check_decision(decision) for decision in decisions]
+        decisions, classes = [check_decision(decision) for decision in decisions], self.album.classes
         with self.lock:  # another window or program may write as well
             rows, previous = dict(self.corrections()), list[Decision]()
             for decision in decisions:
@@ -88,10 +88,11 @@ class Review:
                     raise SmallsetError("The photos of the pipeline have changed. Reload the page.")
                 row = rows.pop(sha256, None)
                 previous.append(row._asdict() if row else {"sha256": sha256, "decision": UNDECIDED, "label": ""})
+                decision = keep_label(decision, self.album.photos[sha256], row, classes)
                 if decision["decision"] != UNDECIDED:
                     values = {"file": self.album.photos[sha256].file, "when": now, "queue": queue} | decision
                     rows[sha256] = corrections.Correction(**values)
-            corrections.check(rows, self.album.classes)
+            corrections.check(rows, classes)
             corrections.write(corrections.FILE, rows)
         return previous
 
@@ -153,6 +154,21 @@ def check_decision(decision: Decision) -> Decision:
             f"{label} cannot be a label, because it cannot be the name of a folder. Choose another one."
         )
     return decision | {"label": label}
+
+
+def keep_label(
+    decision: Decision, photo: queues.Photo, row: corrections.Correction | None, classes: Sequence[str]
+) -> Decision:
+    """The decision to write for the label that the photo has: to keep it, or the correction that it comes from.
+
+    A decision that is taken back, which has a time, stays as it was.
+    """
+    if "when" in decision or (decision["decision"] != corrections.KEEP and decision["label"] != photo.label):
+        return decision
+    folder = Path(photo.file).parent.name
+    is_corrected = (row is not None and row.label == photo.label) or (folder in classes and folder != photo.label)
+    kind, label = (corrections.RELABEL, photo.label) if is_corrected else (corrections.KEEP, "")
+    return decision | {"decision": kind, "label": label}
 
 
 def assign_digits(classes: Sequence[str]) -> dict[str, str]:

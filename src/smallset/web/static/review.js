@@ -5,6 +5,7 @@
 const BLOCK = 60; // photos in one request
 const REMEMBERED = 5000; // photos whose details are kept
 const UNDO_STEPS = 200;
+const UNDO_DECISIONS = 100000; // of all steps together
 const PARALLEL = 3; // thumbnails at once: with two large photos this leaves one of a browser's 6 connections to decisions
 const find = (id) => document.getElementById(id);
 const grid = find("grid");
@@ -44,37 +45,39 @@ async function request(address, body) {
   return response.status === 204 ? null : response.json();
 }
 
-// Fill the list of queues, and open the last position.
+// Open the last position.
 async function begin() {
+  const { queues, classes, keys, position } = await request("/album");
+  digits = keys;
+  find("classes").replaceChildren(...classes.map(([, value]) => createElement("option", { value })));
+  find("digits").textContent = Object.entries(digits).map(([name, digit]) => `${digit}: ${name}`).join("   ");
+  const first = queues.find(([, , count]) => count > 0) ?? classes[0];
+  const known = [...queues, ...classes].some(([value]) => value === position.queue);
+  await openQueue(known ? position.queue : first[0], position.sha256);
+}
+
+// Fill the list of queues, and say how many photos are left. All numbers are the server's.
+async function showCounts() {
   const album = await request("/album");
-  digits = album.keys;
   const createOption = ([value, title, count]) => createElement("option", { value, textContent: count < 0 ? title : `${title} (${count})` });
   const groups = [["To check", album.queues], ["Classes", album.classes]];
   find("queues").replaceChildren(...groups.map(([label, options]) => createElement("optgroup", { label }, ...options.map(createOption))));
-  find("classes").replaceChildren(...album.classes.map(([, value]) => createElement("option", { value })));
-  find("digits").textContent = Object.entries(digits).map(([name, digit]) => `${digit}: ${name}`).join("   ");
-  const keys = [...album.queues, ...album.classes].map(([value]) => value);
-  const first = album.queues.find(([, , count]) => count > 0) ?? album.classes[0];
-  await openQueue(keys.includes(album.position.queue) ? album.position.queue : first[0], album.position.sha256);
+  find("queues").value = key;
+  const count = album.queues.find(([value]) => value === key)?.[2] ?? items.length;
+  if (key.startsWith("class:") || key === "left-out") showStatus(`${count} photos`);
+  else if (key === "decided") showStatus(`${count} decided`);
+  else showStatus(count ? `${count} left` : "Nothing is left in this queue. Show another one.");
 }
 
 async function openQueue(name, sha256 = "") {
   key = name;
-  find("queues").value = key;
   items = await request(`/queue?key=${encodeURIComponent(key)}`);
   selected.clear();
   details.clear();
   decided.clear();
   grid.scrollTop = 0;
   await goTo(Math.max(0, items.findIndex(([other]) => other === sha256)));
-  showStatus(countRemaining());
-}
-
-function countRemaining() {
-  if (key.startsWith("class:")) return `${items.length} photos`;
-  if (key === "decided") return `${items.length} decided`;
-  const open = items.filter(([sha256]) => !decided.has(sha256)).length;
-  return open ? `${open} left` : "Nothing is left in this queue. Show another one.";
+  await showCounts();
 }
 
 // Request the details of the items from `first` to `last` that are not known yet.
@@ -225,8 +228,10 @@ function decide(decision, label = "") {
     const last = Math.max(...indices);
     return send(key, decisions, (previous) => {
       undoSteps = [...undoSteps, { key, previous }].slice(-UNDO_STEPS);
+      while (undoSteps.length > 1 && undoSteps.flatMap((step) => step.previous).length > UNDO_DECISIONS) undoSteps.shift();
       selected.clear();
-      const next = items.findIndex(([sha256], index) => index > last && !decided.has(sha256) && !details.get(sha256)?.decision);
+      const isOpen = (sha256) => !decided.has(sha256) && !details.get(sha256)?.decision;
+      const next = items.findIndex(([sha256, , , other], index) => index > last && isOpen(sha256) && isOpen(other));
       return goTo(next < 0 ? last + 1 : next);
     });
   });
@@ -246,18 +251,28 @@ function undo() {
 }
 
 async function send(queue, decisions, then) {
+  let previous;
   try {
-    const previous = await request("/decide", { queue, decisions });
-    decisions.forEach((row) => {
-      const photo = details.get(row.sha256);
-      if (photo) photo.decision = row.decision ? row : null;
-      decided[row.decision ? "add" : "delete"](row.sha256);
-    });
-    await then(previous);
-    sessionStorage.setItem("undo", JSON.stringify(undoSteps));
-    showStatus(countRemaining());
+    previous = await request("/decide", { queue, decisions });
   } catch (error) {
-    showStatus(error.message);
+    showStatus(`This decision is not saved. ${error.message}`);
+    return;
+  }
+  decisions.forEach(({ sha256, decision }) => {
+    details.delete(sha256); // the server may have written another one, as keep for the label that the photo has
+    decided[decision ? "add" : "delete"](sha256);
+  });
+  await showErrors(then(previous).then(showCounts));
+  saveUndoSteps();
+}
+
+// Let the latest steps that the browser has room for survive a reload.
+function saveUndoSteps() {
+  for (let first = 0; first <= undoSteps.length; first += 1) {
+    try {
+      sessionStorage.setItem("undo", JSON.stringify(undoSteps.slice(first)));
+      return;
+    } catch { /* no room: without the oldest step */ }
   }
 }
 
