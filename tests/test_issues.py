@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path) -> tuple[Dataset, Features]:
-    """The photos with their properties, in the order of their names, and their brightness, without their mean and scale, as features."""
+    """The photos with their properties, sorted by name; their features do not depend on brightness and contrast."""
     paths = sorted(path.relative_to(folder) for path in folder.glob("*/*/*.*"))
     rows = [(str(path), path.parts[1], path.parts[0]) for path in paths]
     table = pd.DataFrame(rows, columns=["file", "label", "split"]).assign(group="")

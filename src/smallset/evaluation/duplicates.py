@@ -1,6 +1,6 @@
 """Find different files that show the same picture: similar features propose pairs, and their aligned pixels decide.
 
-The limits come from benchmarks/duplicates.py, whose pairs are generated.
+tests/test_duplicates.py checks the limits with generated copies, and with pictures that only resemble each other.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ TURNS = ("", ", rotated by 90°", ", rotated by 180°", ", rotated by 270°")
 TRANSFORMS = (*TURNS, *(f", mirrored{turn.replace(',', ' and')}" for turn in TURNS))
 NEIGHBORS = 10  # photos with the most similar features that each photo is compared with
 DIMENSIONS = 512  # of a random projection of the features, which nearly keeps their angles
-MAX_DISTANCE = 1.2  # of two unit vectors of features, which is a cosine of 0.28; 95 % of copies of real photos are nearer
+MAX_DISTANCE = 1.2  # of two unit vectors of features, a cosine of 0.28; of copies of real photos 95 % are nearer
 CHUNK = 64  # pairs that are compared at once: their arrays fit into a processor's cache
 BLOCK = 1024  # photos that are projected at once, to limit memory
 
@@ -31,7 +31,9 @@ WINDOW = 8  # px, of the squares whose pixels are compared on their own
 MIN_CONTRAST = 4.0  # levels: the standard deviation of a window that shows something
 MIN_CORNER = 3.0  # levels per px in the direction with the least contrast: a straight edge looks alike in many photos
 MIN_SHARE = 0.25  # of the windows, with such corners: less is not enough evidence
-MIN_CORRELATION = 0.8  # in nine of ten windows that show something: what moved or differs is in the others
+STILL = 0.04  # the change of a map by which a picture has not moved: then both are sampled at the same places
+MIN_CORRELATION = 0.9, 0.8  # in a window that agrees, of a picture that has not moved, and of one that has
+AGREEING = 1.0, 0.9  # of the windows that show something, and of those with corners: what differs is in the others
 MIN_OVERLAP = 0.6  # of the areas of two pictures; a crop to 0.8 of both sides leaves 0.64
 MAX_DIFFERENCE, NEARLY_ALL = 4.0, 0.9  # levels in each window, over so much of the area: the same file saved again
 
@@ -93,7 +95,7 @@ def _verify(pairs: NDArray[np.int64], thumbnails: Thumbnails) -> pd.DataFrame:
         small, other = _shrink(turned, size), _shrink(second[rows], size)
         aligned = _align(small, other, aligned, steps)
     warped, inside, _ = _warp(other, aligned)
-    return table.assign(correlation=correlate(small, warped, inside))[_show_the_same(small, warped, inside)]
+    return table.assign(correlation=correlate(small, warped, inside))[_show_the_same(small, warped, inside, aligned)]
 
 
 def transform(thumbnails: Thumbnails | Floats, number: int) -> NDArray[np.generic]:
@@ -113,7 +115,7 @@ def _grid(size: int) -> Floats:
 
 
 def _warp(images: Floats, maps: Floats) -> tuple[Floats, Mask, Floats]:
-    """Sample images (m, s, s) where affine maps (m, 2, 3) move the pixels: values, where inside, slopes (m, 2, s, s)."""
+    """Sample images (m, s, s) where maps (m, 2, 3) move the pixels: values, where inside, slopes (m, 2, s, s)."""
     count, size, _ = images.shape
     places = maps @ _grid(size).reshape(3, -1)
     inside = (np.abs(places) <= 1).all(axis=1)
@@ -170,7 +172,7 @@ def _windows(images: NDArray[np.generic]) -> NDArray[np.generic]:
     return squares.reshape(count, side * side, -1)
 
 
-def _show_the_same(first: Floats, second: Floats, inside: Mask) -> Mask:
+def _show_the_same(first: Floats, second: Floats, inside: Mask, maps: Floats) -> Mask:
     """Whether m pairs of aligned pictures, (m, s, s), are copies; see the limits above."""
     a, b, covered = _windows(first), _windows(second), _windows(inside).all(axis=2)
     difference = np.where(covered, np.abs(a - b).mean(axis=2), 0).max(axis=1)
@@ -180,15 +182,19 @@ def _show_the_same(first: Floats, second: Floats, inside: Mask) -> Mask:
     gain = deviations[0] / np.maximum(deviations[1], 1)
     shown = covered & (np.maximum(spread, other * gain) > MIN_CONTRAST)
     local = (a * b).mean(axis=2) / (np.maximum(spread, 1) * np.maximum(other, 1))
-    agreeing = (shown & (local >= MIN_CORRELATION)).sum(axis=1) >= 0.9 * shown.sum(axis=1)
-    corners = (shown & (_corners(first) > MIN_CORNER)).sum(axis=1) >= MIN_SHARE * np.maximum(covered.sum(axis=1), 1)
+    corners = shown & (_corners(first) > MIN_CORNER)
+    still = np.abs(maps - np.eye(2, 3)).max(axis=(1, 2)) <= STILL
+    agrees = local >= np.where(still, *MIN_CORRELATION)[:, None]
+    needed = np.where(still, *AGREEING)
+    agreeing = [(part & agrees).sum(axis=1) >= needed * part.sum(axis=1) for part in (shown, corners)]
+    enough = corners.sum(axis=1) >= MIN_SHARE * np.maximum(covered.sum(axis=1), 1)
     overlap = inside.mean(axis=(1, 2))
     equal = (difference <= MAX_DIFFERENCE) & (overlap > NEARLY_ALL) & shown.any(axis=1)
-    return equal | (agreeing & corners & (overlap >= MIN_OVERLAP))
+    return equal | (agreeing[0] & agreeing[1] & enough & (overlap >= MIN_OVERLAP))
 
 
 def _corners(images: Floats) -> Floats:
-    """For each window the contrast in the direction that has the least of it, in levels per px (Shi and Tomasi 1994)."""
+    """For each window the contrast, in levels per px, in the direction that has the least (Shi and Tomasi 1994)."""
     y, x = np.gradient(images, axis=(1, 2))
     xx, yy, xy = (_windows(product).mean(axis=2) for product in (x * x, y * y, x * y))
     return np.sqrt(np.maximum((xx + yy) / 2 - np.hypot((xx - yy) / 2, xy), 0))

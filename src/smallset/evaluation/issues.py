@@ -55,8 +55,8 @@ def find_issues(dataset: Dataset, features: Features) -> pd.DataFrame:
     order = np.argsort([[*SPLITS, ""].index(split) for split in dataset.table["split"]], kind="stable")
     photos = dataset.table.iloc[order].reset_index(drop=True)
     distinct = np.flatnonzero(~photos["sha256"].duplicated())
-    rows = order[distinct]
-    near = find_near_duplicates(features.values[rows], features.thumbnails[rows]).assign(kind="near_duplicate")
+    values, thumbnails = features.values, features.thumbnails  # noqa: PD011
+    near = find_near_duplicates(values[order[distinct]], thumbnails[order[distinct]]).assign(kind="near_duplicate")
     near = near.assign(**{key: distinct[near[key].astype(np.int64)] for key in ("first", "second")})
     unusual = [rows for rows in (*_find_unusual(dataset.table), _find_outliers(features)) if len(rows)]
     singles = [rows.assign(suggestion="review") for rows in unusual if len(rows) <= len(dataset) / 2]
