@@ -88,12 +88,16 @@ def test_the_summary_and_the_readme_say_what_was_found(place: Path, photos: Path
     assert re.search(r"The first run will take (about|\d+ to) \d+ minutes? on this machine", summary)
 
 
-def test_what_the_split_stage_will_refuse_is_a_note(tmp_path: Path) -> None:
+def test_what_the_split_stage_will_refuse_is_said_instead_of_a_duration(tmp_path: Path) -> None:
     draw(tmp_path / "photos/heron", 2)
     draw(tmp_path / "photos/robin", 50)
     (tmp_path / "photos/robin/0.jpg").write_bytes((tmp_path / "photos/robin/1.jpg").read_bytes()[:300])
     summary = init.create(Path("birds"), tmp_path / "photos", None)
-    assert "The stage split will stop. photos: expected photos of each class in each split; heron has" in summary
+    assert (
+        "The first run would stop in the stage split. Correct this first, in birds:\n  photos: expected ph" in summary
+    )
+    assert "minute" not in summary
+    assert "The stage `split` would stop: photos: expected photos" in (tmp_path / "place/birds/README.md").read_text()
     assert "Some photos do not decode; the stage split leaves out all such photos: 1 does not decode" in summary
 
 
@@ -140,14 +144,14 @@ def test_odd_names_are_replaced_and_unreadable_photos_left_out(
         draw(tmp_path / "photos" / name, 3)
     for byte in (b"\xe9", b"\xe8"):
         shutil.copy(tmp_path / "photos/heron/0.jpg", tmp_path / "photos/heron" / os.fsdecode(byte + b".jpg"))
-    copy = files.copy
+    sha256 = files.sha256
 
-    def copy_or_fail(source: Path, target: Path) -> None:
-        if source.name == "2.jpg":
+    def read_or_fail(path: Path) -> str:
+        if path.name == "2.jpg":
             raise OSError(5, "Input/output error")
-        copy(source, target)
+        return sha256(path)
 
-    monkeypatch.setattr(files, "copy", copy_or_fail)
+    monkeypatch.setattr(files, "sha256", read_or_fail)
     summary = init.create(Path("birds"), tmp_path / "photos", None)
     names = {path.name for path in (place / "birds/photos/heron").iterdir()}
     assert names == {"0.jpg", "1.jpg", "\ufffd.jpg", "\ufffd_.jpg"}

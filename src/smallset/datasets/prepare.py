@@ -1,19 +1,22 @@
 """From a folder of photos to the dataset that a pipeline uses, and the record of how it came about."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from smallset.datasets import corrections, folders, scan, splits
+from smallset.datasets import corrections, folders, groups, scan, splits
 from smallset.datasets.dataset import SPLITS, Dataset, Fractions
 from smallset.datasets.measure import measure, measure_first
 from smallset.pipeline import params, text
 
 SHOWN = 20  # classes whose counts are printed
 
-Record = dict[str, Any]  # photos: {split: {class: count}}, left_out: {file: reason}, corrections, notes
+Record = dict[
+    str, Any
+]  # photos: {split: {class: count}}, left_out: {file: reason}, copies: {file: the file that counts}, corrections, notes
 
 
 def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tuple[Dataset, Record]:
@@ -29,16 +32,24 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     corrections.check(decisions, dataset.classes)
     dataset, excluded = splits.exclude(dataset, p.exclude, prefix)
     dataset, broken = measure_first(dataset, sum(p.shares.values())) if p.by == "count" else measure(dataset)
+    if p.by != "count":  # the book counts files
+        dataset, merged = groups.merge_copies(dataset)
+        notes += merged
+    if p.by == "given":
+        groups.check_given(dataset.table, "pixels")
     dataset, copies = splits.assign_splits(dataset, p, seed)
     splits.check_complete(dataset, p, seed, prefix)
     corrected, summary = corrections.apply(dataset, decisions)
     splits.check_complete(corrected, p, seed, str(corrections.FILE))
     removed = set(dataset.table["file"]) - set(corrected.table["file"])
+    corrected, same = groups.count_once(corrected) if p.by != "count" else (corrected, {})
     left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON)
+    left_out |= dict.fromkeys(same, groups.COPY)
     notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
     notes += corrections.describe(dataset, decisions)
     counts = splits.count_photos(corrected.table).to_dict()
-    return corrected, {"photos": counts, "left_out": left_out, "corrections": summary, "notes": notes}
+    record = {"photos": counts, "left_out": left_out, "copies": same, "corrections": summary, "notes": notes}
+    return replace(corrected, table=corrected.table.drop(columns="pixels")), record
 
 
 def load(folder: Path, table: Path | None, fractions: Fractions, seed: int) -> Dataset:
