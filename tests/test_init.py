@@ -158,6 +158,53 @@ def test_odd_names_are_replaced_and_unreadable_photos_left_out(
     assert "2 cannot be read: Input/output error (heron/2.jpg, robin/2.jpg)" in summary
 
 
+def test_options_read_a_table_as_it_is_and_the_project_reads_the_same(place: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "photos", 60)
+    rows = [f"p{n // 2},{'rare' if n > 57 else 'ab'[n % 2]},{n}.jpg" for n in range(60)]
+    (place / "metadata.csv").write_text("\n".join(["patientid,finding,filename", *rows, "p0,a,gone.jpg", "p9,a,0.jpg"]))
+    arguments = Path("../photos"), Path("metadata.csv")
+    with pytest.raises(SmallsetError, match=r"File is filename. Likely: --label finding, --group patientid"):
+        init.create(Path("birds"), *arguments)
+    columns = {"label": "finding", "group": "patientid"}
+    with pytest.raises(SmallsetError, match=r"line 62: 'gone.jpg'. Correct .*--skip-missing"):
+        init.create(Path("birds"), *arguments, init.Choices(columns))
+    with pytest.raises(SmallsetError, match=r"expected a column for label: findings; found patientid, finding"):
+        init.create(Path("birds"), *arguments, init.Choices({"label": "findings"}))
+    summary = init.create(Path("birds"), *arguments, init.Choices(columns, skip_missing=True, min_photos=3))
+    assert "metadata.csv: 1 lines are left out, because their files are missing: gone.jpg." in summary
+    assert "These groups are merged, because metadata.csv lists a photo in both: p0 + p9." in summary
+    assert "Left out, because they have fewer than 3 different photos: rare (2)." in summary
+    dataset, _ = folders.read_folder(place / "birds/photos", place / "birds/labels.csv")
+    assert dataset.table.groupby("group")["file"].count().to_dict()["p0"] == 4
+    assert (len(dataset), dataset.classes) == (58, ("a", "b"))
+    summary = init.create(Path("ungrouped"), *arguments, init.Choices({"label": "finding"}, skip_missing=True))
+    assert "the column patientid has 30 values for 62 lines. If photos with the same value belong together" in summary
+
+
+def test_bursts_are_named_and_grouped_and_copies_count_once(place: Path, photos: Path) -> None:
+    for number in range(3):
+        shutil.copy(photos / f"heron/{number}.jpg", photos / f"heron/IMG_0001_{number}.jpg")
+    summary = init.create(Path("birds"), photos, None)
+    assert "Copies: 3 files with the same bytes as another one do not count again." in summary
+    assert "heron: 19 photos" in summary
+    assert "Bursts: 3 photos of 1 burst (" in summary
+    assert not (place / "birds/labels.csv").exists()
+    summary = init.create(Path("grouped"), photos, None, init.Choices(group_bursts=True))
+    assert "Groups: 3 photos of 1 burst (" in summary
+    groups = pd.read_csv(place / "grouped/labels.csv", keep_default_na=False)["group"]
+    assert groups.value_counts().to_dict() == {"": 69, "heron/IMG_0001": 3}
+
+
+def test_given_splits_with_copies_on_both_sides_are_said(tmp_path: Path) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        for label in "ab":
+            draw(tmp_path / "photos" / split / label, 5, seed=2 * seed + (label == "a"))
+    shutil.copy(tmp_path / "photos/train/a/0.jpg", tmp_path / "photos/test/a/9.jpg")
+    summary = init.create(Path("birds"), tmp_path / "photos", None)
+    assert "by: given: 1 picture in two splits (" in summary
+    assert "minutes" not in summary
+
+
 def test_the_template_fits_the_package() -> None:
     texts = init.template("a b.csv")
     document, stages = yaml.safe_load(texts["params.yaml"]), yaml.safe_load(texts["dvc.yaml"])["stages"].values()
