@@ -38,7 +38,7 @@ def half(random: Random) -> Image.Image:
     """Half dark and half light."""
     pixels, cut = np.full((SIDE, SIDE, 3), random.uniform(170, 255, 3)), int(SIDE * random.uniform(0.35, 0.65))
     pixels[:cut] = random.uniform(0, 70, 3)
-    return to_image(np.rot90(pixels, random.integers(4)) + random.normal(0, random.uniform(0, 12), pixels.shape))
+    return to_image(np.rot90(pixels, int(random.integers(4))) + random.normal(0, random.uniform(0, 12), pixels.shape))
 
 
 def shapes(random: Random) -> Image.Image:

@@ -1,7 +1,7 @@
 """Photos that belong together: groups that share a photo, copies of a picture, versions of a photo, bursts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +26,7 @@ EXIF = 0x8769  # the part of Exif with the first of TIME
 NAMED = 6  # groups in a sentence
 
 
-def merge(keys: Sequence[Any], groups: Sequence[str]) -> tuple["pd.Series[str]", list[str]]:
+def merge(keys: Iterable[Any], groups: Iterable[str]) -> tuple["pd.Series[str]", list[str]]:
     """Merge groups that share a key (union-find): the new group of each row, and each merge, as "a + b".
 
     A merged group has the name of its first group in the order of their names, so the names of the other rows' groups

@@ -3,6 +3,8 @@
 tests/test_duplicates.py checks the limits with generated copies, and with pictures that only resemble each other.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -98,12 +100,12 @@ def _verify(pairs: NDArray[np.int64], thumbnails: Thumbnails) -> pd.DataFrame:
     return table.assign(correlation=correlate(small, warped, inside))[_show_the_same(small, warped, inside, aligned)]
 
 
-def transform(thumbnails: Thumbnails | Floats, number: int) -> NDArray[np.generic]:
+def transform(pictures: NDArray[Any], number: int) -> NDArray[Any]:
     """TRANSFORMS[number]: mirrored left to right, then rotated counterclockwise."""
-    return np.rot90(thumbnails[..., ::-1] if number >= 4 else thumbnails, number % 4, axes=(-2, -1))
+    return np.rot90(pictures[..., ::-1] if number >= 4 else pictures, number % 4, axes=(-2, -1))
 
 
-def _shrink(thumbnails: NDArray[np.generic], size: int) -> Floats:
+def _shrink(thumbnails: NDArray[Any], size: int) -> Floats:
     factor = thumbnails.shape[1] // size
     return thumbnails.reshape(-1, size, factor, size, factor).mean(axis=(2, 4), dtype=np.float32)
 
@@ -165,7 +167,7 @@ def correlate(first: Floats, second: Floats, inside: Mask) -> Floats:
     return (first * second).sum(axis=(1, 2)) / np.where(scale > 0, scale, np.inf)
 
 
-def _windows(images: NDArray[np.generic]) -> NDArray[np.generic]:
+def _windows(images: NDArray[Any]) -> NDArray[Any]:
     """Squares that cover the images, (m, windows, pixels)."""
     count, side = len(images), images.shape[1] // WINDOW
     squares = images.reshape(count, side, WINDOW, side, WINDOW).transpose(0, 1, 3, 2, 4)
@@ -195,6 +197,7 @@ def _show_the_same(first: Floats, second: Floats, inside: Mask, maps: Floats) ->
 
 def _corners(images: Floats) -> Floats:
     """For each window the contrast, in levels per px, in the direction that has the least (Shi and Tomasi 1994)."""
-    y, x = np.gradient(images, axis=(1, 2))
+    slopes: Any = np.gradient(images, axis=(1, 2))
+    y, x = slopes
     xx, yy, xy = (_windows(product).mean(axis=2) for product in (x * x, y * y, x * y))
     return np.sqrt(np.maximum((xx + yy) / 2 - np.hypot((xx - yy) / 2, xy), 0))
