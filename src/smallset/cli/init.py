@@ -231,13 +231,13 @@ def _group_bursts(table: pd.DataFrame, sources: Mapping[str, Path], wanted: bool
     bursts = groups.find_bursts({file: sources[file] for file in table["file"]})
     if not bursts:
         return table, []
-    found = f"{text.counted(len(bursts), 'photo')} of {text.counted(len({*bursts.values()}), 'burst')}"
+    count = f"{text.counted(len(bursts), 'photo')} of {text.counted(len({*bursts.values()}), 'burst')}"
     rule = "one camera in the same minute, or names as IMG_0001_0, IMG_0001_1"
     if wanted:
-        note = f"Groups: {found} ({rule}). labels.csv lists them; add a line for each new photo."
+        note = f"Groups: {count} ({rule}). labels.csv lists them; add a line for each new photo."
         return table.assign(group=table["file"].map(bursts).fillna("").astype(object)), [note]
     risk = "Those in two splits make the test too easy"
-    return table, [f"Bursts: {found} ({rule}) are split one by one. {risk}: smallset init --group-bursts."]
+    return table, [f"Bursts: {count} ({rule}) are split one by one. {risk}: smallset init --group-bursts."]
 
 
 def _copy_photos(dataset: Dataset, sources: Mapping[str, Path], draft: Path) -> None:

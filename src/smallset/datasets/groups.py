@@ -89,10 +89,10 @@ def group_versions(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     matches = rows["file"].map(lambda file: VERSION.match(PurePosixPath(file).stem))
     names = matches.map(lambda match: match[1] if match else "").where(rows["group"] == "", "")
     names = names.where(rows["split"].groupby(names).transform("nunique") < 2, "")
-    if not (found := names != "").any():
+    if not (versions := names != "").any():
         return rows, []
-    note = f"Groups: {found.sum():,} files are Roboflow's versions of {names[found].nunique():,} photos"
-    return rows.assign(group=rows["group"].where(~found, names)), [f"{note}. The versions of a photo are in one split."]
+    note = f"Groups: {versions.sum():,} files are Roboflow's versions of {names[versions].nunique():,} photos"
+    return rows.assign(group=rows["group"].where(~versions, names)), [f"{note}. The versions of a photo are in one split."]
 
 
 def find_bursts(paths: Mapping[str, Path]) -> dict[str, str]:

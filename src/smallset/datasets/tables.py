@@ -162,13 +162,13 @@ def _to_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _find_columns(table: Path, cells: pd.DataFrame, given: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of each role: those that are given, or else by their names, or else by their cells; and notes."""
-    if missing := [f"{role}: {name}" for role, name in given.items() if name not in cells]:
+def _find_columns(table: Path, cells: pd.DataFrame, named: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns of each role: those that are named, or else by their usual names, or else by their cells; and notes."""
+    if missing := [f"{role}: {name}" for role, name in named.items() if name not in cells]:
         raise SmallsetError(f"{table}: expected a column for {', '.join(missing)}; found {', '.join(cells.columns)}.")
-    by_name = {re.sub(r"[\s-]+", "_", name.lower()): name for name in cells.columns if name not in given.values()}
+    by_name = {re.sub(r"[\s-]+", "_", name.lower()): name for name in cells.columns if name not in named.values()}
     columns = {role: [by_name[name] for name in aliases if name in by_name][:1] for role, aliases in NAMES.items()}
-    columns |= {role: [name] for role, name in given.items()}
+    columns |= {role: [name] for role, name in named.items()}
     others = [name for name in cells.columns if [name] not in columns.values()]
     contents = {name: {*cells[name].str.lower()} for name in others}
     photos = [name for name in others if any(map(formats.NAMED.search, contents[name]))]
