@@ -24,7 +24,7 @@ def dataset(labels: Sequence[int] | NDArray[np.int64], split: Any = "train", gro
 
 def features(photos: Dataset, values: NDArray[np.floating], flipped: NDArray[np.floating] | None = None) -> Features:
     """Features (n, d), and thumbnails that are all different."""
-    thumbnails = np.random.default_rng(0).integers(0, 256, (len(photos), 32, 32), np.uint8)
+    thumbnails = np.random.default_rng(0).integers(0, 256, (len(photos), 64, 64), np.uint8)
     mirrored = None if flipped is None else flipped.astype(np.float16)
     return Features(photos, values.astype(np.float16), mirrored, thumbnails, {"image_size": 96, "flip": "none"})
 

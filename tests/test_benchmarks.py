@@ -176,7 +176,6 @@ def test_a_step_of_the_first_run_has_the_time_and_the_memory_of_both_versions() 
         ("new", "init", 6.0, 0.5),
     ]
     table = pd.DataFrame(rows, columns=["side", "step", "seconds", "gib"])
-    table.loc[len(table)] = ["new", "  first evaluated model", 45.0, float("nan")]
     assert start.show(table).splitlines()[2:] == [
         "| init | 75.00 (70.00-80.00) | 5.00 (4.00-6.00) | 4.50 (4.00-5.00) | 0.50 (0.50-0.50) |",
         "| first evaluated model |  | 45.00 (45.00-45.00) |  |  |",

@@ -31,7 +31,7 @@ def workflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list
         projects.draw(tmp_path / f"photos/{label}", 20, seed=ord(label))
     commands = {}
     for name, path in init.WORKFLOWS.items():
-        init.create(tmp_path / name, tmp_path / "photos", None, name)
+        init.create(tmp_path / name, tmp_path / "photos", None, ci=name)
         assert projects.run(tmp_path / name, "git", "ls-files", path)
         document = yaml.safe_load((tmp_path / name / path).read_text())
         jobs = document["jobs"] if name == "github" else document

@@ -57,10 +57,29 @@ def test_classes_may_appear_and_disappear() -> None:
     for number in range(9):
         decisions |= decide(f"cat {number}", RELABEL, "lynx")
     assert corrections.apply(PHOTOS, decisions)[0].classes == ("dog", "lynx")
-    assert corrections.describe(PHOTOS, decisions)[1] == "New classes in corrections.csv: lynx"
+    assert corrections.describe(PHOTOS, decisions)[1].startswith("New classes in corrections.csv: lynx. If one")
     corrections.check(decisions, PHOTOS.classes)
     with pytest.raises(SmallsetError, match=r"corrections.csv: the label Dog \(cat 0\) also occurs in another"):
         corrections.check(decide("cat 0", RELABEL, "Dog"), PHOTOS.classes)
+
+
+def test_a_renamed_class_keeps_its_corrections() -> None:
+    decisions = decide("cat 2", RELABEL, "hound") | decide("cat 4", RELABEL, "lynx")
+    before = {digest(f"dog {number}"): "hound" for number in range(9)}  # photos/hound is now photos/dog
+    followed, notes = corrections.follow_renames(decisions, PHOTOS, before, {})
+    assert [row.label for row in followed.values()] == ["dog", "lynx"]
+    assert notes[0].startswith("corrections.csv: 1 relabeled as hound, now called dog, which they follow.")
+    assert corrections.apply(PHOTOS, followed)[0].classes == ("cat", "dog", "lynx")
+    # After the next commit, the table has the new name, and only this photo tells it.
+    again = {digest("cat 2"): "dog", digest("cat 4"): "lynx"}
+    earlier = {key: row.label for key, row in decisions.items()}
+    assert corrections.follow_renames(decisions, PHOTOS, again, earlier)[0] == followed
+    # Another photo of the old class, which somebody has decided about, tells it without git.
+    kept = {digest("dog 0"): Correction(digest("dog 0"), "photos/hound/0.png", KEEP, "", EARLIER, "")}
+    assert corrections.follow_renames(decisions | kept, PHOTOS, {}, {})[0] == followed | kept
+    # A new decision for a new class is no rename, and neither is a class whose photos are in two classes now.
+    for table in ({digest("cat 2"): "cat"}, {digest("dog 0"): "hound", digest("cat 0"): "hound"}):
+        assert corrections.follow_renames(decisions, PHOTOS, table, {}) == (decisions, [])
 
 
 def test_a_file_is_read_as_it_was_written(path: Path) -> None:

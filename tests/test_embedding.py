@@ -98,8 +98,8 @@ def test_features_are_the_outputs_for_photos_and_mirror_images_with_grey_thumbna
     np.testing.assert_allclose(features.flipped, mirrored, rtol=0.01, atol=0.01)
     assert (features.image_size, features.metadata["backbone"]) == (32, "EfficientNetLite0")
     reduced = Image.open(photos.paths[3]).resize((80, 80), Image.Resampling.BILINEAR).convert("L")
-    assert features.thumbnails.shape == (10, 32, 32)
-    assert np.array_equal(features.thumbnails[3], np.asarray(reduced.resize((32, 32), Image.Resampling.LANCZOS)))
+    assert features.thumbnails.shape == (10, 64, 64)
+    assert np.array_equal(features.thumbnails[3], np.asarray(reduced.resize((64, 64), Image.Resampling.LANCZOS)))
 
 
 @pytest.mark.usefixtures("small")

@@ -89,12 +89,16 @@ def test_the_summary_and_the_readme_say_what_was_found(place: Path, photos: Path
     assert re.search(r"The first run will take (about|\d+ to) \d+ minutes? on this machine", summary)
 
 
-def test_what_the_split_stage_will_refuse_is_a_note(tmp_path: Path) -> None:
+def test_what_the_split_stage_will_refuse_is_said_instead_of_a_duration(tmp_path: Path) -> None:
     draw(tmp_path / "photos/heron", 2)
     draw(tmp_path / "photos/robin", 50)
     (tmp_path / "photos/robin/0.jpg").write_bytes((tmp_path / "photos/robin/1.jpg").read_bytes()[:300])
     summary = init.create(Path("birds"), tmp_path / "photos", None)
-    assert "The stage split will stop. photos: expected photos of each class in each split; heron has" in summary
+    assert (
+        "The first run would stop in the stage split. Correct this first, in birds:\n  photos: expected ph" in summary
+    )
+    assert "minute" not in summary
+    assert "The stage `split` would stop: photos: expected photos" in (tmp_path / "place/birds/README.md").read_text()
     assert "Some photos do not decode; the stage split leaves out all such photos: 1 does not decode" in summary
 
 
@@ -141,18 +145,65 @@ def test_odd_names_are_replaced_and_unreadable_photos_left_out(
         draw(tmp_path / "photos" / name, 3)
     for byte in (b"\xe9", b"\xe8"):
         shutil.copy(tmp_path / "photos/heron/0.jpg", tmp_path / "photos/heron" / os.fsdecode(byte + b".jpg"))
-    copy = files.copy
+    sha256 = files.sha256
 
-    def copy_or_fail(source: Path, target: Path) -> None:
-        if source.name == "2.jpg":
+    def read_or_fail(path: Path) -> str:
+        if path.name == "2.jpg":
             raise OSError(5, "Input/output error")
-        copy(source, target)
+        return sha256(path)
 
-    monkeypatch.setattr(files, "copy", copy_or_fail)
+    monkeypatch.setattr(files, "sha256", read_or_fail)
     summary = init.create(Path("birds"), tmp_path / "photos", None)
     names = {path.name for path in (place / "birds/photos/heron").iterdir()}
     assert names == {"0.jpg", "1.jpg", "\ufffd.jpg", "\ufffd_.jpg"}
     assert "2 cannot be read: Input/output error (heron/2.jpg, robin/2.jpg)" in summary
+
+
+def test_options_read_a_table_as_it_is_and_the_project_reads_the_same(place: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "photos", 60)
+    rows = [f"p{n // 2},{'rare' if n > 57 else 'ab'[n % 2]},{n}.jpg" for n in range(60)]
+    (place / "metadata.csv").write_text("\n".join(["patientid,finding,filename", *rows, "p0,a,gone.jpg", "p9,a,0.jpg"]))
+    arguments = Path("../photos"), Path("metadata.csv")
+    with pytest.raises(SmallsetError, match=r"File is filename. Likely: --label finding, --group patientid"):
+        init.create(Path("birds"), *arguments)
+    columns = {"label": "finding", "group": "patientid"}
+    with pytest.raises(SmallsetError, match=r"line 62: 'gone.jpg'. Correct .*--skip-missing"):
+        init.create(Path("birds"), *arguments, init.Choices(columns))
+    with pytest.raises(SmallsetError, match=r"expected a column for label: findings; found patientid, finding"):
+        init.create(Path("birds"), *arguments, init.Choices({"label": "findings"}))
+    summary = init.create(Path("birds"), *arguments, init.Choices(columns, skip_missing=True, min_photos=3))
+    assert "metadata.csv: 1 lines are left out, because their files are missing: gone.jpg." in summary
+    assert "These groups are merged, because metadata.csv lists a photo in both: p0 + p9." in summary
+    assert "Left out, because they have fewer than 3 different photos: rare (2)." in summary
+    dataset, _ = folders.read_folder(place / "birds/photos", place / "birds/labels.csv")
+    assert dataset.table.groupby("group")["file"].count().to_dict()["p0"] == 4
+    assert (len(dataset), dataset.classes) == (58, ("a", "b"))
+    summary = init.create(Path("ungrouped"), *arguments, init.Choices({"label": "finding"}, skip_missing=True))
+    assert "the column patientid has 30 values for 62 lines. If photos with the same value belong together" in summary
+
+
+def test_bursts_are_named_and_grouped_and_copies_count_once(place: Path, photos: Path) -> None:
+    for number in range(3):
+        shutil.copy(photos / f"heron/{number}.jpg", photos / f"heron/IMG_0001_{number}.jpg")
+    summary = init.create(Path("birds"), photos, None)
+    assert "Copies: 3 files with the same bytes as another one do not count again." in summary
+    assert "heron: 19 photos" in summary
+    assert "Bursts: 3 photos of 1 burst (" in summary
+    assert not (place / "birds/labels.csv").exists()
+    summary = init.create(Path("grouped"), photos, None, init.Choices(group_bursts=True))
+    assert "Groups: 3 photos of 1 burst (" in summary
+    groups = pd.read_csv(place / "grouped/labels.csv", keep_default_na=False)["group"]
+    assert groups.value_counts().to_dict() == {"": 69, "heron/IMG_0001": 3}
+
+
+def test_given_splits_with_copies_on_both_sides_are_said(tmp_path: Path) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        for label in "ab":
+            draw(tmp_path / "photos" / split / label, 5, seed=2 * seed + (label == "a"))
+    shutil.copy(tmp_path / "photos/train/a/0.jpg", tmp_path / "photos/test/a/9.jpg")
+    summary = init.create(Path("birds"), tmp_path / "photos", None)
+    assert "by: given: 1 picture in two splits (" in summary
+    assert "minutes" not in summary
 
 
 def test_the_template_fits_the_package() -> None:

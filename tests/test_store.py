@@ -18,7 +18,7 @@ ORDER = np.array([7, 0, 9, 3, 2])
 @pytest.fixture
 def features(drawn: Dataset) -> Features:
     values = np.arange(40, dtype=np.float16).reshape(10, 4)
-    thumbnails = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((10, 32, 32), np.uint8)
+    thumbnails = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((10, 64, 64), np.uint8)
     metadata = {"backbone": "VGG16", "image_size": 96, "flip": "horizontal", "fingerprint": "0"}
     return Features(tiny.assign(drawn), values, values[:6] + 100, thumbnails, metadata)
 

@@ -137,14 +137,14 @@ def test_a_graph_that_nobody_has_changed_is_replaced(project: Path, monkeypatch:
 def test_new_params_come_with_comments_and_own_values_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace(project, "params.yaml", "  epochs: 6\n", "  epochs: 9               # mine\n")
     pretend_newer(monkeypatch, "params.yaml", "  epochs: 6\n", "  epochs: 5\n  warmup: null            # new\n")
-    pretend_newer(monkeypatch, "params.yaml", "max_hash_distance", "max_distance")
+    pretend_newer(monkeypatch, "params.yaml", "leakage: warning", "leaks: warning")
     lines = upgrade.upgrade_project(project)
     text = (project / "params.yaml").read_text()
     assert "  epochs: 9               # mine\n  warmup: null            # new\n" in text
     assert "params.yaml: fine_tune.warmup is new (None)" in lines
-    assert "params.yaml: issues.max_hash_distance is gone (it was 8)" in lines
+    assert "params.yaml: issues.leakage is gone (it was 'warning')" in lines
     diff = [line for line in run(project, "git", "diff", "-U0", "params.yaml").splitlines() if line[:2] in ("+ ", "- ")]
-    assert [line[1:].split()[0] for line in diff] == ["max_hash_distance:", "max_distance:", "warmup:"]
+    assert [line[1:].split()[0] for line in diff] == ["leakage:", "leaks:", "warmup:"]
 
 
 def test_requirements_are_pinned_again_and_missing_files_come_back(project: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_values_of_0_2_0_get_their_new_names(old: Path) -> None:
         | {"table": "photos/photos.csv"},
         "features": {"backbone": "VGG16", "weights": "my.weights.h5", "image_sizes": [192]},
         "augmentation": {"flip": "none", "rotation": 0.1, "zoom": 0.3, "fill": "wrap"},  # of mirror: false
-        "issues": {"leakage": "error", "max_hash_distance": 6},
+        "issues": {"leakage": "error"},
         "linear_probe": {"C": [0.05], "class_weight": None, "calibrate": False},
         "fine_tune": {
             "trainable": "last_block",
@@ -202,7 +202,7 @@ def test_the_values_of_0_2_0_get_their_new_names(old: Path) -> None:
     }
     params.parse(document)
     gone = "pooled.epsilon, pooled.augmentation.shift, pooled.augmentation.shear"
-    assert f"Not used any more: {gone}, pooled.augmentation.keep_aspect, compare" in "\n".join(lines)
+    assert f"Not used any more: audit.near, {gone}, pooled.augmentation.keep_aspect, compare" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(("depth", "trainable"), [("null", "block4_pool"), ("top", "block4_pool"), ("whole", "all")])

@@ -1,6 +1,5 @@
 """`smallset init`: create a project, which is a git and DVC repository, from a folder of photos."""
 
-import errno
 import hashlib
 import itertools
 import json
@@ -15,14 +14,15 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
 import typer
 from packaging.requirements import Requirement
 
 from smallset.cli import console, estimate
-from smallset.datasets import folders, scan, splits
+from smallset.datasets import folders, groups, scan, splits
 from smallset.datasets.dataset import Dataset
 from smallset.pipeline import files, git, install, params, progress, stage, text
 from smallset.pipeline.errors import SmallsetError
@@ -32,7 +32,6 @@ MANY = 1000  # photos; for more, the largest image size takes too long
 TEMPLATE, TEXTS = Path(__file__).parents[1] / "project", "smallset.cli"  # other files contain expressions
 STAMP = "# Unless you change this file, smallset upgrade replaces it. sha256 of the lines below: "
 INSPECTED = 100  # photos that are decoded
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the disk that photos are copied to
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the new project.")]
 Photos = Annotated[Path, typer.Option(metavar="FOLDER", help="Your photos, in one folder per class.")]
@@ -47,16 +46,59 @@ CI = Annotated[
 WORKFLOWS = {"github": ".github/workflows/check.yml", "gitlab": ".gitlab-ci.yml"}
 
 
-def init(folder: Folder, photos: Photos, table: Table = None, ci: CI = None) -> None:
+File = Annotated[str | None, typer.Option(metavar="NAME", help="The column of the table with the files.")]
+Label = Annotated[str | None, typer.Option(metavar="NAME", help="The column with the labels.")]
+Split = Annotated[str | None, typer.Option(metavar="NAME", help="The column with train, validation or test.")]
+Group = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column whose photos stay in one split, as those of a patient.")
+]
+SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Leave out lines of the table without a file.")]
+MinPhotos = Annotated[int, typer.Option(min=1, metavar="N", help="Leave out classes with fewer different photos.")]
+GroupBursts = Annotated[
+    bool,
+    typer.Option("--group-bursts", help="Keep photos that a camera took in the same minute in one split."),
+]
+
+
+class Choices(NamedTuple):
+    """How the photos and the table are read; labels.csv of the project contains the result."""
+
+    columns: Mapping[str, str] = MappingProxyType({})  # by role: file, label, split, group
+    skip_missing: bool = False
+    min_photos: int = 1
+    group_bursts: bool = False
+
+
+DEFAULT = Choices()
+
+
+def init(
+    folder: Folder,
+    photos: Photos,
+    table: Table = None,
+    file: File = None,
+    label: Label = None,
+    split: Split = None,
+    group: Group = None,
+    skip_missing: SkipMissing = False,
+    min_photos: MinPhotos = 1,
+    group_bursts: GroupBursts = False,
+    ci: CI = None,
+) -> None:
     """Create a project from a folder of photos, or from a table with their labels.
 
     The project is a git and DVC repository with a copy of the photos, a pipeline and its parameters, in a first commit.
     The command prints what it found, how the photos are split, and how long the run will take. It changes no photo.
     """
-    print(text.lines(create(folder, photos, table, ci)), end="")
+    names = {"file": file, "label": label, "split": split, "group": group}
+    columns = {role: name for role, name in names.items() if name is not None}
+    if columns and table is None:
+        raise SmallsetError(f"--{', --'.join(columns)}: expected a table with these columns. Name it: --table CSV")
+    choices = Choices(columns, skip_missing, min_photos, group_bursts)
+    print(text.lines(create(folder, photos, table, choices, ci)), end="")
 
 
-def create(folder: Path, photos: Path, table: Path | None, ci: str | None = None) -> str:
+def create(folder: Path, photos: Path, table: Path | None, choices: Choices = DEFAULT, ci: str | None = None) -> str:
     """Create the project `folder` completely or not at all; return a summary with the next steps."""
     name = shlex.quote(str(folder))
     folder, photos = (path.expanduser().absolute() for path in (folder, photos))  # the shell leaves ~ in --photos=~/a
@@ -65,9 +107,14 @@ def create(folder: Path, photos: Path, table: Path | None, ci: str | None = None
     console.print_notes([f"Reading {photos}"])
     scanned = scan.scan(photos)
     sources = _replace_bytes(scanned.photos)
-    dataset, notes = folders.read_folder(replace(scanned, photos=[*sources]), table)
+    renamed = replace(scanned, photos=[*sources])
+    dataset, notes = folders.read_folder(renamed, table, choices.columns, choices.skip_missing)
     with files.atomic_write(folder) as draft:
-        dataset, unreadable = _copy_photos(dataset, {file: photos / path for file, path in sources.items()}, draft)
+        paths = {file: photos / path for file, path in sources.items()}
+        dataset, unreadable, more = _choose(dataset, paths, choices)
+        notes += more
+        _copy_photos(dataset, paths, draft)
+        dataset = replace(dataset, root=draft / "photos")
         texts = template(_copy_labels(table, dataset, draft), has_splits="" not in set(dataset.table["split"]))
         if len(dataset) > MANY:
             texts["params.yaml"] = texts["params.yaml"].replace("[224, 288, 384]", "[224, 288]")
@@ -154,26 +201,66 @@ def _replace_bytes(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _copy_photos(dataset: Dataset, sources: Mapping[str, Path], draft: Path) -> tuple[Dataset, dict[str, str]]:
-    """Copy the photos; return those that can be read, and why others cannot, as on a disk with bad blocks."""
+def _choose(
+    dataset: Dataset, sources: Mapping[str, Path], choices: Choices
+) -> tuple[Dataset, dict[str, str], list[str]]:
+    """Add the sha256 of the photos, and bursts as groups; leave out rare classes.
+
+    Also return why photos cannot be read, as on a disk with bad blocks, and notes.
+    """
+    digests, errors = dict[str, str](), dict[str, str]()
+    for file in progress.bar(dataset.table["file"], what="reading", unit=" photos"):
+        try:
+            digests[file] = files.sha256(sources[file])
+        except OSError as error:
+            errors[file] = f"cannot be read: {scan.os_reason(error)}"
+    table = dataset.table.assign(sha256=dataset.table["file"].map(digests)).dropna(subset="sha256")
+    different = table.drop_duplicates(["sha256", "label"])
+    notes = []
+    if copies := len(table) - len(different):
+        notes.append(f"Copies: {text.counted(copies, 'file')} with the same bytes as another one do not count again.")
+    counts = different["label"].value_counts()
+    rare = sorted(counts.index[counts < choices.min_photos])
+    if rare:
+        listed = scan.some([f"{label} ({counts[label]})" for label in rare], 20)
+        notes.append(f"Left out, because they have fewer than {choices.min_photos} different photos: {listed}.")
+        table = table[~table["label"].isin(rare)]
+    if table["label"].nunique() < 2:
+        problem = f"expected at least two classes with {text.counted(choices.min_photos, 'photo')}"
+        raise SmallsetError(f"--min-photos: {problem}; found {table['label'].nunique()}. Lower it.")
+    if not table["group"].any() and not table["split"].any():
+        table, note = _group_bursts(table, sources, choices.group_bursts)
+        notes += note
+    table = table.reset_index(drop=True).astype({"sha256": object})
+    return replace(dataset, table=table, classes=tuple(sorted({*table["label"]}))), errors, notes
+
+
+def _group_bursts(table: pd.DataFrame, sources: Mapping[str, Path], wanted: bool) -> tuple[pd.DataFrame, list[str]]:
+    """The table with bursts as groups if that is wanted, and a note about them."""
+    bursts = groups.find_bursts({file: sources[file] for file in table["file"]})
+    if not bursts:
+        return table, []
+    count = f"{text.counted(len(bursts), 'photo')} of {text.counted(len({*bursts.values()}), 'burst')}"
+    rule = "one camera in the same minute, or names as IMG_0001_0, IMG_0001_1"
+    if wanted:
+        note = f"Groups: {count} ({rule}). labels.csv lists them; add a line for each new photo."
+        return table.assign(group=table["file"].map(bursts).fillna("").astype(object)), [note]
+    risk = "Those in two splits make the test too easy"
+    return table, [f"Bursts: {count} ({rule}) are split one by one. {risk}: smallset init --group-bursts."]
+
+
+def _copy_photos(dataset: Dataset, sources: Mapping[str, Path], draft: Path) -> None:
+    """Copy the photos to the project."""
     paths = {file: sources[file] for file in dataset.table["file"]}
     needed, free = sum(path.stat().st_size for path in paths.values()), shutil.disk_usage(draft.parent).free
     if needed > free:
         sizes = f"the photos need {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left"
         raise SmallsetError(f"{draft.parent}: {sizes}. Free some space, or choose a folder on another disk.")
     console.print_notes([f"Copying {text.counted(len(paths), 'photo')}"])
-    errors: dict[str, str] = {}
     for file, path in progress.bar(paths.items(), what="copying", unit=" photos"):
         target = draft / "photos" / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            files.copy(path, target)
-        except OSError as error:
-            if error.errno in DISK_ERRORS:
-                raise
-            errors[file] = f"cannot be read: {scan.os_reason(error)}"
-            files.remove(target)
-    return replace(dataset.take(~dataset.table["file"].isin([*errors]).to_numpy()), root=draft / "photos"), errors
+        files.copy(path, target)
 
 
 def _copy_labels(table: Path | None, dataset: Dataset, draft: Path) -> str | None:
@@ -195,16 +282,25 @@ def _copy_labels(table: Path | None, dataset: Dataset, draft: Path) -> str | Non
 
 def _inspect(dataset: Dataset, p: params.Params) -> dict[str, Any]:
     """What README.md and the summary say about the photos; SmallsetError when none decodes."""
-    digests = [files.sha256(path) for path in progress.bar(dataset.paths, what="reading", unit=" photos")]
-    assigned, _ = splits.assign_splits(replace(dataset, table=dataset.table.assign(sha256=digests)), p.split, p.seed)
-    counts = splits.count_photos(assigned.table).reindex(dataset.classes, fill_value=0)
+    merged, _ = groups.merge(dataset.table["sha256"], dataset.table["group"])
+    table = dataset.table.assign(group=merged).drop_duplicates(["sha256", "label"], ignore_index=True)
+    different = replace(dataset, table=table)
+    stops: list[str] = []
+    try:
+        groups.check_given(dataset.table, "sha256")
+        different, _ = splits.assign_splits(different, p.split, p.seed)
+        splits.check_complete(different, p.split, p.seed, "photos")
+    except SmallsetError as error:
+        stops.append(str(error))
+    counts = splits.count_photos(different.table).reindex(dataset.classes, fill_value=0)
     seconds, sides, errors = estimate.decode(dataset.take(dataset.spread(INSPECTED)))
     if not sides:
         raise SmallsetError(f"No photo of {len(errors)} decodes: {scan.count_reasons(errors)}.")
     rule = "as the folders or the table say" if p.split.by == "given" else "60/20/20 % on average, by their content"
     return {
         "counts": counts,
-        "notes": [*_find_surprises(assigned, counts, errors, p)],
+        "notes": [*_find_surprises(counts, errors)],
+        "stops": stops,
         "rule": rule + (", groups undivided" if dataset.table["group"].any() else ""),
         "takes": estimate.estimate(seconds, sides, dict(zip(counts.columns, counts.sum(), strict=True)), p),
         "backbone": p.features.backbone,
@@ -212,9 +308,7 @@ def _inspect(dataset: Dataset, p: params.Params) -> dict[str, Any]:
     }
 
 
-def _find_surprises(
-    dataset: Dataset, counts: pd.DataFrame, errors: Mapping[str, str], p: params.Params
-) -> Iterator[str]:
+def _find_surprises(counts: pd.DataFrame, errors: Mapping[str, str]) -> Iterator[str]:
     totals = counts.sum(axis=1)
     if totals.max() > 2 * totals.min():
         unbalanced = f"{totals.max()} photos of {totals.idxmax()}, {totals.min()} of {totals.idxmin()}"
@@ -223,10 +317,6 @@ def _find_surprises(
     yield from splits.warn_about_few(counts)
     if errors:
         yield f"Some photos do not decode; the stage split leaves out all such photos: {scan.count_reasons(errors)}."
-    try:
-        splits.check_complete(dataset, p.split, p.seed, "photos")
-    except SmallsetError as error:
-        yield f"The stage split will stop. {error}"
 
 
 def _commit(draft: Path) -> None:

@@ -21,7 +21,7 @@ RECORD = ".smallset.json"  # version 0.2.0 kept the digests of the files there t
 # The sections and keys of params.yaml in 0.2.0, and their names now; other keys have the same name or are gone.
 SECTIONS = {"base": "features", "subset": "split", "audit": "issues", "larger": "features", "linear": "linear_probe"}
 SECTIONS |= {"pooled": "fine_tune", "pooled.augmentation": "augmentation"}
-KEYS = {"name": "backbone", "near": "max_hash_distance", "side": "image_sizes", "class_weights": "class_weight"}
+KEYS = {"name": "backbone", "side": "image_sizes", "class_weights": "class_weight"}
 KEYS |= {"depth": "trainable", "batch": "batch_size"}
 MOVED = {"larger.mirror", "base.cut"}  # `_migrate` gives them to augmentation.flip and fine_tune.trainable
 TRAINABLE = {None: "auto", "top": "last_block", "whole": "all"}

@@ -113,6 +113,37 @@ def line(row: Correction) -> str:
     return formatted
 
 
+def follow_renames(
+    corrections: Mapping[str, Correction], dataset: Dataset, before: Mapping[str, str], earlier: Mapping[str, str]
+) -> tuple[Corrections, list[str]]:
+    """Give relabeled photos the new name of a class that was renamed since the decision; and notes.
+
+    The new name is the one that the other photos of the old class have now, or that the last run gave to this photo. A
+    class that no such photo names is a new class.
+
+    Args:
+        corrections: The decisions.
+        dataset: The photos with the labels of their folders or table.
+        before: The label of each photo in the last run, by its sha256.
+        earlier: The label that the decisions gave to a photo at the time of that run, likewise.
+    """
+    now = dict(zip(dataset.sha256, dataset.table["label"], strict=True))
+    relabeled = {key: row.label for key, row in corrections.items() if row.label}
+    names, notes = dict[str, str](), []
+    for old in sorted({*relabeled.values()} - {*dataset.classes}):
+        moved = {now[key] for key, label in before.items() if label == old and key in now and key not in relabeled}
+        moved |= {now[key] for key, row in corrections.items() if Path(row.file).parent.name == old and key in now}
+        resolved = {before.get(key, old) for key, label in relabeled.items() if label == old == earlier.get(key)}
+        if len(new := (moved | resolved) & {*dataset.classes}) == 1:
+            names[old] = new.pop()
+            count = sum(label == old for label in relabeled.values())
+            notes.append(
+                f"{FILE}: {count:,} relabeled as {old}, now called {names[old]}, which they follow. Replace "
+                f"the name in the file before you use it for another class."
+            )
+    return {key: row._replace(label=names.get(row.label, row.label)) for key, row in corrections.items()}, notes
+
+
 def apply(dataset: Dataset, corrections: Mapping[str, Correction]) -> tuple[Dataset, Summary]:
     """Join a dataset with the decisions: labels change, and photos are left out. No file and no split changes."""
     if not corrections:
@@ -138,7 +169,7 @@ def describe(dataset: Dataset, corrections: Mapping[str, Correction]) -> list[st
     if absent:
         lines[0] += f"; {absent:,} are about photos that are not in the dataset"
     if new := sorted({row.label for row in rows if row.label} - {*dataset.classes}):
-        lines.append(f"New classes in {FILE}: {', '.join(new)}")
+        lines.append(f"New classes in {FILE}: {', '.join(new)}. If one is the old name of a class, replace it there.")
     return lines
 
 

@@ -12,10 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import pandas as pd
 
-from smallset.datasets import names, scan, tables
+from smallset.datasets import groups, names, scan, tables
 from smallset.datasets.dataset import COLUMNS, SPLITS, Dataset
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.text import visible
@@ -36,8 +37,15 @@ NAMED = 9  # in a sentence
 Labelled = tuple[pd.DataFrame, list[str]]  # file, label, perhaps split and group; and notes
 
 
-def read_folder(folder: Path | scan.Scan, table: Path | None = None) -> tuple[Dataset, list[str]]:
+def read_folder(
+    folder: Path | scan.Scan,
+    table: Path | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    skip_missing: bool = False,
+) -> tuple[Dataset, list[str]]:
     """Read a folder of photos, and the table with their labels unless folders or names contain them.
+
+    columns, skip_missing: See `tables.read`.
 
     Return the dataset with `folder` as its root, sorted by label and then in natural order, not measured yet; and
     notes: how the folder was understood, how to change it, and what is left out. SmallsetError for unclear labels.
@@ -47,7 +55,7 @@ def read_folder(folder: Path | scan.Scan, table: Path | None = None) -> tuple[Da
     if not photos.photos:
         reasons = " ".join([f"{photos.folder}: expected photos, found none.", *left_out])
         raise SmallsetError(f"{reasons} Name another one.")
-    rows, notes = tables.read(table, photos) if table else _from_folders(photos)
+    rows, notes = tables.read(table, photos, columns, skip_missing) if table else _from_folders(photos)
     labels = [unicodedata.normalize("NFC", label) for label in rows["label"]]  # macOS writes é in two characters
     rows["label"] = pd.Series(labels, rows.index, dtype=object)
     _check_labels(table or photos.folder, rows)
@@ -58,9 +66,10 @@ def read_folder(folder: Path | scan.Scan, table: Path | None = None) -> tuple[Da
     if table is None and photos.empty:
         left_out.insert(0, f"Folders without a photo: {scan.some(photos.empty, NAMED)}.")
     rows, drawn = _complete_splits(rows[~unnamed].reindex(columns=[*COLUMNS], fill_value="").astype(object))
+    rows, versions = groups.group_versions(rows)
     rows = rows.set_index("file", drop=False).loc[scan.natural_order([*rows["file"]])]
     rows = rows.sort_values("label", kind="stable", ignore_index=True)
-    return Dataset(rows, tuple(sorted({*rows["label"]})), photos.folder), [*notes, *drawn, *left_out]
+    return Dataset(rows, tuple(sorted({*rows["label"]})), photos.folder), [*notes, *versions, *drawn, *left_out]
 
 
 def _from_folders(photos: scan.Scan) -> Labelled:

@@ -1,5 +1,6 @@
 """Properties of photos, all computed in one decoding pass."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from smallset.images import decoding
 from smallset.pipeline import files, progress, provenance
 from smallset.pipeline.errors import SmallsetError
 
-PROPERTIES = ("sha256", "width", "height", "brightness", "sharpness", "saturation")
+PROPERTIES = ("sha256", "pixels", "width", "height", "brightness", "sharpness", "saturation")
 THUMBNAIL = 128  # px: the side of the square that brightness, sharpness and saturation are measured on
 WINDOW = 9  # px: of the mean filter that sharpness compares the thumbnail with
 
@@ -32,7 +33,7 @@ def measure(dataset: Dataset) -> tuple[Dataset, LeftOut]:
     rest = dataset.take(~dataset.table["file"].isin(left_out).to_numpy()).table.drop(
         columns=[*PROPERTIES], errors="ignore"
     )
-    table = pd.concat([rest, columns.astype({"sha256": object})], axis=1)
+    table = pd.concat([rest, columns.astype({"sha256": object, "pixels": object})], axis=1)
     return replace(dataset, table=table), left_out
 
 
@@ -61,7 +62,8 @@ def _measure_photo(path: Path) -> tuple[object, ...] | str:
     thumbnail = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
     gray = np.asarray(thumbnail.convert("L"), np.float64)
     saturation = np.ptp(np.ascontiguousarray(np.moveaxis(np.asarray(thumbnail), 2, 0)), axis=0)  # else 15 times slower
-    return files.sha256(path), width, height, gray.mean() / 255, _sharpness(gray), saturation.mean() / 255
+    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    return files.sha256(path), digest, width, height, gray.mean() / 255, _sharpness(gray), saturation.mean() / 255
 
 
 def _sharpness(gray: NDArray[np.float64]) -> float:

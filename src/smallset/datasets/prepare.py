@@ -1,19 +1,23 @@
 """From a folder of photos to the dataset that a pipeline uses, and the record of how it came about."""
 
+import csv
+import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from smallset.datasets import corrections, folders, scan, splits
-from smallset.datasets.dataset import SPLITS, Dataset, Fractions
+from smallset.datasets import corrections, folders, groups, scan, splits
+from smallset.datasets.dataset import SPLITS, TABLE, Dataset, Fractions
 from smallset.datasets.measure import measure, measure_first
-from smallset.pipeline import params, text
+from smallset.pipeline import git, params, text
 
 SHOWN = 20  # classes whose counts are printed
 
-Record = dict[str, Any]  # photos: {split: {class: count}}, left_out: {file: reason}, corrections, notes
+# photos: {split: {class: count}}, left_out: {file: reason}, copies: {file: the file that counts}, corrections, notes
+Record = dict[str, Any]
 
 
 def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tuple[Dataset, Record]:
@@ -26,25 +30,40 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     prefix = folder.as_posix()
     dataset = Dataset(dataset.table.assign(file=f"{prefix}/" + dataset.table["file"]), dataset.classes)
     left_out = {f"{prefix}/{path}": reason for path, reason in result.unreadable.items()}
-    corrections.check(decisions, dataset.classes)
     dataset, excluded = splits.exclude(dataset, p.exclude, prefix)
     dataset, broken = measure_first(dataset, sum(p.shares.values())) if p.by == "count" else measure(dataset)
+    if p.by != "count":  # the book counts files
+        dataset, merged = groups.merge_copies(dataset)
+        notes += merged
+    if p.by == "given":
+        groups.check_given(dataset.table, "pixels")
     dataset, copies = splits.assign_splits(dataset, p, seed)
     splits.check_complete(dataset, p, seed, prefix)
+    decisions, renamed = corrections.follow_renames(decisions, dataset, _committed(TABLE), _committed(corrections.FILE))
+    corrections.check(decisions, dataset.classes)
     corrected, summary = corrections.apply(dataset, decisions)
     splits.check_complete(corrected, p, seed, str(corrections.FILE))
     removed = set(dataset.table["file"]) - set(corrected.table["file"])
     corrected, untrained = splits.leave_out_untrained(corrected, p)
+    corrected, same = groups.count_once(corrected) if p.by != "count" else (corrected, {})
     left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON) | untrained
+    left_out |= dict.fromkeys(same, groups.COPY)
     notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
-    notes += corrections.describe(dataset, decisions)
+    notes += [*renamed, *corrections.describe(dataset, decisions)]
     if untrained:
         lost = sorted({*dataset.table["label"]} - {*corrected.classes})
         notes.append(
             f"Classes that are left out, because no photo of them is in train: {scan.some(lost, splits.NAMED)}"
         )
     counts = splits.count_photos(corrected.table).to_dict()
-    return corrected, {"photos": counts, "left_out": left_out, "corrections": summary, "notes": notes}
+    record = {"photos": counts, "left_out": left_out, "copies": same, "corrections": summary, "notes": notes}
+    return replace(corrected, table=corrected.table.drop(columns="pixels")), record
+
+
+def _committed(path: Path) -> dict[str, str]:
+    """The label of each sha256 in the committed version of a table; empty without one."""
+    rows = csv.DictReader(io.StringIO(git.show(path) or ""))
+    return {row["sha256"]: row["label"] for row in rows if row.get("sha256") and row.get("label")}
 
 
 def load(folder: Path, table: Path | None, fractions: Fractions, seed: int) -> Dataset:

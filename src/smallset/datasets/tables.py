@@ -15,12 +15,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 
-from smallset.datasets import names, scan
+from smallset.datasets import groups, names, scan
 from smallset.images import formats
 from smallset.pipeline.errors import SmallsetError
 from smallset.pipeline.text import visible
@@ -44,22 +46,31 @@ NAMES = {
     "split": ("split",),
     "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id"),
 }
+# Columns whose repeated values may be what photos share, as a person or a place.
+GROUPED = re.compile(
+    r"patient|subject|person|individual|animal|session|series|study|case|site|(^|[\s_-])id$", re.IGNORECASE
+)
 TRUE, FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # Label Studio's prefix of an uploaded file
 SEVERAL = "\0several"  # the label of a photo that has more than one
 MAX_LISTED = 100  # lines in an error
 
 
-def read(table: Path, photos: scan.Scan) -> tuple[pd.DataFrame, list[str]]:
+def read(
+    table: Path, photos: scan.Scan, columns: Mapping[str, str] = MappingProxyType({}), skip_missing: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
     """Read the labels of photos; a SmallsetError names all lines that are ambiguous or do not fit the photos.
+
+    columns: The columns for file, label, split and group, where their names do not tell. skip_missing: Leave out lines
+    whose file does not exist, with a note.
 
     Return a row for each photo that has a label, with the columns file (as in `photos`), label and, if the table has
     them, split and group; and notes about how the table was understood.
     """
     cells = _read_cells(table)
-    columns, notes = _find_columns(table, cells)
-    rows = pd.DataFrame({role: cells[used[0]] for role, used in columns.items()}, dtype=object)
-    rows["label"] = [_read_label(columns["label"], row) for row in cells.to_dict("records")]
+    roles, notes = _find_columns(table, cells, columns)
+    rows = pd.DataFrame({role: cells[used[0]] for role, used in roles.items()}, dtype=object)
+    rows["label"] = [_read_label(roles["label"], row) for row in cells.to_dict("records")]
     if unlabelled := int((rows["label"] == "").sum()):
         notes.append(f"{table.name}: {unlabelled:,} of {len(rows):,} lines have no label and are left out.")
     rows = rows[rows["label"] != ""]
@@ -69,7 +80,8 @@ def read(table: Path, photos: scan.Scan) -> tuple[pd.DataFrame, list[str]]:
         expected = "split: expected train, validation (val, valid) or test"
         _refuse(table, expected, rows["split"][splits.isna()], "Correct the lines.")
         rows["split"] = splits
-    rows = _match_photos(table, rows, photos)
+    rows, more = _match_photos(table, rows, photos, skip_missing)
+    notes += more
     rows = rows[rows["file"].isin(photos.photos)]  # the scan explains the unreadable ones
     if rows.empty:
         raise SmallsetError(f"{table}: expected a line for each photo, found none with a photo and a label.")
@@ -150,10 +162,13 @@ def _to_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _find_columns(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of each role, by their names or else by their cells, and notes."""
-    by_name = {re.sub(r"[\s-]+", "_", column.lower()): column for column in cells.columns}
+def _find_columns(table: Path, cells: pd.DataFrame, named: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns of each role: those that are named, else by their usual names, else by their cells; and notes."""
+    if missing := [f"{role}: {name}" for role, name in named.items() if name not in cells]:
+        raise SmallsetError(f"{table}: expected a column for {', '.join(missing)}; found {', '.join(cells.columns)}.")
+    by_name = {re.sub(r"[\s-]+", "_", name.lower()): name for name in cells.columns if name not in named.values()}
     columns = {role: [by_name[name] for name in aliases if name in by_name][:1] for role, aliases in NAMES.items()}
+    columns |= {role: [name] for role, name in named.items()}
     others = [name for name in cells.columns if [name] not in columns.values()]
     contents = {name: {*cells[name].str.lower()} for name in others}
     photos = [name for name in others if any(map(formats.NAMED.search, contents[name]))]
@@ -167,25 +182,49 @@ def _find_columns(table: Path, cells: pd.DataFrame) -> tuple[dict[str, list[str]
         if not columns[role] and len(others) == 1:
             columns[role], others = others, []
     if not columns["file"] or not columns["label"]:
-        raise _unclear_columns(table, cells.columns)
+        raise _unclear_columns(table, cells.columns, columns, _find_likely(cells[others]))
     columns = {role: used for role, used in columns.items() if used}
-    return columns, _describe_columns(table, columns, others)
+    return columns, _describe_columns(table, columns, cells[others], len({*cells[columns["label"][0]]}))
 
 
-def _describe_columns(table: Path, columns: Mapping[str, list[str]], others: list[str]) -> list[str]:
+def _find_likely(cells: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns that may be the label, because their values repeat, or the group, also because of their names."""
+    counts = cells.replace("", np.nan).agg(["count", "nunique"]).T
+    repeated = counts[(counts["nunique"] > 1) & (2 * counts["nunique"] <= counts["count"])].sort_values("nunique")
+    grouped = counts[(counts["nunique"] > 1) & (counts["nunique"] < counts["count"])].index
+    groups = [name for name in grouped if GROUPED.search(name)]
+    return {"label": [name for name in repeated.index if name not in groups], "group": groups}
+
+
+def _describe_columns(table: Path, columns: Mapping[str, list[str]], cells: pd.DataFrame, classes: int) -> list[str]:
+    others = [*cells.columns]
     for name in others:  # without a misspelled group, its photos would be in several splits
         if meant := difflib.get_close_matches(name.lower(), ("split", "group"), 1, 0.8):
             raise SmallsetError(f"{table}: unknown column {name!r}. Did you mean {meant[0]!r}? Rename it.")
     parts = [f"{role} from {scan.some(used, 9)}" for role, used in columns.items() if used != [role]]
     parts += [f"not used: {scan.some(others, 9)}"] * bool(others)
-    return [f"{table.name}: {'; '.join(parts)}. Rename the columns to change this."] if parts else []
+    notes = [f"{table.name}: {'; '.join(parts)}. To change this, name columns: --label NAME."] if parts else []
+    for name in _find_likely(cells)["group"] if "group" not in columns else []:
+        if (count := cells[name].nunique()) > classes:  # not a number of the class
+            repeat = f"the column {visible(name)} has {count:,} values for {len(cells):,} lines"
+            notes.append(
+                f"{table.name}: {repeat}. If photos with the same value belong together, as those of a patient, keep "
+                f"them in one split: smallset init --group {visible(name)}"
+            )
+    return notes
 
 
-def _unclear_columns(table: Path, columns: Iterable[str]) -> SmallsetError:
-    return SmallsetError(
-        f"{table}: expected the columns file, label and optionally split, group; "
-        f"found {', '.join(columns) or 'nothing'}. Add, rename or remove columns."
-    )
+def _unclear_columns(
+    table: Path,
+    names: Iterable[str],
+    columns: Mapping[str, list[str]] = MappingProxyType({}),
+    likely: Mapping[str, list[str]] = MappingProxyType({}),
+) -> SmallsetError:
+    expected = "expected the columns file, label and optionally split, group"
+    recognized = "".join(f" {role.capitalize()} is {used[0]}." for role, used in columns.items() if used)
+    options = [f"--{role} {' or '.join(used[:3])}" for role, used in likely.items() if used and not columns[role]]
+    fix = f"Likely: {', '.join(options)}." if options else "Name them with --file and --label, or rename columns."
+    return SmallsetError(f"{table}: {expected}; found {', '.join(names) or 'nothing'}.{recognized} {fix}")
 
 
 def _read_label(columns: Sequence[str], cells: Mapping[Any, str]) -> str:
@@ -201,17 +240,30 @@ def _read_label(columns: Sequence[str], cells: Mapping[Any, str]) -> str:
         return _to_text([part.strip(" '\"") for part in cell.strip("[]{}").split(",") if part.strip()])
 
 
-def _match_photos(table: Path, rows: pd.DataFrame, photos: scan.Scan) -> pd.DataFrame:
-    """The rows with the path of their photo as `file`, each photo once."""
+def _match_photos(
+    table: Path, rows: pd.DataFrame, photos: scan.Scan, skip_missing: bool
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with the path of their photo as `file`, each photo once; and notes."""
+    notes = []
     paths = _find_paths([*rows["file"]], [*photos.photos, *photos.unreadable, *photos.others])
     counts = pd.Series([len(options) for options in paths], rows.index, dtype=int)
-    fix = f"Correct the line, or remove it. There is {scan.some(photos.photos, 1)}."
-    _refuse(table, f"file: missing in {photos.folder}", rows["file"][counts == 0], fix)
+    missing, there = rows["file"][counts == 0], scan.some(photos.photos, 1)
+    if skip_missing and len(missing):
+        examples = scan.some([*missing])
+        notes.append(f"{table.name}: {len(missing):,} lines are left out, because their files are missing: {examples}.")
+        paths, rows, counts = [path for path in paths if path], rows[counts > 0], counts[counts > 0]
+    else:
+        fix = f"Correct or remove the lines, or leave them out: smallset init --skip-missing. There is {there}."
+        _refuse(table, f"file: missing in {photos.folder}", missing, fix)
     _refuse(table, "file: several photos", rows["file"][counts > 1], "Write the folder before the name.")
     rows = rows.assign(file=[path for (path,) in paths])
     differ = rows.groupby("file")["label"].transform("nunique") > 1
     _refuse(table, "different labels of a photo", rows["file"][differ], "Keep one line.")
-    return rows.drop_duplicates("file")
+    if "group" in rows:
+        merged, parts = groups.merge(rows["file"], rows["group"])
+        rows = rows.assign(group=merged.to_numpy())
+        notes += groups.describe_merged(parts, f"{table.name} lists a photo in both")
+    return rows.drop_duplicates("file"), notes
 
 
 def _refuse(table: Path, fault: str, cells: pd.Series, fix: str) -> None:

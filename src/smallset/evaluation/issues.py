@@ -6,28 +6,19 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import fft, stats
+from scipy import stats
 
 from smallset.datasets.dataset import SPLITS, Dataset
+from smallset.evaluation.duplicates import TRANSFORMS, find_near_duplicates
 from smallset.features.store import Features
 from smallset.models import reference
-from smallset.pipeline import progress, text
+from smallset.pipeline import text
 from smallset.pipeline.errors import SmallsetError
 
 OTHER = ["other_file", "other_split", "other_label"]
 COLUMNS = ["file", "split", "label", "kind", "score", "suggestion", *OTHER, "detail"]
 DUPLICATES = {"exact_duplicate": "the same file", "near_duplicate": "nearly the same picture"}
 KINDS = (*DUPLICATES, "outlier", "blurry", "dark", "grayscale", "odd_size", "odd_aspect_ratio")
-TURNS = ("", ", rotated by 90°", ", rotated by 180°", ", rotated by 270°")
-TRANSFORMS = (*TURNS, *(f", mirrored{turn.replace(',', ' and')}" for turn in TURNS))
-MAX_HASH_DISTANCE = 8  # for notebooks; pipelines have it in their params
-# Of two thumbnails of one photo. Of 12 million pairs of cats and dogs 24,000 are within 16 bits, but no two photos
-# reached 0.85; of copies in another JPEG quality, size or brightness 99 % reached 0.96.
-MIN_CORRELATION = 0.9
-MAX_PAIRS = 20  # near duplicates of one photo that are listed
-CHUNK = 256  # photos that are compared with all others at once: 51 MB for 25,000 photos
-PIECE = 4096  # pairs of thumbnails that are correlated at once
 # The limits of sharpness find all photos that were blurred by 2 % of their size, in each of four datasets. Of 2,062
 # sharp photos of hand signs they flag none, of 2,500 cats and dogs 15, two thirds of them really blurry.
 MAX_DEVIATION = 3.0  # of the sharpness below the median, in robust standard deviations
@@ -38,18 +29,19 @@ MAX_SATURATION = 2 / 255  # of a grayscale photo in a JPEG with colors
 SMALL_SHARE = 0.25  # of the median shorter side
 STRETCHED_SHARE = 0.5  # of the median aspect ratio, or its inverse
 NAMED = 10  # pairs in a message
+NONE_FOUND = (
+    "No copies were found in two splits. The search finds the same file under two names, and the same picture saved "
+    "again, in another size, brighter or darker, mirrored, turned, or cropped, moved or rotated a little. It does not "
+    "find other photos of the same object: name their groups in a table."
+)
 
-Thumbnails = NDArray[np.uint8]  # (n, 32, 32)
 
-
-def find_issues(dataset: Dataset, features: Features, max_hash_distance: int = MAX_HASH_DISTANCE) -> pd.DataFrame:
+def find_issues(dataset: Dataset, features: Features) -> pd.DataFrame:
     """List duplicates, outliers, and photos with unusual properties, the gravest first.
 
     Args:
         dataset: The photos, with the properties that `datasets.measure` adds.
         features: Their features and thumbnails.
-        max_hash_distance: Near duplicates differ in so many of the 64 bits of a perceptual hash, perhaps after a
-            rotation or mirroring, and their thumbnails have a correlation of MIN_CORRELATION.
 
     Returns:
         One row per photo and kind: file, split, label, kind (see KINDS), score (0..1, lower is worse), suggestion
@@ -62,7 +54,10 @@ def find_issues(dataset: Dataset, features: Features, max_hash_distance: int = M
     """
     order = np.argsort([[*SPLITS, ""].index(split) for split in dataset.table["split"]], kind="stable")
     photos = dataset.table.iloc[order].reset_index(drop=True)
-    near = _find_near(photos, features.thumbnails[order], max_hash_distance)
+    distinct = np.flatnonzero(~photos["sha256"].duplicated())
+    values, thumbnails = features.values, features.thumbnails  # noqa: PD011
+    near = find_near_duplicates(values[order[distinct]], thumbnails[order[distinct]]).assign(kind="near_duplicate")
+    near = near.assign(**{key: distinct[near[key].astype(np.int64)] for key in ("first", "second")})
     unusual = [rows for rows in (*_find_unusual(dataset.table), _find_outliers(features)) if len(rows)]
     singles = [rows.assign(suggestion="review") for rows in unusual if len(rows) <= len(dataset) / 2]
     singles = [dataset.table[["file", "split", "label"]].join(rows, how="inner") for rows in singles]
@@ -89,7 +84,7 @@ def check_leakage(issues: pd.DataFrame, leakage: Literal["error", "warning"]) ->
     """Describe pairs of photos in two splits; with "error" raise the description as SmallsetError."""
     leaks = issues[crosses(issues, "split")]
     if leaks.empty:
-        return "No photo is in two splits."
+        return NONE_FOUND
     words = "- {file} ({split}) and {other_file} ({other_split}): {detail}"
     pairs = [words.format_map(row) for row in leaks.head(NAMED).to_dict("records")]
     message = [
@@ -110,56 +105,6 @@ def _find_exact(photos: pd.DataFrame) -> pd.DataFrame:
     rows = pd.Series(photos.index)
     pairs = pd.DataFrame({"first": rows, "second": rows.groupby(photos["sha256"]).transform("max")})
     return pairs[pairs["first"] < pairs["second"]].assign(transform=0, correlation=1.0, kind="exact_duplicate")
-
-
-def _find_near(photos: pd.DataFrame, thumbnails: Thumbnails, max_distance: int) -> pd.DataFrame:
-    """Pairs of rows that show the same photo in two files; of many pairs of a row those across splits are listed."""
-    hashes = np.stack([_hash(_transform(thumbnails, number)) for number in range(len(TRANSFORMS))])
-    parts = []
-    for start in progress.bar(range(0, len(photos), CHUNK), what="comparing", unit=f" x {CHUNK} photos"):
-        pairs = [_compare(hashes, thumbnails, start, number, max_distance) for number in range(len(TRANSFORMS))]
-        rows = pd.concat(pairs).sort_values(["distance", "transform"]).drop_duplicates(["first", "second"])
-        first, second = (photos.iloc[rows[name]][["split", "sha256"]].to_numpy() for name in ("first", "second"))
-        same = first == second  # (n, 2) of the split, of the sha256
-        rows = rows.assign(within=same[:, 0])[~same[:, 1]].sort_values(["within", "distance", "first", "second"])
-        parts.append(rows.groupby("first").head(MAX_PAIRS))
-    return pd.concat(parts).assign(kind="near_duplicate")
-
-
-def _compare(
-    hashes: NDArray[np.uint64], thumbnails: Thumbnails, start: int, number: int, max_distance: int
-) -> pd.DataFrame:
-    """Pairs of a row in the chunk at `start`, transformed, and a later row, with similar hashes and thumbnails."""
-    distances = np.bitwise_count(hashes[number, start : start + CHUNK, None] ^ hashes[0, None, start:])
-    first, second = np.nonzero(np.triu(distances <= max_distance, 1))
-    pairs = {"first": first + start, "second": second + start, "transform": number}
-    table = pd.DataFrame(pairs | {"distance": distances[first, second].astype(np.int64)})
-    correlations = [np.zeros(0, np.float32)]
-    for rows in (table[at : at + PIECE] for at in range(0, len(table), PIECE)):  # to limit memory
-        a, b = (thumbnails[rows[name]] for name in ("first", "second"))
-        correlations.append(correlate(_transform(a, number), b))
-    table["correlation"] = np.concatenate(correlations)
-    return table[table["correlation"] >= MIN_CORRELATION]
-
-
-def correlate(first: Thumbnails, second: Thumbnails) -> NDArray[np.float32]:
-    """Pearson's correlation of m thumbnails with m others, (m,); 0 when one of the two has a single color."""
-    a, b = (values.reshape(len(values), 32 * 32).astype(np.float32) for values in (first, second))
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    scale = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.einsum("ij,ij->i", a, b) / np.where(scale > 0, scale, np.inf)
-
-
-def _hash(thumbnails: Thumbnails) -> NDArray[np.uint64]:
-    """Perceptual hashes, (n,): which of the 8 x 8 lowest frequencies are above their median, as in imagehash.phash."""
-    spectrum = fft.dctn(thumbnails.astype(np.float32), axes=(1, 2))[:, :8, :8].reshape(-1, 64)
-    bits = spectrum > np.median(spectrum, axis=1, keepdims=True)
-    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
-
-
-def _transform(thumbnails: Thumbnails, number: int) -> Thumbnails:
-    """TRANSFORMS[number]: mirrored left to right, then rotated counterclockwise."""
-    return np.rot90(thumbnails[..., ::-1] if number >= 4 else thumbnails, number % 4, axes=(-2, -1))
 
 
 def _describe_pairs(photos: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def search_and_embed(
     """
     tensors, name = weights.fetch(p.backbone, p.weights), registry.get(p.backbone).name
     networks = _build_networks(p, tensors)
-    inputs = name, weights.digest(name, tensors), flip, precision.in_bfloat16()
+    inputs = name, weights.digest(name, tensors), flip, precision.in_bfloat16(), store.THUMBNAIL
     fingerprint = hashlib.sha256(repr(inputs).encode()).hexdigest()
     embedder = _Embedder(dataset, networks, {"backbone": name, "flip": flip, "fingerprint": fingerprint}, drafts)
     if earlier:
@@ -160,7 +160,7 @@ class _Shard:
     photos: Dataset
     image_sizes: tuple[int, ...]
     flip: str  # "none": without mirror images
-    checkpoint: Checkpoint  # with arrays (n, views, d) by image size, and `thumbnails` (n, 32, 32)
+    checkpoint: Checkpoint  # with arrays (n, views, d) by image size, and `thumbnails` (n, 64, 64)
 
 
 class _Embedder:

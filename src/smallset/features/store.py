@@ -13,7 +13,7 @@ from smallset.pipeline import files
 from smallset.pipeline.errors import SmallsetError
 
 FILE = Path("data/features.npz")
-THUMBNAIL = 32  # px
+THUMBNAIL = 64  # px
 
 Array16 = NDArray[np.float16]
 Array32 = NDArray[np.float32]
@@ -28,7 +28,7 @@ class Features:
         values: (n, d), float16: row i belongs to photo i of `dataset`.
         flipped: (m, d), float16: the features of the mirror images of the m photos of `dataset.train`, in their order;
             None when the features were computed without mirror images.
-        thumbnails: (n, 32, 32), uint8: each photo in grey, stretched to a square, for the search for duplicates.
+        thumbnails: (n, 64, 64), uint8: each photo in grey, stretched to a square, for the search for duplicates.
         metadata: What the values depend on beside the photos: `backbone`, `image_size`, `flip`, `fingerprint`.
         network: The backbone, a keras.Model from pixels to values; None when the features were read from a file.
 

@@ -126,7 +126,6 @@ class FeatureExtraction(Strict):
 
 class Issues(Strict):
     leakage: Literal["error", "warning"]
-    max_hash_distance: Annotated[int, Field(ge=0, le=16)]
 
 
 class LinearProbe(Strict):

@@ -16,7 +16,7 @@ def main() -> None:
     dataset = Dataset.read()
     features = store.Features.read(store.FILE, dataset)
     labels = label_issues.find_label_issues(features, p.seed)
-    table = issues.find_issues(dataset, features, p.issues.max_hash_distance)
+    table = issues.find_issues(dataset, features)
     files.write_csv(METRICS / "issues.csv", table)
     files.write_csv(METRICS / "label_issues.csv", labels)
     files.write_json(METRICS / "issues.json", issues.summarize(table, len(label_issues.select_issues(labels))))
