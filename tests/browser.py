@@ -5,6 +5,9 @@ import http.server
 import os
 import shutil
 import socket
+import subprocess
+import tarfile
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from PIL import Image, PngImagePlugin
 from smallset.datasets import synthetic
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+AXE = "axe-core@4.14.1"
 FLAGS = [
     *["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -45,11 +49,36 @@ def open_page(width: int = 1280) -> Iterator[Any]:
             chromium.close()
 
 
+@functools.cache
+def read_axe() -> str:
+    """The script of axe-core, which checks accessibility; "" and a warning-free skip where npm cannot fetch it."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"npm cannot fetch {AXE}")
+        with tarfile.open(Path(folder) / f"{AXE.replace('@', '-')}.tgz") as archive:
+            content = archive.extractfile("package/axe.min.js")
+            assert content
+            return content.read().decode()
+
+
 def assert_fits(page: Any) -> None:
     """No part of the page is wider than a phone or a laptop."""
     for width in (360, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def record(page: Any, name: str, times: int) -> None:
+    """On the page for the whole workflow, hold the button of a class `times` times."""
+    for number in range(1, times + 1):
+        page.locator(f"#record-{name}").hover()
+        page.mouse.down()
+        page.wait_for_timeout(1200)
+        page.mouse.up()
+        recordings = f"{number} recording" + "s" * (number > 1)
+        page.locator("#classes li").filter(has_text=name).filter(has_text=recordings).wait_for()
+        page.get_by_role("status").filter(has_text="Added").wait_for()
 
 
 def read_predictions(page: Any, count: int) -> dict[str, dict[str, Any]]:

@@ -21,13 +21,14 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from smallset.datasets import synthetic
 from smallset.models.classifier import Classifier
-from smallset.web import demo, review
+from smallset.web import demo, review, ui
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 1100  # px
 PHOTOS_PER_CLASS = 150
 LINE = "This is a page of text. It is neither a cat nor a dog."  # which a model should not know
 COLORS = 192  # which halves the size of a file
+WAIT = 3_600_000  # ms, at most, for a run
 END = "Math.round(document.querySelector('#errors').getBoundingClientRect().top)"  # below the mistakes
 
 
@@ -36,13 +37,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         project = make_project(Path(name))
         with browser.open_page(WIDTH) as page:
+            take_ui(page, project, Path(name))
             take_report(page, project)
             take_review(page, project)
             take_demo(page, project, Path(name))
 
 
 def make_project(folder: Path) -> Path:
-    """A project of generated pictures in which all stages have run."""
+    """A project of generated pictures in which no stage has run."""
     photos = folder / "photos"
     synthetic.draw(photos, PHOTOS_PER_CLASS, 200, seed=0)
     for number in (3, 11, 23, 42, 77, 101):
@@ -53,8 +55,29 @@ def make_project(folder: Path) -> Path:
     with Image.open(photos / "cat/cat.9.jpg") as picture:
         picture.point(lambda value: value // 12).save(photos / "cat/dark.9.jpg")
     projects.run(folder, "smallset", "init", "cats-and-dogs", "--photos", "photos")
-    projects.run(folder / "cats-and-dogs", "dvc", "repro")
     return folder / "cats-and-dogs"
+
+
+def take_ui(page: Any, project: Path, folder: Path) -> None:
+    """The page for the whole workflow: with the photos of a new project, and while a project trains."""
+    (folder / "empty").mkdir()
+    with contextlib.chdir(folder / "empty"):
+        ui.open_folder(folder / "empty/pets")
+        with browser.run(ui.make_routes()) as address:
+            page.goto(address)
+            page.set_input_files("#select-folder", folder / "photos")
+            page.fill("#class-name", "neither")
+            page.press("#class-name", "Enter")
+            page.click("#camera")
+            browser.record(page, "neither", 3)
+            save(page, "ui", 1100)
+    with contextlib.chdir(project), browser.run(ui.make_routes()) as address:
+        page.goto(address)
+        page.get_by_role("link", name="Train").click()
+        page.get_by_role("button", name="Train", exact=True).click()
+        page.locator("#chart-caption", has_text="epoch 4").wait_for(timeout=WAIT)
+        save(page, "ui-train", 1000)
+        page.locator("#job-title", has_text="dvc repro: done").wait_for(timeout=WAIT)
 
 
 def take_report(page: Any, project: Path) -> None:

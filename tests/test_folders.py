@@ -33,6 +33,23 @@ def test_plain_class_folders_need_no_explanation(tmp_path: Path) -> None:
     assert notes == []
 
 
+def test_a_recording_is_a_group(tmp_path: Path) -> None:
+    put(tmp_path, "cat/recording 1/1.jpg", "cat/recording 1/2.jpg", "cat/Recording_12/1.jpg", "cat/3.jpg")
+    put(tmp_path, "dog/recording 1/1.jpg", "dog/recordings/1.jpg", "dog/pug/1.jpg")
+    dataset, notes = folders.read_folder(tmp_path)
+    groups = dataset.table.set_index("file")["group"].to_dict()
+    assert {file: group for file, group in groups.items() if group} == {
+        **{f"cat/recording 1/{number}.jpg": "cat/recording 1" for number in (1, 2)},
+        "cat/Recording_12/1.jpg": "cat/Recording_12",
+        "dog/recording 1/1.jpg": "dog/recording 1",
+    }
+    assert notes[0].startswith("Groups: by the folders Recording_12, recording 1 in class folders.")
+    assert notes[1].startswith("Folders inside of class folders: dog.")
+    put(tmp_path / "more", "train/cat/recording 1/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "test/dog/2.jpg")
+    table = folders.read_folder(tmp_path / "more")[0].table
+    assert table["group"].tolist().count("train/cat/recording 1") == 1
+
+
 @pytest.mark.parametrize(
     "names",
     [

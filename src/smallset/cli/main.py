@@ -17,6 +17,7 @@ from smallset.pipeline import process, text
 from smallset.pipeline.errors import SmallsetError
 
 COMMANDS = {
+    "ui": "Do everything on one local web page, from photos to a trained model.",
     "init": "Create a project from a folder of photos.",
     "upgrade": "Move a project to the installed version of smallset.",
     "run": "Run one stage of a project; dvc.yaml calls this.",

@@ -32,6 +32,7 @@ CAMERA = {
     *("dsc", "dscf", "dscn", "frame", "gopr", "image", "img", "imge", "mvimg", "p", "photo", "pic", "picture", "pxl"),
     *("sam", "scan", "screenshot", "signal", "whatsappimageat"),
 }
+RECORDING = re.compile(r"recording[\s_-]*\d+", re.IGNORECASE)  # a folder in a class folder, which is a group
 NAMED = 9  # in a sentence
 
 Labelled = tuple[pd.DataFrame, list[str]]  # file, label, perhaps split and group; and notes
@@ -172,9 +173,14 @@ def _from_class_folders(paths: Sequence[str], depth: int) -> Labelled:
     """<class>/<photo>, or photos in folders inside of the class folder."""
     rows, notes = _label(paths, depth), []
     inner = {label: {*_sort_by_folder(inside, depth + 1)} for label, inside in _sort_by_folder(paths, depth).items()}
+    if recordings := sorted({name for names in inner.values() for name in names if RECORDING.fullmatch(name)}):
+        inside = rows["file"].map(lambda path: _folder(path, depth + 1)).isin(recordings)
+        rows["group"] = rows["file"].str.split("/").str[: depth + 2].str.join("/").where(inside, "")
+        notes.append(f"Groups: by the folders {scan.some(recordings)} in class folders. Rename them to change this.")
     if loose := [path for path in paths if not _folder(path, depth)]:
         notes.append(f"Left out, because they are in no class folder: {len(loose):,} photos ({scan.some(loose)}).")
-    if deeper := [label for label in sorted(inner) if label and len(inner[label]) > 1 and "" not in inner[label]]:
+    others = {label: names - {*recordings} for label, names in inner.items()}
+    if deeper := [label for label in sorted(others) if label and len(others[label]) > 1 and "" not in others[label]]:
         fix = "If the inner folders are the classes, name the folder that contains them as the folder of photos."
         note = f"Folders inside of class folders: {scan.some(deeper)}. All photos in them count as that class."
         notes.append(f"{note} {fix}")

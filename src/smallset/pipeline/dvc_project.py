@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,15 +78,10 @@ class Project:
         is_cut = committed.startswith(graph) and not graph.endswith("\n")
         try:
             if not is_cut or graph == committed:
-                return self._read_stages()
+                return stage.declarations()
         except (YAMLError, AttributeError, KeyError, TypeError, ValueError):
             pass
         raise SmallsetError(f"{GRAPH}: not a complete graph. Correct the file, or restore it: git checkout {GRAPH}")
-
-    def _read_stages(self) -> dict[str, dict[str, Any]]:
-        matrices = {name: product(*entry.get("matrix", {}).values()) for name, entry in stage.graph().items()}
-        names = ["@".join([name, *["-".join(item)][: len(item)]]) for name, items in matrices.items() for item in items]
-        return {name: stage.declaration(name) for name in names}
 
     @cached_property
     def outputs(self) -> list[Output]:

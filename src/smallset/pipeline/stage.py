@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib import import_module, metadata
+from itertools import product
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -91,10 +92,10 @@ def stage_name() -> str:
     return os.environ.get("DVC_STAGE", "").rpartition(":")[2]  # sample/dvc.yaml:subset in `dvc repro --all-pipelines`
 
 
-def declaration(name: str) -> dict[str, Any]:
+def declaration(name: str, stages: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
     """What dvc.yaml says about a stage; of a matrix stage, as evaluate@convnet, with the item in place of ${item.…}."""
     name, _, item = name.partition("@")
-    return json.loads(re.sub(r"\$\{item[^}]*\}", item, json.dumps(graph().get(name, {}))))
+    return json.loads(re.sub(r"\$\{item[^}]*\}", item, json.dumps((stages or graph()).get(name, {}))))
 
 
 def load_params() -> params.Params:
@@ -123,6 +124,14 @@ def checkpoint(output: Path) -> Checkpoint:
     p, deps = load_params(), declaration(stage_name()).get("deps", [])
     inputs = (stage_name(), sys.argv[1:], p, provenance.facts(), digest(map(Path, deps)))
     return Checkpoint(files.draft_path(output.with_suffix(".npz")), hashlib.sha256(repr(inputs).encode()).hexdigest())
+
+
+def declarations() -> dict[str, dict[str, Any]]:
+    """What dvc.yaml says about each stage; of a matrix, about each item."""
+    stages = graph()
+    matrices = {name: product(*entry.get("matrix", {}).values()) for name, entry in stages.items()}
+    names = ["@".join([name, *["-".join(item)][: len(item)]]) for name, items in matrices.items() for item in items]
+    return {name: declaration(name, stages) for name in names}
 
 
 def list_outputs(declaration: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -27,9 +27,9 @@ SIZE = 480  # px, at most, of the pictures in an answer
 PRIVACY = "The photo stays on this machine."
 
 
-def make_routes(name: str, classifier: Classifier) -> list[Route]:
-    """The page, and POST /answer with the bytes of a photo."""
-    values = {"policy": "", "static": "/static/", "script": "demo.js", "privacy": PRIVACY, "loading": ""}
+def make_routes(name: str, classifier: Classifier, tab: str = "") -> list[Route]:
+    """The page, as a `tab` of `smallset ui`, and POST /answer with the bytes of a photo."""
+    values = {"policy": "", "static": "/static/", "script": "demo.js", "privacy": PRIVACY, "loading": "", "tab": tab}
     page, lock = static_page.render_page(name, classifier, **values), threading.Lock()
 
     def predict(path: Path) -> dict[str, Any]:
@@ -43,11 +43,7 @@ def make_routes(name: str, classifier: Classifier) -> list[Route]:
             path = Path(folder) / f"photo{raw[0] if raw else ''}"
             try:
                 with path.open("wb") as file:
-                    async for part in request.stream():
-                        if file.tell() + len(part) > MAX_BYTES:
-                            limit = f"This file is too large: expected at most {MAX_BYTES // 10**6} MB."
-                            return PlainTextResponse(limit, 422)
-                        file.write(part)
+                    await server.save_body(request, file, MAX_BYTES)
                 return JSONResponse(await run_in_threadpool(predict, path))
             except SmallsetError as error:
                 return PlainTextResponse(text.lines(str(error).removeprefix(f"{path}: ")), 422)

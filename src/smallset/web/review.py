@@ -45,18 +45,18 @@ class Review:
     def __init__(self) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(FOLDER / "corrections.lock")
-        self.album = _read_album(_stat(*TABLES))
+        self.album = _read_album(stat(*TABLES))
         remove_thumbnails()
         for row in self.corrections().values():  # reports a broken file before there is a page
             corrections.line(row)  # fills the cache, so that the first decision does not have to wait
 
     def corrections(self) -> corrections.Corrections:
         """All decisions by sha256, including those of other programs."""
-        return _read_corrections(_stat(corrections.FILE))
+        return _read_corrections(stat(corrections.FILE))
 
     def overview(self) -> dict[str, Any]:
         """What the page shows first: the queues with their sizes, the classes with their keys, and the position."""
-        self.album = _read_album(_stat(*TABLES))  # again if a stage has run
+        self.album = _read_album(stat(*TABLES))  # again if a stage has run
         shown = [*((queue.key, queue.title) for queue in self.album.queues), (queues.DECIDED, "Decided")]
         decided, classes = self.corrections(), self.album.classes
         return {
@@ -102,7 +102,7 @@ class Review:
 
     def show_photo(self, request: Request) -> Response:
         """A photo as a JPEG, because browsers do not read every format of files. Thumbnails are cached."""
-        sha256, large = request.path_params["sha256"], request.url.path.startswith("/photo/")
+        sha256, large = request.path_params["sha256"], "/photo/" in request.url.path
         if sha256 not in self.album.photos:
             return PlainTextResponse("no such photo\n", 404)
         path, cached = Path(self.album.photos[sha256].file), THUMBNAILS / sha256[:2] / f"{sha256}.jpg"
@@ -117,7 +117,7 @@ class Review:
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
-def _stat(*paths: Path) -> tuple[Any, ...]:
+def stat(*paths: Path) -> tuple[Any, ...]:
     """Numbers that change when a file is written."""
     stats = [path.stat() if path.is_file() else None for path in paths]
     return tuple(stat and (stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
@@ -187,9 +187,9 @@ def read_position() -> dict[str, str]:
         return {"queue": "", "sha256": ""}
 
 
-def make_routes(review: Review, name: str) -> list[Route]:
-    """The page, and what its script requests. Photos are named by their sha256, so that no path comes from outside."""
-    page = rendering.render("smallset.web", "review.html", name=name)
+def make_routes(review: Review, name: str, tab: str = "") -> list[Route]:
+    """The page, as a `tab` of `smallset ui`, and its requests. They name photos by their sha256, never by a path."""
+    page = rendering.render("smallset.web", "review.html", name=name, tab=tab)
 
     async def decide(request: Request) -> Response:
         body = await _read_body(request)

@@ -5,13 +5,14 @@ own (Gradio, NiceGUI, Streamlit) have no grid for 20,000 photos, and their scrip
 """
 
 import contextlib
+import errno
 import secrets
 import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qs
 
 import uvicorn
@@ -28,10 +29,10 @@ from smallset.pipeline.errors import SmallsetError
 
 HOST = "127.0.0.1"
 STATIC = Path(__file__).parent / "static"
-# Scripts, styles and pictures of this server, and pictures that the page's own script made; nothing else.
+# Scripts, styles, pictures and frames of this server, and pictures that the page's own script made; nothing else.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -47,6 +48,7 @@ ENTRY = (
     '<link rel="icon" href="/static/icon.svg"><title>smallset</title><a href="/">Continue</a></html>'
 )
 NO_TOKEN = "Only the person who started this page can use it: open the address that the terminal shows.\n"  # noqa: S105
+FULL = "The disk is full, so this was not saved; all that was saved before is kept. Free some space, and try again."
 OTHER_ORIGIN = "This page can only be used at its own address on this machine.\n"
 
 
@@ -61,19 +63,21 @@ class Guard:
         self.app, self.token = app, token
         self.hosts = {f"{HOST}:{port}", f"localhost:{port}"}
         self.cookie = f"smallset-{port}"  # browsers do not separate cookies by port
+        self.server: uvicorn.Server | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or refuse a request; every answer has HEADERS."""
+        """Answer or refuse a request; every answer has HEADERS, or its own values of them."""
         if scope["type"] != "http":
             return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                headers.setdefault("Cache-Control", "no-store")
+                for name, value in (HEADERS | {"Cache-Control": "no-store"}).items():
+                    headers.setdefault(name, value)
             await send(message)
 
+        scope["state"] = {"server": self.server}  # with which an answer without end sees that it has to end
         await (self._intercept(scope) or self.app)(scope, receive, send_with_headers)
 
     def _intercept(self, scope: Scope) -> Response | None:
@@ -96,14 +100,24 @@ class Guard:
         return secrets.compare_digest(text.encode(), self.token.encode())  # in constant time
 
 
-def make_app(routes: Sequence[BaseRoute], port: int, token: str) -> ASGIApp:
+def make_app(routes: Sequence[BaseRoute], port: int, token: str) -> Guard:
     """The routes, and the files of /static, behind a Guard. A SmallsetError or OSError is answered with its message."""
 
     def answer(_: Request, error: Exception) -> Response:
-        return PlainTextResponse(text.lines(error), 409)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return PlainTextResponse(FULL if full else text.lines(error), 409)
 
     static = Mount("/static", StaticFiles(directory=STATIC))
     return Guard(Starlette(False, [*routes, static], None, {SmallsetError: answer, OSError: answer}), port, token)
+
+
+async def save_body(request: Request, file: IO[bytes], max_bytes: int) -> None:
+    """Write what a browser sends to a file; SmallsetError when it is more than `max_bytes`."""
+    async for part in request.stream():
+        if file.tell() + len(part) > max_bytes:
+            raise SmallsetError(f"This file is too large: expected at most {max_bytes // 10**6} MB.")
+        file.write(part)
+    file.flush()
 
 
 def serve(routes: Sequence[BaseRoute], title: str, browser: bool) -> None:
@@ -121,7 +135,8 @@ def serve(routes: Sequence[BaseRoute], title: str, browser: bool) -> None:
     print("\nStopped.")
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
+def make_server(app: Guard) -> uvicorn.Server:
     """A server for an app, without logs."""
     settings: dict[str, Any] = {"log_level": "error", "access_log": False, "lifespan": "off", "ws": "none"}
-    return uvicorn.Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=1, **settings))
+    app.server = uvicorn.Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
+    return app.server

@@ -42,7 +42,7 @@ def write(folder: Path, name: str, classifier: Classifier) -> None:
     thresholds = classifier.reference and classifier.reference.thresholds(len(classifier.classes)).tolist()
     model = {"classes": classifier.classes, "image_size": classifier.image_size, "thresholds": thresholds}
     files.write_json(folder / "model.json", model | {"expected": _write_check(folder / "check.png", classifier)})
-    values = {"policy": POLICY, "static": "", "script": "app.js", "privacy": PRIVACY, "loading": LOADING}
+    values = {"policy": POLICY, "static": "", "script": "app.js", "privacy": PRIVACY, "loading": LOADING, "tab": ""}
     files.write_text(folder / "index.html", render_page(name, classifier, **values))
 
 

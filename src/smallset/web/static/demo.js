@@ -5,7 +5,7 @@ import { start } from "./page.js";
 start(async (photo) => {
   let response;
   try {
-    response = await fetch(`/answer?name=${encodeURIComponent(photo.name)}`, { method: "POST", body: photo });
+    response = await fetch(`answer?name=${encodeURIComponent(photo.name)}`, { method: "POST", body: photo });
   } catch {
     throw new Error("No answer: the program in the terminal has ended, or the file is too large or has been moved.");
   }

@@ -17,23 +17,27 @@ export function start(predict) {
   const files = find("files");
   files.addEventListener("change", () => { add(files.files); files.value = ""; });
   files.disabled = false;
+  acceptDrops((event) => add(event.dataTransfer.files));
+  document.addEventListener("paste", (event) => add(event.clipboardData.files));
+  prepareCamera((photo) => add([photo]));
+  showStatus("");
+}
+
+export function acceptDrops(handle) {
   for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
     document.addEventListener(type, (event) => {
       event.preventDefault(); // otherwise the browser would open the photo in place of the page
       document.body.classList.toggle("over", type === "dragenter" || type === "dragover");
     });
   }
-  document.addEventListener("drop", (event) => add(event.dataTransfer.files));
-  document.addEventListener("paste", (event) => add(event.clipboardData.files));
-  prepareCamera((photo) => add([photo]));
-  showStatus("");
+  document.addEventListener("drop", handle);
 }
 
 export function showStatus(text) {
   find("status").textContent = text;
 }
 
-function createElement(tag, attributes = {}, ...children) {
+export function createElement(tag, attributes = {}, ...children) {
   const element = Object.assign(document.createElement(tag), attributes);
   element.append(...children);
   return element;

@@ -2,6 +2,9 @@
 //
 // Photos are identified by their sha256. All names are inserted as text, never as markup.
 
+import { createElement } from "./page.js";
+import { request } from "./request.js";
+
 const BLOCK = 60; // photos in one request
 const REMEMBERED = 5000; // photos whose details are kept
 const UNDO_STEPS = 200;
@@ -24,30 +27,12 @@ let cells = new Map(); // index -> cell, of the items that are drawn
 let waiting = []; // pictures of cells that are not loaded yet, in order
 let loading = new Set();
 
-function createElement(tag, attributes = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), attributes);
-  element.append(...children);
-  return element;
-}
-
 const showStatus = (text) => { find("status").textContent = text; };
 const showErrors = (promise) => promise.catch((error) => showStatus(error.message));
 
-async function request(address, body) {
-  const options = body && { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-  let response;
-  try {
-    response = await fetch(address, options);
-  } catch {
-    throw new Error("No answer: the program in the terminal has ended. Start it again; all earlier decisions are saved.");
-  }
-  if (!response.ok) throw new Error(await response.text());
-  return response.status === 204 ? null : response.json();
-}
-
 // Open the last position.
 async function begin() {
-  const { queues, classes, keys, position } = await request("/album");
+  const { queues, classes, keys, position } = await request("album");
   digits = keys;
   find("classes").replaceChildren(...classes.map(([, value]) => createElement("option", { value })));
   find("digits").textContent = Object.entries(digits).map(([name, digit]) => `${digit}: ${name}`).join("   ");
@@ -58,7 +43,7 @@ async function begin() {
 
 // Fill the list of queues, and say how many photos are left. All numbers are the server's.
 async function showCounts() {
-  const album = await request("/album");
+  const album = await request("album");
   const createOption = ([value, title, count]) => createElement("option", { value, textContent: count < 0 ? title : `${title} (${count})` });
   const groups = [["To check", album.queues], ["Classes", album.classes]];
   find("queues").replaceChildren(...groups.map(([label, options]) => createElement("optgroup", { label }, ...options.map(createOption))));
@@ -71,7 +56,7 @@ async function showCounts() {
 
 async function openQueue(name, sha256 = "") {
   key = name;
-  items = await request(`/queue?key=${encodeURIComponent(key)}`);
+  items = await request(`queue?key=${encodeURIComponent(key)}`);
   selected.clear();
   details.clear();
   decided.clear();
@@ -86,7 +71,7 @@ async function loadDetails(first, last) {
   const missing = [...new Set(wanted)].filter((sha256) => !details.has(sha256));
   if (details.size > REMEMBERED) details.clear();
   for (let start = 0; start < missing.length; start += BLOCK) {
-    const block = await request(`/photos?of=${missing.slice(start, start + BLOCK).join(",")}`);
+    const block = await request(`photos?of=${missing.slice(start, start + BLOCK).join(",")}`);
     Object.entries(block).forEach(([sha256, photo]) => details.set(sha256, photo));
   }
 }
@@ -130,7 +115,7 @@ function loadPictures() {
     const picture = waiting.shift();
     loading.add(picture);
     picture.onload = picture.onerror = () => { loading.delete(picture); loadPictures(); };
-    picture.src = `/thumbnail/${picture.parentNode.dataset.sha256}`;
+    picture.src = `thumbnail/${picture.parentNode.dataset.sha256}`;
   }
 }
 
@@ -188,7 +173,7 @@ async function goTo(index) {
   if (items.length) await loadDetails(current, current + 1);
   showDetails();
   await drawWithDetails();
-  if (items.length) request("/position", { queue: key, sha256: items[current][0] }).catch(() => {});
+  if (items.length) request("position", { queue: key, sha256: items[current][0] }).catch(() => {});
 }
 
 async function drawWithDetails() {
@@ -204,10 +189,10 @@ function showDetails() {
   const photo = details.get(sha256);
   if (!photo) return;
   const several = selected.size > 1;
-  find("photo").src = `/photo/${sha256}`;
+  find("photo").src = `photo/${sha256}`;
   find("photo").alt = photo.file;
   find("other-photo").hidden = !other;
-  if (other) Object.assign(find("other-photo"), { src: `/photo/${other}`, alt: details.get(other)?.file ?? "" });
+  if (other) Object.assign(find("other-photo"), { src: `photo/${other}`, alt: details.get(other)?.file ?? "" });
   find("label").textContent = several ? `${selected.size} photos` : photo.label;
   find("decision").textContent = several ? "" : describeDecision(photo);
   find("reason").textContent = several ? "" : reason;
@@ -253,7 +238,7 @@ function undo() {
 async function send(queue, decisions, then) {
   let previous;
   try {
-    previous = await request("/decide", { queue, decisions });
+    previous = await request("decide", { queue, decisions });
   } catch (error) {
     showStatus(`This decision is not saved. ${error.message}`);
     return;
