@@ -20,7 +20,7 @@ import projects
 import pytest
 from PIL import Image
 
-from smallset.cli import export, init
+from smallset.cli import export_formats, init
 from smallset.datasets import corrections, folders, splits
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.pipeline import params, stage
@@ -262,7 +262,7 @@ def test_the_report_is_shown_without_scripts_and_only_exports_are_downloaded() -
     for name in (".part.model.onnx", "..%2f..%2fparams.yaml", "nothing"):
         assert client.get(f"/exports/{name}").status_code == 404
     assert client.post("/export", json={"format": "exe"}).status_code == 409
-    assert {name: export.FORMATS[name].suffix for name in ui.SUFFIXES} == ui.SUFFIXES
+    assert {name: export_formats.FORMATS[name].suffix for name in ui.SUFFIXES} == ui.SUFFIXES
     for path in ("/review/", "/try/"):
         assert "Run: dvc repro" in client.get(path).text or "expected" in client.get(path).text
     client.cookies.clear()

@@ -91,10 +91,9 @@ def group_versions(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     names = names.where(rows["split"].groupby(names).transform("nunique") < 2, "")
     if not (versions := names != "").any():
         return rows, []
-    note = f"Groups: {versions.sum():,} files are Roboflow's versions of {names[versions].nunique():,} photos"
-    return rows.assign(group=rows["group"].where(~versions, names)), [
-        f"{note}. The versions of a photo are in one split."
-    ]
+    note = f"Groups: {versions.sum():,} files are Roboflow's versions of {names[versions].nunique():,} photos."
+    rows = rows.assign(group=rows["group"].where(~versions, names))
+    return rows, [f"{note} The versions of a photo are in one split."]
 
 
 def find_bursts(paths: Mapping[str, Path]) -> dict[str, str]:

@@ -163,7 +163,7 @@ def _to_text(value: object) -> str:
 
 
 def _find_columns(table: Path, cells: pd.DataFrame, named: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of each role: those that are named, else by their usual names, else by their cells; and notes."""
+    """The columns of each role, as named or else by their usual names or else by their cells; and notes."""
     if missing := [f"{role}: {name}" for role, name in named.items() if name not in cells]:
         raise SmallsetError(f"{table}: expected a column for {', '.join(missing)}; found {', '.join(cells.columns)}.")
     by_name = {re.sub(r"[\s-]+", "_", name.lower()): name for name in cells.columns if name not in named.values()}
