@@ -23,7 +23,7 @@ def decode_and_resize(contents: tf.Tensor, size: int) -> tf.Tensor:
     """Encoded photos, (n,), as pixels (n, size, size, 3): decoded, upright, on white, and resized.
 
     tf.errors.InvalidArgumentError for files that are neither JPEG nor PNG, and for photos in CMYK, with a color profile
-    other than sRGB, with another PNG gamma or unusual bits per color, or with more than 25 megapixels.
+    other than sRGB, with another PNG gamma, with 16 bits per color, or with more than 25 megapixels.
     """
 
     def prepare(content: tf.Tensor) -> tf.Tensor:
@@ -85,6 +85,7 @@ def _decode_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The pixels of a PNG on white, as Pillow's alpha_composite computes them, and its orientation."""
     data = tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32)
     at, orientation, profile, xmp, gamma, is_srgb, as_text = len(SIGNATURE), 0, b"", b"", GAMMA, False, False
+    has_alpha = _read(data, 25, 1) >= 4  # the type of the colors
     while at + 12 <= tf.size(data):
         length, name = tf.maximum(_read(data, at, 4), 0), tf.strings.substr(content, at + 4, 4)
         chunk = tf.strings.substr(content, at + 8, length)
@@ -99,17 +100,19 @@ def _decode_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             profile = tf.io.decode_compressed(tf.strings.substr(chunk, named + 2, -1), "ZLIB")
         elif name == b"gAMA":
             gamma = _read(data, at + 8, 4)
+        elif name == b"tRNS":
+            has_alpha = True
         elif name == b"sRGB":
             is_srgb = True
         at += length + 12
     _refuse(as_text, "a PNG with Exif as text")
-    depth, kind = _read(data, 24, 1), _read(data, 25, 1)
-    _refuse(depth == 16 or (depth < 8 and kind == 0), "a PNG with 16 bits per color, or gray with fewer than 8")
+    _refuse(_read(data, 24, 1) == 16, "a PNG with 16 bits per color")
     _refuse(_is_foreign(profile), "in a color space other than sRGB")
     has_gamma = not is_srgb and profile == b"" and tf.abs(gamma - GAMMA) > SAME_GAMMA
     _refuse(has_gamma, "a PNG with a gamma other than sRGB's")
     _refuse(_count_pixels(_read(data, 16, 4), _read(data, 20, 4)) > LARGE, "too large")
     colors, alpha = tf.split(tf.cast(tf.image.decode_png(content, 4), tf.int32), [3, 1], axis=-1)
+    alpha = tf.where(has_alpha, alpha, 255)  # TensorFlow fills up fewer than 8 bits with a smaller number
     sums = (colors * alpha + 255 * (255 - alpha) + 128) * 128
     return tf.cast((sums // 256 + sums) // 256 // 128, tf.uint8), _add_xmp(orientation, xmp)
 
