@@ -11,6 +11,7 @@ from keras import layers
 from smallset.datasets import folders, measure, synthetic
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.evaluation import comparison, issues, learning_curve, metrics
+from smallset.evaluation.label_issues import WrongLabels
 from smallset.models.calibration import Scaling
 from smallset.models.classifier import Classifier
 from smallset.models.predictions import Predictions
@@ -139,7 +140,7 @@ def fabricate_issues(folder: Path, dataset: Dataset) -> None:
     table = pd.DataFrame(rows, columns=["file", "kind", "score", "suggestion", "other_file", "detail"])
     table = table.join(photos, on="file").join(photos.add_prefix("other_"), on="other_file").fillna("")
     files.write_csv(folder / "metrics/issues.csv", table[issues.COLUMNS])
-    labels = pd.DataFrame({"file": ["photos/cat/cat.0.jpg", "photos/dog/dog.1.jpg"], "given_label": ["cat", "dog"]})
-    labels = labels.assign(predicted_label="dog", label_quality=[0.0269, 0.7]).join(photos["split"], on="file")
+    labels = pd.DataFrame({"file": ["photos/cat/cat.0.jpg"], "given_label": ["cat"]})
+    labels = labels.assign(predicted_label="dog", label_quality=0.0269).join(photos["split"], on="file")
     files.write_csv(folder / "metrics/label_issues.csv", labels)
-    files.write_json(folder / "metrics/issues.json", issues.summarize(table, 1))
+    files.write_json(folder / "metrics/issues.json", issues.summarize(table, 1, WrongLabels(80, 1, 0, 3)))

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import arrays
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 import typer
 
-from benchmarks import arithmetic, bases, growth, pictures, rounds, start, tables
+from benchmarks import arithmetic, bases, growth, label_issues, pictures, rounds, start, tables
 from smallset.backbones import registry
 from smallset.datasets.dataset import Dataset
 from smallset.pipeline import files, params
@@ -180,3 +182,16 @@ def test_a_step_of_the_first_run_has_the_time_and_the_memory_of_both_versions() 
         "| init | 75.00 (70.00-80.00) | 5.00 (4.00-6.00) | 4.50 (4.00-5.00) | 0.50 (0.50-0.50) |",
         "| first evaluated model |  | 45.00 (45.00-45.00) |  |  |",
     ]
+
+
+def test_swapped_labels_are_counted_in_all_and_in_thinned_photos() -> None:
+    photos = arrays.dataset(np.repeat([0, 1, 2], 100))
+    features = arrays.separable(photos, 9, 0)
+    rows = [label_issues.measure(features, thinned, seed=0) for thinned in (False, True)]
+    assert [row["checked_labels"] for row in rows] == [300, 120]
+    assert rows[0]["smallset_found"] == rows[0]["swapped"] > 0
+    report = label_issues.report(pd.DataFrame(rows).assign(set="gaussian", photos=["all", "10:1"])).splitlines()
+    assert report[-2].startswith(f"| gaussian | all | 300 | {rows[0]['swapped']} | ")
+    labels = np.array([0, 0, 1, 1, 1])
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.4, 0.6], [0.7, 0.3]])
+    assert label_issues.confident_learning(probabilities, labels).tolist() == [False, True, False, False, True]

@@ -98,9 +98,9 @@ def test_label_issues_are_counted_and_a_difference_that_is_more_than_chance_is_n
         files.write_csv(METRICS / "label_issues.csv", rows)
 
     write(FIRST, probe={f"photos/cat/{number}.jpg" for number in range(8)})
-    write_issues("dog", "dog", "dog", "cat")
+    write_issues("dog", "dog", "dog")
     commit()
-    write_issues("dog", "cat")
+    write_issues("dog")
     for misses, p, verdict in ((set(), 2 / 2**8, "better"), (set(FIRST), 2 / 2**12, "worse")):
         write(FIRST, probe=misses)
         diff.record(METRICS)

@@ -191,7 +191,8 @@ def test_the_summary_names_the_model_the_issues_and_the_page(copy: Path) -> None
     assert page == f"The report: {copy / 'plots/report.html'}"
     files.write_csv(copy / "metrics/issues.csv", results.Results(copy).table("issues")[:0])
     files.write_csv(copy / "metrics/label_issues.csv", results.Results(copy).table("label_issues")[:0])
-    assert report.write(PARAMS, copy).splitlines()[5] == "Issues in the photos: none."
+    wrong = "About 1 of the 80 training and validation labels are wrong (95 % interval: 0 to 3)."
+    assert report.write(PARAMS, copy).splitlines()[5] == f"Issues in the photos: none. {wrong}"
 
 
 def test_the_stage_compares_with_the_models_of_another_pipeline(
@@ -286,6 +287,15 @@ def test_a_class_can_have_any_name(copy: Path, name: str) -> None:
     rows = [[flatten(cell) for cell in row.find_all(["th", "td"])] for row in page.select("#data tbody tr")]
     assert [text.visible(name), "12", "12", "12"] in rows
     assert text.visible(name) in [flatten(cell) for cell in page.select("#errors .matrix thead th")]
+
+
+def test_lists_of_many_classes_are_cut_and_name_the_file_with_all(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "LISTED", 1)
+    report.write(PARAMS, copy)
+    card = (copy / report.CARD).read_text()
+    assert "| and 1 more, see metrics/photos.csv |" in card
+    assert "Classifies photos of cat and 1 more:" in card
+    assert "| dog |" not in card
 
 
 def test_with_many_classes_the_most_frequent_confusions_are_listed() -> None:

@@ -17,7 +17,7 @@ from smallset.datasets import corrections, prepare
 from smallset.pipeline import files, params
 from smallset.pipeline.errors import SmallsetError
 from smallset.reports.results import Results
-from smallset.web import review
+from smallset.web import queues, review
 
 NAME = "<img src=x onerror=alert(1)>"
 CAT, DOG = "photos/cat/cat.0.jpg", "photos/dog/dog.1.jpg"
@@ -80,7 +80,7 @@ def test_the_queues_come_from_the_tables_the_most_useful_first(client: Any) -> N
     details = client.get("/photos", params={"of": f"{digest(CAT)},unknown"}).json()[digest(CAT)]
     words, *models = details.pop("predictions")
     assert details == {"file": CAT, "label": "cat", "split": "train", "decision": None}
-    assert words == "P(cat) 0.027 by a model that was not trained on this photo"
+    assert words == "label quality 0.027: the probability that cat is right"
     assert [re.sub("(cat|dog) 0.*", "", text) for text in models] == [f"{model}: " for model in fabricate.PROJECT]
 
 
@@ -202,7 +202,7 @@ def test_the_position_is_kept_and_new_results_are_read(client: Any) -> None:
     assert client.post("/position", json=position).status_code == 204
     assert review.Review().overview()["position"] == position
     labels = pd.read_csv("metrics/label_issues.csv")
-    files.write_csv(Path("metrics/label_issues.csv"), labels.assign(predicted_label=labels["given_label"]))
+    files.write_csv(Path("metrics/label_issues.csv"), labels[:0])
     assert "label-issues" not in [key for key, _, _ in client.get("/album").json()["queues"]]
     review.POSITION.write_text("{")
     assert client.get("/album").json()["position"] == {"queue": "", "sha256": ""}
@@ -211,6 +211,42 @@ def test_the_position_is_kept_and_new_results_are_read(client: Any) -> None:
 
 def fill_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_queue_says_when_hardly_any_decision_changes_something() -> None:
+    photos = {f"{row:064x}": queues.Photo(f"{row}.jpg", "cat", "train") for row in range(90)}
+    album = queues.Album(photos, {}, [queues.Queue("label-issues", "", [queues.Item(key, "") for key in photos])])
+
+    def decide(changes: list[int], queue: str = "label-issues") -> dict[str, corrections.Correction]:
+        decisions = [corrections.LEAVE_OUT if change else corrections.KEEP for change in changes]
+        times = [f"2026-01-01T12:{row:02}:00Z" for row in range(len(changes))]
+        rows = zip(photos, decisions, times, strict=False)
+        return {key: corrections.Correction(key, "", decision, "", when, queue) for key, decision, when in rows}
+
+    expected = "At this rate, about 3 of the 50 photos left need a change: go to the next queue."
+    advice = album.advise("label-issues", decide([1] * 10 + [0] * 28 + [1] * 2))
+    assert advice == f"2 of the last 30 decisions here changed something. {expected}"
+    for changes in ([0] * 29, [0] * 27 + [1] * 3):  # too few decisions, and enough changes
+        assert album.advise("label-issues", decide(changes)) == ""
+    assert album.advise("label-issues", decide([0] * 40, "mistakes")) == ""
+
+
+@pytest.mark.slow
+def test_of_many_classes_people_search_for_one(page: review.Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    album = page.album
+    more = {f"{row:064x}": queues.Photo(f"{row}.jpg", f"class {row}", "train") for row in range(60)}
+    monkeypatch.setattr(review, "_read_album", lambda _: album._replace(photos=album.photos | more))
+    with browser.run(review.make_routes(page, "copy")) as address, browser.open_page() as tab:
+        tab.goto(address)
+        tab.get_by_role("status").filter(has_text="left").wait_for()
+        search = tab.get_by_label("or the class")
+        search.fill("class 7")
+        search.press("Enter")
+        tab.get_by_role("status").filter(has_text="1 photos").wait_for()
+        tab.get_by_role("option", name="7.jpg, labeled class 7").wait_for()
+        search.fill("class 99")
+        search.press("Enter")
+        tab.get_by_role("status").filter(has_text="There is no class class 99.").wait_for()
 
 
 @pytest.mark.slow

@@ -28,6 +28,12 @@ def test_markdown_shows_a_name_as_it_is_and_numbers_have_a_noun() -> None:
     assert [text.counted(number, "photo") for number in (0, 1, 2000)] == ["0 photos", "1 photo", "2,000 photos"]
 
 
+def test_a_long_list_is_cut_and_says_how_many_lines_are_missing() -> None:
+    lines = [str(number) for number in range(1_020)]
+    assert text.first_lines(lines, "and {} more") == [*lines[:20], "and 1,000 more"]
+    assert text.first_lines(lines[:20], "and {} more") == lines[:20]
+
+
 @pytest.mark.parametrize("copy", ["birds", "birds/.dvc/tmp/exps/tmpk3", ".dvc/tmp/exps/standalone/birds"])
 def test_an_experiment_has_the_name_of_its_project(copy: str) -> None:
     assert text.project(Path("/home/me", copy)) == "birds"

@@ -107,10 +107,12 @@ def _explain(results: dict[str, Any], per_class: pd.DataFrame, model: str) -> No
     score = f"{results['accuracy']:.3f} (95 % interval {results['low']:.3f}–{results['high']:.3f})"
     notes = [f"Accuracy on {results['n']:,} photos: {score}. Balanced accuracy: {results['balanced_accuracy']:.3f}."]
     notes.append(comparison.describe_baseline(results | {"model": model}))
-    notes.append("Recall, the share of each class that is right:")
-    for name, _, recall, low, high, _, n in per_class.itertuples(index=False, name=None):
+    notes.append("Recall, the share of each class that is right, the lowest first:")
+    rows = []
+    for name, _, recall, low, high, _, n in per_class.sort_values("recall", kind="stable").itertuples(index=False):
         interval = f"{recall:.3f} of {text.counted(n, 'photo')} (95 % interval {low:.3f}–{high:.3f})"
-        notes.append(f"  {name}: {interval if n else 'no photos'}")
+        rows.append(f"  {name}: {interval if n else 'no photos'}")
+    notes += text.first_lines(rows, "  and {} more classes; --output writes per_class.csv with all")
     console.print_notes([*notes, "The keys:", *(f"  {key}: {metrics.MEANINGS[key]}" for key in results)])
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smallset.cli import console, options
 from smallset.cli.export_formats import FLOAT16, FLOAT32, FORMATS, Format, Job, Pixels, Run
+from smallset.datasets import scan
 from smallset.pipeline import files, install, params, process, text
 from smallset.pipeline.errors import SmallsetError
 
@@ -116,7 +117,6 @@ def _choose_photos(model: Path, classifier: "Classifier", folder: Path | None) -
 
     Test photos of a project are left out, because a comparison can select a precision.
     """
-    from smallset.datasets import scan
     from smallset.datasets.dataset import TABLE, Dataset
 
     if folder is not None:
@@ -267,7 +267,7 @@ def _describe(job: Job, precision: str, model: Path, target: Path, report: str, 
         f"{target}: {total / 1e6:.1f} MB, {precision} ({model.name}: {model.stat().st_size / 1e6:.1f} MB)",
         f"input: pixels, float32 (n, {size}, {size}, 3), RGB in 0..255",
         f"output: probability, float32 (n, {outputs}), P({classes[1] if outputs == 1 else 'class'}); classes: "
-        + ", ".join(f"{label} {name}" for label, name in enumerate(classes)),
+        + scan.some([f"{label} {name}" for label, name in enumerate(classes)], text.LISTED),
         "output: ood_score, float32 (n, 1); above 1 the photo is unknown" if "ood_score" in job.network.output else "",
         report,
         note.format(path=shlex.quote(str(target))),

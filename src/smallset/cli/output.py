@@ -28,6 +28,7 @@ class Formatter:
         """
         self.format = format or ("table" if sys.stdout.isatty() else "csv")
         self.classes, self.top, self.extras = classes, min(top, len(classes)), extras
+        self.width = max(cell_len(visible(label)) for label in ("label", *classes))  # two for a Chinese character
 
     def header(self) -> str:
         """The line above the predictions; JSON lines have none."""
@@ -66,8 +67,7 @@ class Formatter:
         return {name: None if prediction.error else to_plain(getattr(prediction, name)) for name in self.extras}
 
     def _align(self, labels: Sequence[tuple[str, str]], extras: Sequence[str], file: str) -> str:
-        width = max(cell_len(visible(label)) for label in ("label", *self.classes))  # two for a Chinese character
-        cells = [f"{set_cell_size(visible(label), width)}  {value:>11}" for label, value in labels]
+        cells = [f"{set_cell_size(visible(label), self.width)}  {value:>11}" for label, value in labels]
         extras = [f"{visible(value):<{max(10, len(name))}}" for name, value in zip(self.extras, extras, strict=True)]
         return "  ".join([*cells, *extras, visible(file)]) + "\n"
 

@@ -12,7 +12,7 @@ import typer
 
 from smallset.cli import console, options
 from smallset.cli.predict import Query, predictions_of
-from smallset.datasets import names
+from smallset.datasets import names, scan
 from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
 
@@ -66,7 +66,7 @@ def check_folders(folder: Path, output: Path, classes: Sequence[str]) -> None:
     if output.exists() and not output.is_dir():
         raise SmallsetError(f"{output}: expected a folder or a new name, found a file. Name another --output.")
     if unusable := [name for name in classes if not names.is_usable_label(name)]:
-        problem = f"The model has labels that cannot be folder names: {', '.join(map(repr, unusable))}"
+        problem = f"The model has labels that cannot be folder names: {scan.some([*map(repr, unusable)], text.LISTED)}"
         raise SmallsetError(f"{problem}. Use smallset predict, which writes no folders.")
 
 

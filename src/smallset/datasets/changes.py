@@ -8,7 +8,7 @@ import pandas as pd
 
 from smallset.datasets.dataset import SPLITS, TABLE
 from smallset.pipeline import git
-from smallset.pipeline.text import counted
+from smallset.pipeline.text import counted, first_lines
 
 
 def since_commit(photos: pd.DataFrame) -> str:
@@ -36,11 +36,14 @@ def describe_photos(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
     names, moved = (same & (both["name_old"] != both["name_new"])).sum(), both[both["split_old"] != both["split_new"]]
     tests = (moved["split_new"] == "test").sum()
     seen = f" {tests} of these are test photos now, which the earlier models have seen." if tests else ""
-    return [
+    sentences = [
         *(f"The class {label} is now called {renamed[label]}." for label in sorted(renamed)),
         *_describe_counts(rows[rows["run"] == "right_only"], "new", "added to", ", a new class", classes[0]),
         *_describe_counts(rows[rows["run"] == "left_only"], "old", "removed from", ", which is gone", classes[1]),
         *(f"{counted(count, 'photo')} moved from {a} to {b}." for (a, b), count in sorted(labels.items())),
+    ]
+    return [
+        *first_lines(sentences, "{} more changes of this kind."),
         *([f"{counted(names, 'photo')} renamed."] if names else []),
         *([f"{len(moved)} of {counted(len(both), 'photo')} moved to another split.{seen}"] if len(moved) else []),
     ]

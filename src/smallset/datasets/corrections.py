@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from smallset.datasets import names
+from smallset.datasets import names, scan
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
@@ -169,7 +169,8 @@ def describe(dataset: Dataset, corrections: Mapping[str, Correction]) -> list[st
     if absent:
         lines[0] += f"; {absent:,} are about photos that are not in the dataset"
     if new := sorted({row.label for row in rows if row.label} - {*dataset.classes}):
-        lines.append(f"New classes in {FILE}: {', '.join(new)}. If one is the old name of a class, replace it there.")
+        shown = scan.some(new, text.LISTED)
+        lines.append(f"New classes in {FILE}: {shown}. If one is the old name of a class, replace it there.")
     return lines
 
 

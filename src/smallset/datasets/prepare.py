@@ -14,8 +14,6 @@ from smallset.datasets.dataset import SPLITS, TABLE, Dataset, Fractions
 from smallset.datasets.measure import measure, measure_first
 from smallset.pipeline import git, params, text
 
-SHOWN = 20  # classes whose counts are printed
-
 # photos: {split: {class: count}}, left_out: {file: reason}, copies: {file: the file that counts}, corrections, notes
 Record = dict[str, Any]
 
@@ -83,11 +81,10 @@ def describe(record: Record, path: Path) -> str:
     """The record in a few lines, however many classes there are; `path` is the file with the whole record."""
     counts = pd.DataFrame(record["photos"])
     totals = ", ".join(f"{counts[split].sum():,} {split}" for split in SPLITS)
+    words = ", ".join(f"{{{split}:,}} {split}" for split in SPLITS)
+    rows = [f"  {label}: {words.format_map(row)}" for label, row in counts.to_dict("index").items()]
     lines = [f"{counts.to_numpy().sum():,} photos of {len(counts):,} classes: {totals}"]
-    for label, row in counts.head(SHOWN).iterrows():
-        lines.append(f"  {label}: {', '.join(f'{row[split]:,} {split}' for split in SPLITS)}")
-    if len(counts) > SHOWN:
-        lines.append(f"  and {len(counts) - SHOWN:,} more classes, see {path}")
+    lines += text.first_lines(rows, f"  and {{}} more classes, see {path}")
     if left_out := record["left_out"]:
         lines.append(f"Left out, see {path}: {scan.count_reasons(left_out)}")
     return "\n".join(map(text.visible, [*lines, *record["notes"], *splits.warn_about_few(counts)]))

@@ -10,7 +10,6 @@ import pandas as pd
 
 from smallset.datasets.changes import describe_photos, find_renamed
 from smallset.evaluation import comparison, significance
-from smallset.evaluation.label_issues import select_issues
 from smallset.pipeline import files, git
 from smallset.pipeline.errors import SmallsetError
 
@@ -106,7 +105,7 @@ def _score_models(run: Run) -> tuple[dict[str, pd.DataFrame], str]:
 
 
 def _describe_labels(before: Run, now: Run) -> Iterator[str]:
-    issues = [len(select_issues(run["label_issues"])) for run in (before, now) if "label_issues" in run]
+    issues = [len(run["label_issues"]) for run in (before, now) if "label_issues" in run]
     if len(set(issues)) == 2:
         yield f"Label issues: {issues[0]} before, {issues[1]} now."
     tests = [run["photos"][run["photos"]["split"] == "test"].drop_duplicates("sha256") for run in (before, now)]

@@ -10,6 +10,7 @@ from scipy import stats
 
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.evaluation.duplicates import TRANSFORMS, find_near_duplicates
+from smallset.evaluation.label_issues import WrongLabels
 from smallset.features.store import Features
 from smallset.models import reference
 from smallset.pipeline import text
@@ -73,11 +74,11 @@ def crosses(issues: pd.DataFrame, what: Literal["split", "label"]) -> "pd.Series
     return (issues["other_file"] != "") & (issues[what] != issues[f"other_{what}"])
 
 
-def summarize(issues: pd.DataFrame, label_issues: int) -> dict[str, int]:
-    """The numbers for metrics/issues.json: issues by kind, pairs across splits and labels, and label issues."""
+def summarize(issues: pd.DataFrame, label_issues: int, wrong: WrongLabels) -> dict[str, int]:
+    """The numbers for metrics/issues.json: issues by kind, pairs across splits and labels, label issues."""
     counts = {kind: int((issues["kind"] == kind).sum()) for kind in KINDS}
     across = {f"across_{what}s": int(crosses(issues, what).sum()) for what in ("split", "label")}
-    return counts | across | {"label_issues": label_issues}
+    return counts | across | {"label_issues": label_issues} | wrong._asdict()
 
 
 def check_leakage(issues: pd.DataFrame, leakage: Literal["error", "warning"]) -> str:

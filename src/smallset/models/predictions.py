@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smallset.datasets import scan
 from smallset.datasets.dataset import Dataset
-from smallset.pipeline import files
+from smallset.pipeline import files, text
 from smallset.pipeline.errors import SmallsetError
 
 
@@ -41,7 +42,7 @@ class Predictions:
         rows = files.find_rows(path, arrays["sha256"], dataset.sha256)
         if (classes := tuple(arrays["classes"].tolist())) != dataset.classes:
             raise SmallsetError(
-                f"{path}: expected predictions for the classes {', '.join(dataset.classes)}, found those for "
-                f"{', '.join(classes)}. Run: dvc repro"
+                f"{path}: expected predictions for the classes {scan.some(dataset.classes, text.LISTED)}, found those "
+                f"for {scan.some(classes, text.LISTED)}. Run: dvc repro"
             )
         return cls(dataset, arrays["probabilities"][rows].astype(np.float64), arrays["ood_scores"][rows])

@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, surrogates, line and paragraph ends
 BIDIRECTIONAL = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # controls that reorder a line
 MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")  # characters with a meaning; fine_tune stays as it is
+LISTED = 20  # lines or words of a list that people read
 EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC copies a project to for a queued experiment
 
 
@@ -35,6 +37,11 @@ def plain(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, as 1 photo or 2,000 photos."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def first_lines(lines: Sequence[str], more: str) -> list[str]:
+    """The first LISTED lines; `more` says what the others are, with {} in place of their number."""
+    return [*lines[:LISTED], *([more.format(f"{len(lines) - LISTED:,}")] if len(lines) > LISTED else [])]
 
 
 def project(folder: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from smallset.evaluation import issues, label_issues
+from smallset.evaluation import issues
 from smallset.pipeline.text import counted
 from smallset.reports import thumbnails
 
@@ -33,7 +33,7 @@ class Finding:
 
 def list_findings(photo_issues: pd.DataFrame, labels: pd.DataFrame, root: Path) -> Iterator[Finding]:
     """The findings in issues.csv and label_issues.csv, the gravest first; `root` is the folder of the files."""
-    labels, kinds = label_issues.select_issues(labels), photo_issues["kind"]
+    kinds = photo_issues["kind"]
     groups = [
         *((key, "pair", f" of duplicates {place}", rows, "{detail}") for key, place, rows in group_pairs(photo_issues)),
         ("label-issues", "label issue", "", labels, LABEL_ISSUE),

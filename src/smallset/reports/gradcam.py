@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from smallset.datasets import scan
 from smallset.images import decoding
 from smallset.models.classifier import Classifier
 from smallset.pipeline.errors import SmallsetError
-from smallset.pipeline.text import visible
+from smallset.pipeline.text import LISTED, visible
 from smallset.reports import figures, thumbnails
 
 COLORMAP, ALPHA = "jet", 0.4  # of the heat map over a photo
@@ -49,7 +50,7 @@ def explain(classifier: Classifier, photo: NDArray[np.uint8], name: str | None) 
     name: the class; None for the most probable one.
     """
     if name is not None and name not in classifier.classes:
-        raise SmallsetError(f"--label: expected one of {', '.join(classifier.classes)}; found {name}.")
+        raise SmallsetError(f"--label: expected one of {scan.some(classifier.classes, LISTED)}; found {name}.")
     probabilities = classifier.predict(photo).probabilities
     label = int(probabilities.argmax()) if name is None else classifier.classes.index(name)
     heatmap = compute_heatmap(classifier.network, classifier.resize(photo), label)

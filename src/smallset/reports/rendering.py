@@ -23,8 +23,11 @@ def render(package: str, template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
 
-    def enumerate_words(words: Sequence[str]) -> str:  # as "a, b and c"
+    def enumerate_words(words: Sequence[str]) -> str:  # as "a, b and c", or "a, b and 98 more"
+        if len(words) > text.LISTED:
+            words = [*words[: text.LISTED], f"{len(words) - text.LISTED:,} more"]
         return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
     environment.filters |= {"enumerated": enumerate_words, "plain": text.plain, "counted": text.counted}
+    environment.globals["LISTED"] = text.LISTED
     return environment.get_template(template).render(**values)

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from smallset.backbones import registry
 from smallset.datasets.dataset import SPLITS
 from smallset.evaluation import comparison
+from smallset.evaluation.label_issues import WrongLabels
 from smallset.models.reference import MIN_PHOTOS
 from smallset.pipeline import files, params, provenance, text
 from smallset.reports import charts, costs, findings, rendering, results, thumbnails
@@ -63,6 +64,7 @@ def build_context(run: results.Results) -> dict[str, Any]:
     classes = run.of_models("per_class").get(run.best, pd.DataFrame())
     classes = classes.reindex(columns=[*dict.fromkeys(["class", "recall", *classes, "calibration_photos"])])
     best, download = next(row for row in rows if row["model"] == run.best), run.record("download")
+    checks = run.record("issues")
     relations = comparison.relate(pairs, run.best)
     return TOOLS | {
         "name": text.project(run.folder.absolute()),
@@ -83,7 +85,8 @@ def build_context(run: results.Results) -> dict[str, Any]:
         "pooled": list(classes.loc[classes["calibration_photos"] < MIN_PHOTOS, "class"]),
         "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
         "findings": [*findings.list_findings(run.issues, run.table("label_issues"), run.folder)],
-        "checked": len(run.record("issues")) > 0,
+        "checked": len(checks) > 0,
+        "wrong_labels": WrongLabels(*(checks[key] for key in WrongLabels._fields)) if "wrong_labels" in checks else "",
         "download": download,
         "source": SOURCES.get(download.get("source", "").partition(":")[0], OWN),
     }
@@ -130,4 +133,4 @@ TOOLS: dict[str, Any] = {
     "comparison": comparison,
     "cost_columns": costs.COLUMNS,
 }  # that the templates use
-TOOLS |= {"count_confusions": count_confusions, "group_machines": group_machines}
+TOOLS |= {"count_confusions": count_confusions, "MAX_MATRIX": MAX_MATRIX, "group_machines": group_machines}

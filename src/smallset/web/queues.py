@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from smallset.datasets.corrections import Correction
-from smallset.evaluation import label_issues
+from smallset.datasets.corrections import KEEP, Correction
 from smallset.pipeline import files
 from smallset.reports import findings, thumbnails
 from smallset.reports.results import Results
 
 LEFT_OUT, DECIDED, CLASS = "left-out", "decided", "class:"  # keys of queues that also show decided photos
 QUALITY = ("dark", "blurry")  # kinds of issues
+MAX_PAIRS = 10  # of confused classes that have queues
+RECENT, WORTHWHILE = 30, 3  # the last decisions in a queue, and how many of them change something if it is useful
 
 
 class Photo(NamedTuple):
@@ -64,6 +65,15 @@ class Album(NamedTuple):
         items = next((queue.items for queue in self.queues if queue.key == key), [])
         return [item for item in items if key == LEFT_OUT or not {item.sha256, item.other} & corrections.keys()]
 
+    def advise(self, key: str, corrections: Mapping[str, Correction]) -> str:
+        """Say that a queue is no longer worth the time, when hardly any of the last decisions changed something."""
+        rows = sorted((row for row in corrections.values() if row.queue == key), key=lambda row: row.when)[-RECENT:]
+        changes, left = sum(row.decision != KEEP for row in rows), len(self.list_items(key, corrections))
+        if len(rows) < RECENT or changes >= WORTHWHILE or not left:
+            return ""
+        expected = f"At this rate, about {round(changes / RECENT * left)} of the {left} photos left need a change"
+        return f"{changes} of the last {RECENT} decisions here changed something. {expected}: go to the next queue."
+
 
 def read_album(folder: Path) -> Album:
     """Read the tables of a pipeline; SmallsetError when its photos have not been split."""
@@ -76,7 +86,7 @@ def read_album(folder: Path) -> Album:
         if (folder / file).is_file():
             left_out.items.append(Item(files.sha256(folder / file), reason))
             photos.setdefault(left_out.items[-1].sha256, Photo(file, Path(file).parent.name, ""))
-    quality = "P({given_label}) {label_quality:.3f} by a model that was not trained on this photo"
+    quality = "label quality {label_quality:.3f}: the probability that {given_label} is right"
     words = {quality: results.table("label_issues")}
     words |= {f"{model}: {{predicted}} {{probability:.3f}}": table for model, table in predictions.items()}
     described: dict[str, list[str]] = {}
@@ -102,9 +112,9 @@ def _make_items(rows: pd.DataFrame, words: str, suggestion: str = "") -> list[It
 
 
 def _list_queues(results: Results, predictions: Mapping[str, pd.DataFrame]) -> Iterator[Queue]:
-    issues, doubtful = _locate(results, results.issues), label_issues.select_issues(results.table("label_issues"))
+    issues, labels = _locate(results, results.issues), _locate(results, results.table("label_issues"))
     words = "A model that was not trained on it predicts {predicted_label}."
-    yield Queue("label-issues", "Label issues", _make_items(_locate(results, doubtful), words, "predicted_label"))
+    yield Queue("label-issues", "Label issues", _make_items(labels, words, "predicted_label"))
     for key, place, pairs in findings.group_pairs(issues):
         yield Queue(key, f"Duplicates {place}", [*_compare(results, pairs)])
     unusual = _make_items(issues[issues["kind"] == "outlier"], "It is an outlier: {detail}.")
@@ -118,6 +128,11 @@ def _list_queues(results: Results, predictions: Mapping[str, pd.DataFrame]) -> I
         mistakes = _locate(results, thumbnails.sort_mistakes(predictions[results.best]))
         words = "The best model predicts {predicted}."
         yield Queue("mistakes", "Confident mistakes", _make_items(mistakes, words, "predicted"))
+        if len(results.dataset.classes) > 2:  # the pairs of classes that the best model confuses most
+            for actual, predicted in mistakes.value_counts(["actual", "predicted"]).head(MAX_PAIRS).index:
+                rows = mistakes[(mistakes["actual"] == actual) & (mistakes["predicted"] == predicted)]
+                title = f"Mistakes: {actual} predicted as {predicted}"
+                yield Queue(f"mistakes:{actual}/{predicted}", title, _make_items(rows, words, "predicted"))
 
 
 def _compare(results: Results, pairs: pd.DataFrame) -> Iterator[Item]:

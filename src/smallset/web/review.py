@@ -60,6 +60,7 @@ class Review:
         shown = [*((queue.key, queue.title) for queue in self.album.queues), (queues.DECIDED, "Decided")]
         decided, classes = self.corrections(), self.album.classes
         return {
+            "advice": {key: self.album.advise(key, decided) for key, _ in shown},
             "queues": [(key, title, len(self.album.list_items(key, decided))) for key, title in shown],
             "classes": [(f"{queues.CLASS}{name}", name, -1) for name in classes],
             "keys": assign_digits(classes),

@@ -9,6 +9,7 @@ const BLOCK = 60; // photos in one request
 const REMEMBERED = 5000; // photos whose details are kept
 const UNDO_STEPS = 200;
 const UNDO_DECISIONS = 100000; // of all steps together
+const MANY_CLASSES = 50; // with more of them, people search for a class instead of choosing it from a list
 const PARALLEL = 3; // thumbnails at once: with two large photos this leaves one of a browser's 6 connections to decisions
 const find = (id) => document.getElementById(id);
 const grid = find("grid");
@@ -45,13 +46,15 @@ async function begin() {
 async function showCounts() {
   const album = await request("album");
   const createOption = ([value, title, count]) => createElement("option", { value, textContent: count < 0 ? title : `${title} (${count})` });
-  const groups = [["To check", album.queues], ["Classes", album.classes]];
+  const few = album.classes.length <= MANY_CLASSES;
+  const groups = [["To check", album.queues], ...(few ? [["Classes", album.classes]] : [])];
+  find("search").hidden = few;
   find("queues").replaceChildren(...groups.map(([label, options]) => createElement("optgroup", { label }, ...options.map(createOption))));
   find("queues").value = key;
   const count = album.queues.find(([value]) => value === key)?.[2] ?? items.length;
   if (key.startsWith("class:") || key === "left-out") showStatus(`${count} photos`);
   else if (key === "decided") showStatus(`${count} decided`);
-  else showStatus(count ? `${count} left` : "Nothing is left in this queue. Show another one.");
+  else showStatus(count ? [`${count} left`, album.advice[key]].filter(Boolean).join(". ") : "Nothing is left in this queue. Show another one.");
 }
 
 async function openQueue(name, sha256 = "") {
@@ -320,6 +323,11 @@ find("undo").addEventListener("click", undo);
 find("zoom").addEventListener("click", zoom);
 find("close").addEventListener("click", () => find("large").close());
 find("queues").addEventListener("change", (event) => { showErrors(openQueue(event.target.value)); grid.focus(); });
+find("class").addEventListener("change", (event) => {
+  const name = event.target.value.trim();
+  if ([...find("classes").options].some(({ value }) => value === name)) showErrors(openQueue(`class:${name}`));
+  else showStatus(`There is no class ${name}.`);
+});
 find("new-label").addEventListener("keydown", (event) => { if (event.key === "Escape") grid.focus(); });
 find("relabel").addEventListener("submit", (event) => {
   event.preventDefault();
