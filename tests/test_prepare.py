@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from smallset.datasets import corrections, prepare, sources
+from smallset.datasets import corrections, prepare, sources, splits
 from smallset.datasets.dataset import SPLITS, Dataset
 from smallset.pipeline import files, params, stage
 from smallset.pipeline.errors import SmallsetError
@@ -89,13 +89,19 @@ def test_a_correction_changes_the_label_and_nothing_else(by: str) -> None:
     assert "corrections.csv: 1 relabeled, 1 left out, 0 kept" in record["notes"]
 
 
-def test_a_class_needs_photos_in_each_split(photos: Path) -> None:
-    decide("photos/cat/2.png", corrections.RELABEL, "lynx")
-    with pytest.raises(SmallsetError, match=r"^corrections.csv: expected photos of each class in each .*; lynx has "):
-        run()
+def test_a_class_needs_a_training_photo(photos: Path) -> None:
+    before, _ = run()
+    file = before.index[(before["label"] == "cat") & (before["split"] == "test")][0]
+    decide(file, corrections.RELABEL, "lynx")
+    table, record = run()
+    assert table.drop(columns="label").equals(before.drop(file).drop(columns="label"))
+    assert record["left_out"] == {file: splits.UNTRAINED}
+    assert "Classes that are left out, because no photo of them is in train: lynx" in record["notes"]
     for path in (photos / "cat").iterdir():
         path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(SmallsetError, match="^photos: .* cat has 0 train, 0 validation, 0 test. Add photos of it"):
+    with pytest.raises(
+        SmallsetError, match="^photos: expected training photos of at least two classes; cat has none. Add"
+    ):
         run()
 
 
