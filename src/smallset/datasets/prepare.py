@@ -23,39 +23,45 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
 
     The files of the dataset are relative to the current folder.
     """
-    result, decisions = scan.scan(folder), corrections.read(corrections.FILE)
+    result, prefix = scan.scan(folder), folder.as_posix()
     dataset, notes = folders.read_folder(result, table)
-    prefix = folder.as_posix()
+    notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
     dataset = Dataset(dataset.table.assign(file=f"{prefix}/" + dataset.table["file"]), dataset.classes)
     left_out = {f"{prefix}/{path}": reason for path, reason in result.unreadable.items()}
     dataset, excluded = splits.exclude(dataset, p.exclude, prefix)
-    dataset, broken = measure_first(dataset, sum(p.shares.values())) if p.by == "count" else measure(dataset)
-    if p.by != "count":  # the book counts files
+    if p.by == "count":  # the book counts files, also equal ones
+        dataset, broken = measure_first(dataset, sum(p.shares.values()))
+    else:
+        dataset, broken = measure(dataset)
         dataset, merged = groups.merge_copies(dataset)
         notes += merged
     if p.by == "given":
         groups.check_given(dataset.table, "pixels")
     dataset, copies = splits.assign_splits(dataset, p, seed)
     splits.check_complete(dataset, p, seed, prefix)
-    decisions, renamed = corrections.follow_renames(decisions, dataset, _committed(TABLE), _committed(corrections.FILE))
+    dataset, record = _correct(dataset, p, seed)
+    record["left_out"] = left_out | excluded | broken | copies | record["left_out"]
+    record["notes"] = notes + record["notes"]
+    counts = splits.count_photos(dataset.table).to_dict()
+    return replace(dataset, table=dataset.table.drop(columns="pixels")), {"photos": counts, **record}
+
+
+def _correct(dataset: Dataset, p: params.Split, seed: int) -> tuple[Dataset, Record]:
+    """Apply corrections.csv; leave out classes without training photos, and all but one file of each picture."""
+    decisions = corrections.read(corrections.FILE)
+    decisions, notes = corrections.follow_renames(decisions, dataset, _committed(TABLE), _committed(corrections.FILE))
     corrections.check(decisions, dataset.classes)
     corrected, summary = corrections.apply(dataset, decisions)
     splits.check_complete(corrected, p, seed, str(corrections.FILE))
-    removed = set(dataset.table["file"]) - set(corrected.table["file"])
-    corrected, untrained = splits.leave_out_untrained(corrected, p)
-    corrected, same = groups.count_once(corrected) if p.by != "count" else (corrected, {})
-    left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON) | untrained
-    left_out |= dict.fromkeys(same, groups.COPY)
-    notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
-    notes += [*renamed, *corrections.describe(dataset, decisions)]
+    removed = sorted({*dataset.table["file"]} - {*corrected.table["file"]})
+    notes = [*notes, *corrections.describe(dataset, decisions)]
+    before, (corrected, untrained) = {*corrected.classes}, splits.leave_out_untrained(corrected, p)
     if untrained:
-        lost = sorted({*dataset.table["label"]} - {*corrected.classes})
-        notes.append(
-            f"Classes that are left out, because no photo of them is in train: {scan.some(lost, splits.NAMED)}"
-        )
-    counts = splits.count_photos(corrected.table).to_dict()
-    record = {"photos": counts, "left_out": left_out, "copies": same, "corrections": summary, "notes": notes}
-    return replace(corrected, table=corrected.table.drop(columns="pixels")), record
+        lost = scan.some(sorted(before - {*corrected.classes}), splits.NAMED)
+        notes.append(f"Classes that are left out, because no photo of them is in train: {lost}")
+    corrected, same = groups.count_once(corrected) if p.by != "count" else (corrected, {})
+    left_out = dict.fromkeys(removed, corrections.REASON) | untrained | dict.fromkeys(same, groups.COPY)
+    return corrected, {"left_out": left_out, "copies": same, "corrections": summary, "notes": notes}
 
 
 def _committed(path: Path) -> dict[str, str]:
