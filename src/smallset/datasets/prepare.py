@@ -42,6 +42,7 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     corrected, summary = corrections.apply(dataset, decisions)
     splits.check_complete(corrected, p, seed, str(corrections.FILE))
     removed = set(dataset.table["file"]) - set(corrected.table["file"])
+    classes = {*corrected.classes}
     corrected, untrained = splits.leave_out_untrained(corrected, p)
     corrected, same = groups.count_once(corrected) if p.by != "count" else (corrected, {})
     left_out |= excluded | broken | copies | dict.fromkeys(sorted(removed), corrections.REASON) | untrained
@@ -49,7 +50,7 @@ def prepare(folder: Path, table: Path | None, p: params.Split, seed: int) -> tup
     notes = [note for note in notes if note not in scan.describe_unreadable(result.unreadable)]  # they are in left_out
     notes += [*renamed, *corrections.describe(dataset, decisions)]
     if untrained:
-        lost = sorted({*dataset.table["label"]} - {*corrected.classes})
+        lost = sorted(classes - {*corrected.classes})
         notes.append(
             f"Classes that are left out, because no photo of them is in train: {scan.some(lost, splits.NAMED)}"
         )
