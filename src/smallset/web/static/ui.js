@@ -77,7 +77,7 @@ function showTraining(isRunning) {
   find("progress").hidden = !isRunning || !stages.length;
   find("progress").value = stages.filter(({ status }) => ["done", "unchanged"].includes(status)).length / (stages.length || 1);
   fill("stages", stages, ({ name, status, usual }) => createElement("li", { className: status },
-    createElement("span", { textContent: name }), createElement("span", { textContent: status === "done" ? `done, ${usual} s` : status })));
+    createElement("span", { textContent: name }), createElement("span", { textContent: status === "done" ? `done, ${formatTime(Math.round(usual))}` : status })));
   drawCurves(state.history);
 }
 
