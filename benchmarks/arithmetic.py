@@ -6,23 +6,15 @@ import keras
 import tensorflow as tf
 
 from benchmarks.rounds import Work
+from smallset.reports import costs
 
 SIDE = 2048  # of the square matrices
 TIMES = 16  # products a round: 275 GFLOP
 
 
 def flop(model: keras.Model) -> int:
-    """Floating point operations of one photo through the convolutions and dense layers; a multiply-add is two.
-
-    A k x k convolution of c channels takes 2 k k c for each value of its output, a dense layer 2 c.
-    """
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            total += flop(layer)
-        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            total += 2 * math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])
-    return total
+    """Floating point operations of one photo through the convolutions and dense layers; a multiply-add is two."""
+    return 2 * costs.count_multiply_adds(model)
 
 
 def product() -> Work:

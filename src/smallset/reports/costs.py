@@ -1,46 +1,47 @@
-"""What a model costs: the size of its file, and the time for a photo."""
+"""What a model costs: the size of its file, and how much it computes for a photo."""
 
-import time
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from smallset.models import model_file
 
-from smallset.pipeline import files, provenance
+if TYPE_CHECKING:
+    import keras
 
-# Times by the sha256 of the model, in a file that neither git nor DVC tracks. A second report has the same bytes.
-TIMES = Path("data/times.json")
-RUNS = 7
-MB, MILLISECONDS = "MB", "ms per photo"
-COLUMNS = {
-    MB: "size of the model's file",
-    MILLISECONDS: "time to predict one photo on the machine that made this report, without decoding it",
-}
+MB, GMAC = "MB", "GMAC"
+COLUMNS = {MB: "size of the model's file", GMAC: "billions of multiply-adds for one photo, which its time depends on"}
 
 
 def measure(folder: Path, models: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The COLUMNS of each model; a dash for those of other pipelines."""
-    times, costs = provenance.read(folder / TIMES), {}
+    """The COLUMNS of each model; a dash for those of other pipelines.
+
+    A time in ms would differ from run to run, and so would the bytes of the report.
+    """
+    costs = {}
     for model in models:
-        path = folder / f"models/{model}.keras"
-        costs[model] = dict.fromkeys(COLUMNS, "–")
+        path, costs[model] = folder / f"models/{model}.keras", dict.fromkeys(COLUMNS, "–")
         if path.is_file():
-            entry = times.setdefault(files.sha256(path), {})
-            if MILLISECONDS not in entry:
-                entry[MILLISECONDS] = f"{float(f'{_time(path):.2g}'):g}"
-            costs[model] = {MB: f"{path.stat().st_size / 1e6:.1f}", **entry}
-    files.write_json(folder / TIMES, times)
+            computed = count_multiply_adds(model_file.open_network(path)) / 1e9
+            costs[model] = {MB: f"{path.stat().st_size / 1e6:.1f}", GMAC: f"{float(f'{computed:.2g}'):g}"}
     return costs
 
 
-def _time(path: Path) -> float:
-    """Milliseconds of a prediction: the median of several, after the first one, which compiles the network."""
-    from smallset.models.classifier import Classifier
+def count_multiply_adds(network: "keras.Model") -> int:
+    """Multiply-adds of one photo through the convolutions and dense layers of a network.
 
-    classifier, seconds = Classifier.load(path), []
-    pixels = np.zeros((1, classifier.image_size, classifier.image_size, 3), np.float32)
-    for _ in range(1 + RUNS):
-        started = time.perf_counter()
-        classifier.features_and_probabilities(pixels)
-        seconds.append(time.perf_counter() - started)
-    return 1000 * float(np.median(seconds[1:]))
+    For each value of its output, a dense layer takes as many as it has inputs, a convolution as many as its kernel has
+    values for one channel of the output.
+    """
+    import keras
+
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            total += count_multiply_adds(layer)
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            total += math.prod(layer.kernel.shape[:2]) * math.prod(layer.output.shape[1:])
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            total += math.prod(layer.kernel.shape[:-1]) * math.prod(layer.output.shape[1:])
+    return total
