@@ -20,7 +20,6 @@ PAGE, CARD = Path("plots/report.html"), Path("plots/model-card.md")
 AUGMENTED = Path("plots/augmented.png")  # of the chapter
 MAX_MATRIX = 12  # classes; with more of them the page lists the most frequent confusions instead of a matrix
 MAX_CONFUSIONS = 12  # of each model, then
-MAX_WORST = 20  # classes in the model card, those with the lowest recall
 SELF = "report"  # this stage
 SOURCES = {  # by `source` in metrics/download.json
     "dogs-vs-cats": "Dogs vs. Cats, as Microsoft and Kaggle published them",
@@ -81,7 +80,7 @@ def build_context(run: results.Results) -> dict[str, Any]:
         "rivals": {kind: [model for model in relations if relations[model] == kind] for kind in ("worse", "equal")},
         "learning": run.table("linear_probe/learning_curve"),
         "calibrated": len(calibration) == 2,  # before and after
-        "worst": classes.sort_values("recall", kind="stable").head(MAX_WORST).to_dict("records"),
+        "worst": classes.sort_values("recall", kind="stable").head(text.LISTED).to_dict("records"),
         "pooled": list(classes.loc[classes["calibration_photos"] < MIN_PHOTOS, "class"]),
         "sets": run.of_models("prediction_sets").get(run.best, pd.DataFrame()).to_dict("records"),
         "findings": [*findings.list_findings(run.issues, run.table("label_issues"), run.folder)],
