@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,13 @@ from smallset.web import jobs, server, ui, uploads
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder without a project."""
     monkeypatch.chdir(tmp_path)  # and back, because the page changes the folder
     projects.identify(monkeypatch)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    return tmp_path
+    yield tmp_path
+    jobs.cancel()  # of a test that failed
 
 
 @pytest.fixture
@@ -368,7 +370,10 @@ def test_from_an_empty_page_to_a_kept_model_in_a_browser(home: Path) -> None:
         tab.get_by_role("link", name="Review", exact=True).click()
         tab.get_by_role("status").filter(has_text="left").wait_for()
         check_accessibility(tab)
-        tab.keyboard.press("s")
+        tab.select_option("#queues", "class:heron")
+        tab.get_by_role("status").filter(has_text="photos").wait_for()
+        tab.get_by_label("Another label").fill("robin")
+        tab.keyboard.press("Enter")
         tab.locator("#undo:enabled").wait_for()
         assert len(corrections.read(corrections.FILE)) == 1
         tab.get_by_role("link", name="Train").click()
