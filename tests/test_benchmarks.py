@@ -176,6 +176,7 @@ def test_a_step_of_the_first_run_has_the_time_and_the_memory_of_both_versions() 
         ("new", "init", 4.0, 0.5),
         ("old", "init", 80.0, 5.0),
         ("new", "init", 6.0, 0.5),
+        ("new", "  first evaluated model", 45.0, float("nan")),
     ]
     table = pd.DataFrame(rows, columns=["side", "step", "seconds", "gib"])
     assert start.show(table).splitlines()[2:] == [
