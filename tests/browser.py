@@ -51,11 +51,11 @@ def open_page(width: int = 1280) -> Iterator[Any]:
 
 @functools.cache
 def read_axe() -> str:
-    """The script of axe-core, which checks accessibility; "" and a warning-free skip where npm cannot fetch it."""
+    """The script of axe-core, which checks accessibility; "" where npm cannot fetch it."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot fetch {AXE}")
+        npm = ["npm", "pack", AXE]
+        if not shutil.which("npm") or subprocess.run(npm, cwd=folder, capture_output=True, check=False).returncode:
+            return ""
         with tarfile.open(Path(folder) / f"{AXE.replace('@', '-')}.tgz") as archive:
             content = archive.extractfile("package/axe.min.js")
             assert content
