@@ -387,7 +387,8 @@ def test_from_an_empty_page_to_a_kept_model_in_a_browser(home: Path) -> None:
         tab.get_by_role("button", name="Train", exact=True).click()
         wait_for_job(tab, "dvc repro")
         tab.get_by_role("link", name="Try", exact=True).click()
-        tab.set_input_files("#files", home / "files/wren/0.jpg", timeout=200_000)
+        tab.locator("#files:enabled").wait_for(timeout=200_000)
+        tab.set_input_files("#files", home / "files/wren/0.jpg")
         [prediction] = browser.read_predictions(tab, 1).values()
         assert set(prediction["probabilities"]) == {"heron", "robin", "wren"}
         check_accessibility(tab)
