@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_bytes(finished: Path, tmp_path: Path) -> N
 
 
 def squares(path: Path) -> Path:
-    """An mnist.npz whose digit d is a white square of d + 3 px near a corner: a few steps learn it."""
+    """An mnist.npz whose digit d is a bright square of d + 3 px near a corner: a few steps learn it."""
     random = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
     for part, count in SPLITS.items():
@@ -128,7 +128,9 @@ def squares(path: Path) -> Path:
         pictures = np.zeros((count, SIDE, SIDE), np.uint8)
         for picture, label in zip(pictures, labels, strict=True):
             row, column = random.integers(0, 3, 2)
-            picture[row : row + label + 3, column : column + label + 3] = 255
+            picture[row : row + label + 3, column : column + label + 3] = random.integers(
+                200, 256, (label + 3, label + 3)
+            )
         arrays |= {f"x_{part}": pictures, f"y_{part}": labels}
     np.savez(path, allow_pickle=False, **arrays)
     return path

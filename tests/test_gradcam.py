@@ -111,7 +111,7 @@ def test_the_most_probable_class_is_explained_unless_another_one_is_named(pixels
     _, name, probability = gradcam.explain(classifier, photo, "cat")
     assert name == "cat"
     assert probability == pytest.approx(1 - expected)
-    with pytest.raises(SmallsetError, match="--label: expected one of cat, d\n.*; found fox"):
+    with pytest.raises(SmallsetError, match=r"--label: expected one of cat, d\\n.*; found fox"):
         gradcam.explain(classifier, photo, "fox")
 
 

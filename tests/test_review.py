@@ -296,7 +296,7 @@ def test_from_the_first_label_issue_to_corrected_photos_in_a_browser(page: revie
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(corrections, "write", fill_disk)
             tab.keyboard.press("x")
-            wait(tab, "This decision is not saved. [Errno 28] No space left on device")
+            wait(tab, "This decision is not saved. The disk is full")
         tab.keyboard.press("Control+a")
         tab.keyboard.press("x")
         wait(tab, "Nothing is left")
