@@ -60,6 +60,15 @@ OodRate = Annotated[
         help="Share of photos that do show one of the classes but may be flagged as unknown. Default: 0.01.",
     ),
 ]
+FailOnDrift = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="P",
+        help="Exit with code 3 if the photos differ from earlier ones with a p-value below this, such as 0.01.",
+    ),
+]
 ShardFolder = Annotated[
     str | None,
     typer.Option("--output", metavar="FOLDER|URL", help="Write Parquet files there (a folder, s3://, gs://, ...)."),

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -16,6 +16,9 @@ from smallset.pipeline.errors import SmallsetError
 
 if TYPE_CHECKING:
     from smallset.models.classifier import Classifier, Prediction
+
+
+DRIFT = 3  # the exit code for photos that differ from earlier ones
 
 
 class Query(NamedTuple):
@@ -60,6 +63,7 @@ def predict(
     top: options.Top = 1,
     coverage: options.Coverage = None,
     ood_rate: options.OodRate = None,
+    fail_on_drift: options.FailOnDrift = None,
     output: options.ShardFolder = None,
     ray_address: options.RayAddress = None,
     batch_size: options.BatchSize = 32,
@@ -71,35 +75,58 @@ def predict(
 
     With --output, the command writes Parquet files and prints a summary; the same command again computes only the
     files that are missing.
+
+    For 20 photos or more, three lines on stderr compare them with the photos that calibrated the model: the share of
+    unknown photos, the labels and the mean confidence.
+
+    Exit code: 0 success, 1 some files could not be read, 2 an error or a wrong option, 3 drift (with --fail-on-drift,
+    also if some files could not be read).
     """
     if output is None and ray_address is not None:
         raise SmallsetError("--ray-address: a cluster writes files and prints nothing. Add --output.")
     if output is not None and (format is not None or top != 1):
         raise SmallsetError("--output: Parquet contains the probabilities of all labels. Omit --format and --top.")
-    query = Query.for_model(model, coverage, ood_rate)
-    if output is not None:
-        _write_shards(model, photo, output, query, ray_address)
+    from smallset.cli.drift import Drift
     from smallset.cli.output import Formatter
+    from smallset.models.reference import OOD_RATE
 
+    query = Query.for_model(model, coverage, OOD_RATE if ood_rate is None and fail_on_drift is not None else ood_rate)
+    if output is not None:
+        manifest = _write_shards(model, photo, output, query, ray_address)
+        _exit(manifest["counts"]["unread"], manifest["drift"], fail_on_drift)
     classifier, unread = console.load_classifier(model), 0
+    drift = Drift(classifier.reference, classifier.classes, query.ood_rate)
     formatter = Formatter(format, classifier.classes, top, query.columns)
     print(formatter.header(), end="", flush=True)
     for prediction in predictions_of(classifier, photo, query, batch_size, hidden=sys.stdout.isatty()):
-        unread += bool(prediction.error)
         print(formatter.line(prediction), end="", flush=True)
-    raise typer.Exit(int(unread > 0))
+        if prediction.error:
+            unread += 1
+        else:
+            drift.add([prediction.unknown], prediction.probabilities[None])
+    _exit(unread, drift.compare(), fail_on_drift)
 
 
-def _write_shards(model: Path, photo: Sequence[str], output: str, query: Query, address: str | None) -> None:
-    """Label one folder or URL into a folder of Parquet files, print the manifest's counts, and exit."""
+def _exit(unread: int, differences: Mapping[str, Any], limit: float | None) -> NoReturn:
+    """Print how the photos differ from earlier ones, and exit with the code for scripts."""
+    from smallset.cli import drift
+
+    if "unknown" in differences or limit is not None:  # otherwise nobody asks why nothing is compared
+        console.print_notes(drift.describe(differences))
+    significant = limit is not None and drift.is_significant(differences, limit)
+    raise typer.Exit(DRIFT if significant else int(unread > 0))
+
+
+def _write_shards(model: Path, photo: Sequence[str], output: str, query: Query, address: str | None) -> dict[str, Any]:
+    """Label one folder or URL into a folder of Parquet files, print the manifest's counts, and return the manifest."""
     if len(photo) != 1 or photo[0] == "-":
         raise SmallsetError(f"--output needs one folder or URL of photos; found {' '.join(photo)}. Name one.")
     from smallset.cli import remote_files, shards
 
     photos = remote_files.find_photos(remote_files.open_location(photo[0]))
-    counts = shards.write(model, photos, remote_files.open_location(output), query, address)["counts"]
-    print(json.dumps(counts, indent=2, ensure_ascii=False))
-    raise typer.Exit(int(counts["unread"] > 0))
+    manifest = shards.write(model, photos, remote_files.open_location(output), query, address)
+    print(json.dumps(manifest["counts"], indent=2, ensure_ascii=False))
+    return manifest
 
 
 def predictions_of(

@@ -17,12 +17,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from smallset.cli import console, remote_files
+from smallset.cli.drift import Drift
 from smallset.cli.predict import Query
 from smallset.cli.remote_files import Location, PhotoList
 from smallset.models import model_file
+from smallset.models.reference import Reference
 from smallset.pipeline import cluster, files, install, progress
 from smallset.pipeline.errors import SmallsetError
 
@@ -50,9 +53,10 @@ def write(model: Path, photos: PhotoList, output: Location, query: Query, addres
     SmallsetError when the output contains predictions of another model, list or query. address: of a Ray cluster.
     """
     console.print_notes(photos.notes)
+    classes = list(model_file.read_metadata(model)["classes"])
     manifest = {
         "model": files.sha256(model),
-        "classes": list(model_file.read_metadata(model)["classes"]),
+        "classes": classes,
         "photos": len(photos.files),
         "list": photos.digest,
         "ood_rate": query.ood_rate,
@@ -70,7 +74,8 @@ def write(model: Path, photos: PhotoList, output: Location, query: Query, addres
             sizes = _write_shards(console.load_classifier(model), photos.location, missing, output, query)
         for size in sizes:
             bar.update(size)
-    manifest |= {"shards": len(shards), "counts": _count(output, len(shards))}
+    drift = Drift(Reference.from_arrays(model_file.read_arrays(model), len(classes)), classes, query.ood_rate)
+    manifest |= {"shards": len(shards), "counts": _count(output, len(shards), drift), "drift": drift.compare()}
     for draft in (name for name in output.list_names() if name.startswith(remote_files.DRAFT)):  # of a killed run
         output.system.rm_file(output.path(draft))
     _write_manifest(output, manifest)
@@ -163,13 +168,16 @@ def _write_manifest(output: Location, manifest: dict[str, Any]) -> None:
     output.write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
 
 
-def _count(output: Location, shards: int) -> dict[str, Any]:
-    """What all shards contain."""
+def _count(output: Location, shards: int, drift: Drift) -> dict[str, Any]:
+    """What all shards contain; their predictions are added to `drift`."""
     labels, unread, unknown = Counter[str](), 0, 0
     for table in read_shards(output, shards):
         labels.update(table["label"].dropna())
-        unread += int(table["error"].notna().sum())
-        unknown += int(table["unknown"].fillna(value=False).sum()) if "unknown" in table else 0
+        good = table[table["error"].isna()]
+        unread += len(table) - len(good)
+        if "unknown" in good and len(good):
+            unknown += int(good["unknown"].sum())
+            drift.add(good["unknown"].tolist(), np.stack(good["probabilities"].tolist()))
     return {"labels": dict(sorted(labels.items())), "unknown": unknown, "unread": unread}
 
 
