@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from PIL import ExifTags, Image
 from projects import IDENTITY, draw, identify, run, skip_dvc
 
 from smallset.cli import init
@@ -192,6 +193,21 @@ def test_bursts_are_named_and_grouped_and_copies_count_once(place: Path, photos:
     assert "Groups: 3 photos of 1 burst (" in summary
     groups = pd.read_csv(place / "grouped/labels.csv", keep_default_na=False)["group"]
     assert groups.value_counts().to_dict() == {"": 69, "heron/IMG_0001": 3}
+
+
+def test_photos_with_positions_are_counted_and_shared_unchanged(place: Path, photos: Path) -> None:
+    plain, exif = Image.open(photos / "heron/0.jpg"), Image.Exif()
+    exif[ExifTags.Base.Make] = "a camera"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSVersionID] = b"\2\3\0\0"
+    plain.save(photos / "heron/no position.jpg", exif=exif)
+    assert "GPS" not in init.create(Path("none"), photos, None)
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (37.0, 33.0, 59.0)
+    for name in ("a.jpg", "b.png", "c.webp"):
+        plain.save(photos / "heron" / name, exif=exif)
+    (photos / "heron/broken.jpg").write_bytes(b"\xff\xd8\xff\xe1\0\x10Exif\0\0MM\0*")
+    summary = init.create(Path("birds"), photos, None)
+    assert "GPS positions: the Exif of 3 photos of 74 says where it was taken." in summary
+    assert (place / "birds/photos/heron/a.jpg").read_bytes() == (photos / "heron/a.jpg").read_bytes()
 
 
 def test_given_splits_with_copies_on_both_sides_are_said(tmp_path: Path) -> None:

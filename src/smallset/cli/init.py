@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pandas as pd
 import typer
 from packaging.requirements import Requirement
+from PIL import ExifTags, Image
 
 from smallset.cli import console, estimate
 from smallset.datasets import folders, groups, scan, splits
@@ -299,7 +300,7 @@ def _inspect(dataset: Dataset, p: params.Params) -> dict[str, Any]:
     rule = "as the folders or the table say" if p.split.by == "given" else "60/20/20 % on average, by their content"
     return {
         "counts": counts,
-        "notes": [*_find_surprises(counts, errors)],
+        "notes": [*_find_surprises(counts, errors), *_find_positions(dataset.paths)],
         "stops": stops,
         "rule": rule + (", groups undivided" if dataset.table["group"].any() else ""),
         "takes": estimate.estimate(seconds, sides, dict(zip(counts.columns, counts.sum(), strict=True)), p),
@@ -317,6 +318,19 @@ def _find_surprises(counts: pd.DataFrame, errors: Mapping[str, str]) -> Iterator
     yield from splits.warn_about_few(counts)
     if errors:
         yield f"Some photos do not decode; the stage split leaves out all such photos: {scan.count_reasons(errors)}."
+
+
+def _find_positions(paths: Sequence[Path]) -> Iterator[str]:
+    """A note about photos whose Exif says where they were taken. Only headers are read, 0.2 ms per JPEG."""
+    count = 0
+    for path in progress.bar(paths, what="reading positions", unit=" photos"):
+        with suppress(Exception), Image.open(path) as image:  # Pillow raises many types for broken metadata
+            exif = Image.Image.getexif(image)  # that of a PNG would decode the pixels
+            count += ExifTags.GPS.GPSLatitude in exif.get_ifd(ExifTags.IFD.GPSInfo)
+    if count:
+        yield f"GPS positions: the Exif of {text.counted(count, 'photo')} of {len(paths):,} says where it was taken."
+        remedy = "create the project from a copy of the photos after: exiftool -r -overwrite_original -gps:all= COPY"
+        yield f"The project shares positions unchanged. To remove them, {remedy}"
 
 
 def _commit(draft: Path) -> None:
