@@ -66,7 +66,7 @@ FailOnDrift = Annotated[
         min=0,
         max=1,
         metavar="P",
-        help="Exit with code 3 if the photos differ from earlier ones with a p-value below this, such as 0.01.",
+        help="Exit with code 3 if the photos differ with a p-value below this, such as 0.01.",
     ),
 ]
 ShardFolder = Annotated[

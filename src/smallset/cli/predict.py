@@ -28,14 +28,16 @@ class Query(NamedTuple):
     ood_rate: float | None
 
     @classmethod
-    def for_model(cls, model: Path, coverage: float | None = None, ood_rate: float | None = None) -> "Query":
-        """The query for a model; SmallsetError when it asks for what the model cannot give."""
+    def for_model(
+        cls, model: Path, coverage: float | None = None, ood_rate: float | None = None, required: bool = False
+    ) -> "Query":
+        """The query for a model; SmallsetError when it asks for what the model cannot give. required: OOD scores."""
         from smallset.models import model_file
         from smallset.models.reference import OOD_RATE
 
         if "axes" in model_file.read_arrays(model):
             return cls(coverage, OOD_RATE if ood_rate is None else ood_rate)
-        if coverage is not None or ood_rate is not None:
+        if required or coverage is not None or ood_rate is not None:
             raise SmallsetError(
                 f"{model}: this model does not recognize unknown photos, because it was saved without reference "
                 f"scores. Use linear_probe.keras or fine_tuned.keras of a project."
@@ -71,16 +73,13 @@ def predict(
     """Print the labels of photos with their probabilities, and flag photos that show none of the classes.
 
     Searches folders recursively. Other files are counted on stderr. A file that cannot be read is named there, and
-    its row in CSV and JSON lines contains the error.
+    its row in CSV and JSON lines contains the error. For 20 photos or more, stderr also says whether they differ
+    from those that calibrated the model.
 
     With --output, the command writes Parquet files and prints a summary; the same command again computes only the
     files that are missing.
 
-    For 20 photos or more, three lines on stderr compare them with the photos that calibrated the model: the share of
-    unknown photos, the labels and the mean confidence.
-
-    Exit code: 0 success, 1 some files could not be read, 2 an error or a wrong option, 3 drift (with --fail-on-drift,
-    also if some files could not be read).
+    Exit code: 0 success, 1 some files could not be read, 2 an error or a wrong option, 3 see --fail-on-drift.
     """
     if output is None and ray_address is not None:
         raise SmallsetError("--ray-address: a cluster writes files and prints nothing. Add --output.")
@@ -88,9 +87,8 @@ def predict(
         raise SmallsetError("--output: Parquet contains the probabilities of all labels. Omit --format and --top.")
     from smallset.cli.drift import Drift
     from smallset.cli.output import Formatter
-    from smallset.models.reference import OOD_RATE
 
-    query = Query.for_model(model, coverage, OOD_RATE if ood_rate is None and fail_on_drift is not None else ood_rate)
+    query = Query.for_model(model, coverage, ood_rate, required=fail_on_drift is not None)
     if output is not None:
         manifest = _write_shards(model, photo, output, query, ray_address)
         _exit(manifest["counts"]["unread"], manifest["drift"], fail_on_drift)
