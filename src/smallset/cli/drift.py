@@ -122,7 +122,7 @@ def describe(differences: Mapping[str, Any]) -> Iterator[str]:
         few = f"found {text.counted(differences['photos'], 'photo')} that can be read, and {MIN_PHOTOS} are needed"
         yield f"--fail-on-drift: nothing is compared: {few}."
     elif len(checks) < len(KINDS):
-        yield f"Labels and confidence are not compared: the model was calibrated with fewer than {MIN_PHOTOS} photos."
+        yield f"Labels and confidence are not compared: the model has the labels of fewer than {MIN_PHOTOS} photos."
 
 
 def is_significant(differences: Mapping[str, Any], limit: float) -> bool:
