@@ -69,6 +69,24 @@ def assert_fits(page: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def select_folder(page: Any, folder: Path, attempts: int = 3) -> None:
+    """On the same page, select a folder, and wait until its photos are there.
+
+    Sometimes nothing happens when a script selects a folder, for a reason that is not known; so it is selected again.
+    """
+    from playwright.sync_api import TimeoutError as NothingHappened
+
+    for attempt in range(attempts):
+        page.set_input_files("#select-folder", folder)
+        try:
+            page.locator("#status", has_text="Added").wait_for(timeout=15_000)
+        except NothingHappened:
+            if attempt == attempts - 1:
+                raise
+        else:
+            return
+
+
 def record(page: Any, name: str, times: int) -> None:
     """On the page for the whole workflow, hold the button of a class `times` times."""
     for number in range(1, times + 1):

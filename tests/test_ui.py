@@ -317,7 +317,7 @@ def test_two_windows_the_keyboard_and_an_accessible_page(home: Path) -> None:
         for window in (tab, second):
             window.goto(address)
         tab.bring_to_front()
-        tab.set_input_files("#select-folder", home / "files")
+        browser.select_folder(tab, home / "files")
         second.get_by_role("heading", name="wren").wait_for()
         tab.focus("#class-name")
         tab.keyboard.type("<b>&robin")
@@ -351,7 +351,7 @@ def test_from_an_empty_page_to_a_kept_model_in_a_browser(home: Path) -> None:
     ui.open_folder(home / "birds")
     with browser.run(ui.make_routes()) as address, browser.open_page() as tab:
         tab.goto(address)
-        tab.set_input_files("#select-folder", home / "files/wren")
+        browser.select_folder(tab, home / "files/wren")
         tab.locator("#skipped-files", has_text="wren/notes.txt: does not decode").wait_for(state="attached")
         for name in ("heron", "robin"):
             tab.fill("#class-name", name)
