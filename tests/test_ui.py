@@ -210,6 +210,8 @@ def test_the_stages_of_a_run_in_a_terminal_are_shown(project: Path) -> None:
             ui.keep_run("Results")
         process.kill()
     assert describe("result") == "ended"
+    names = [row["name"] for row in job["stages"]]
+    assert names.index("evaluate@linear_probe") < names.index("fine_tune") < names.index("evaluate@fine_tuned")
     statuses = {row["name"]: row["status"] for row in job["stages"]}
     assert statuses == dict.fromkeys(stage.declarations(), "waiting") | {"split": "done", "features": "running"}
     assert 690 < job["remaining"] <= 700

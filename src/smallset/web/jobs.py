@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import datetime
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,12 +141,18 @@ def describe() -> dict[str, Any] | None:
 
 
 def _list_stages(job: Job, log: str, result: str) -> list[dict[str, Any]]:
-    """The stages in the order of dvc.yaml: how far they are, and the seconds that they took last."""
+    """The stages in the order in which they run: how far they are, and the seconds that they took last."""
     lines = stage.LOG.read_text(encoding="utf-8").splitlines() if stage.LOG.is_file() else []
     runs = {row["stage"]: row for row in map(json.loads, lines)}  # the last one of each
     unchanged, writing = {*UNCHANGED.findall(log)}, {*map(os.path.relpath, _list_locked())}
     stages = []
-    for name, declaration in stage.declarations().items():
+    declarations = stage.declarations()
+    writer = {path: name for name, declaration in declarations.items() for path in stage.list_outputs(declaration)}
+    earlier = {
+        name: [writer[path] for path in entry.get("deps", []) if path in writer] for name, entry in declarations.items()
+    }
+    for name in TopologicalSorter(earlier).static_order():
+        declaration = declarations[name]
         run = runs.get(name, {"ended": "1970-01-01T00:00:00+00:00", "seconds": None})
         ended = datetime.fromisoformat(run["ended"]).timestamp()
         if name in unchanged or (result == "done" and ended < int(job.started)):
