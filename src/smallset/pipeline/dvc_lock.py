@@ -33,14 +33,7 @@ def parse(content: str) -> dict[str, Entry] | None:
     try:
         document = YAML(typ="safe").load(content)
         for name, entry in document.get("stages", {}).items() if document["schema"] else ():
-            deps, outs = (
-                {
-                    normpath(item["path"]): item["md5"]
-                    for item in entry.get(kind, [])
-                    if MD5.fullmatch(str(item.get("md5")))
-                }
-                for kind in ("deps", "outs")
-            )
+            deps, outs = (_read_md5s(entry.get(kind, [])) for kind in ("deps", "outs"))
             params = (f"{file}: {key}" for file, keys in entry.get("params", {}).items() for key in keys)
             entries[name] = Entry(deps, outs, frozenset(params))
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError):

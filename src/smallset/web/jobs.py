@@ -145,14 +145,8 @@ def _list_stages(job: Job, log: str, result: str) -> list[dict[str, Any]]:
     lines = stage.LOG.read_text(encoding="utf-8").splitlines() if stage.LOG.is_file() else []
     runs = {row["stage"]: row for row in map(json.loads, lines)}  # the last one of each
     unchanged, writing = {*UNCHANGED.findall(log)}, {*map(os.path.relpath, _list_locked())}
-    stages = []
-    declarations = stage.declarations()
-    writer = {path: name for name, declaration in declarations.items() for path in stage.list_outputs(declaration)}
-    earlier = {
-        name: [writer[path] for path in entry.get("deps", []) if path in writer] for name, entry in declarations.items()
-    }
-    for name in TopologicalSorter(earlier).static_order():
-        declaration = declarations[name]
+    stages, declarations = [], stage.declarations()
+    for name in _order(declarations):
         run = runs.get(name, {"ended": "1970-01-01T00:00:00+00:00", "seconds": None})
         ended = datetime.fromisoformat(run["ended"]).timestamp()
         if name in unchanged or (result == "done" and ended < int(job.started)):
@@ -160,9 +154,16 @@ def _list_stages(job: Job, log: str, result: str) -> list[dict[str, Any]]:
         elif ended >= int(job.started):
             status = "done"
         else:
-            status = "running" if {*stage.list_outputs(declaration)} & writing else "waiting"
+            status = "running" if {*stage.list_outputs(declarations[name])} & writing else "waiting"
         stages.append({"name": name, "status": status, "usual": run["seconds"], "ended": ended})
     return stages
+
+
+def _order(declarations: dict[str, dict[str, Any]]) -> list[str]:
+    """The names of the stages, each after those whose outputs it reads."""
+    writer = {path: name for name, declaration in declarations.items() for path in stage.list_outputs(declaration)}
+    needed = {name: filter(None, map(writer.get, entry.get("deps", []))) for name, entry in declarations.items()}
+    return [*TopologicalSorter(needed).static_order()]
 
 
 def _estimate(stages: list[dict[str, Any]], job: Job) -> int | None:
